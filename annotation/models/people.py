@@ -1,0 +1,100 @@
+"""Who works here, in which role, and the tokens their programs use."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Any, Self
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.utils import timezone
+
+TOKEN_PREFIX = "hone_"  # noqa: S105  lets secret scanners recognise a leaked token
+
+
+class Role(models.TextChoices):
+    ANNOTATOR = "annotator", "Annotator"
+    REVIEWER = "reviewer", "Reviewer"
+    TRAINER = "trainer", "Trainer"
+    MANAGER = "manager", "Manager"
+    READER = "reader", "Reader"
+
+
+# What each role may do in its project. A site admin (is_superuser) may do everything everywhere.
+JUDGES = (Role.ANNOTATOR, Role.REVIEWER, Role.MANAGER)
+SEES_NAMES = (Role.REVIEWER, Role.MANAGER)
+TRAINS = (Role.TRAINER, Role.MANAGER)
+READS_DATA = (Role.READER, Role.REVIEWER, Role.TRAINER, Role.MANAGER)
+MANAGES = (Role.MANAGER,)
+
+
+class User(AbstractUser):
+    """A person, a program's account, or a simulated rater, which is marked as one wherever it shows."""
+
+    is_simulated = models.BooleanField(default=False)
+    preferences = models.JSONField(default=dict, blank=True)  # theme, single_keys, one_key
+
+    @property
+    def label(self) -> str:
+        return self.get_full_name() or self.username
+
+
+class Membership(models.Model):
+    """One person's one role in one project."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    project = models.ForeignKey("annotation.Project", on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role.choices)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "project"], name="one_role_per_person_and_project"),
+            models.CheckConstraint(condition=models.Q(role__in=Role.values), name="membership_role_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} is {self.role} of {self.project}"
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def alive(self) -> Self:
+        return self.filter(expires_at__gt=timezone.now(), user__is_active=True)
+
+    def find(self, secret: str) -> ApiToken | None:
+        """The living token with this secret; a long random secret needs no salt, so one indexed look-up finds it."""
+        return self.alive().select_related("user").filter(digest=ApiToken.digest_of(secret)).first()
+
+
+class ApiToken(models.Model):
+    """A bearer token: only its hash is kept, it expires, and its scope is `read` or `write`."""
+
+    class Scope(models.TextChoices):
+        READ = "read", "Read"
+        WRITE = "write", "Read and write"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
+    name = models.CharField(max_length=80, blank=True)
+    digest = models.CharField(max_length=64, unique=True)
+    scope = models.CharField(max_length=8, choices=Scope.choices, default=Scope.WRITE)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ApiTokenQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.name or 'token'} of {self.user}"
+
+    @staticmethod
+    def digest_of(secret: str) -> str:
+        return hashlib.sha256(secret.encode()).hexdigest()
+
+    @classmethod
+    def issue(cls, user: User, *, days: int = 90, **fields: Any) -> tuple[ApiToken, str]:
+        """A new token and its secret, which is shown now and never again."""
+        secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        expires = timezone.now() + timedelta(days=days)
+        return cls.objects.create(user=user, digest=cls.digest_of(secret), expires_at=expires, **fields), secret

@@ -1,0 +1,125 @@
+"""One labeling job: its kind, guidelines, questions and queue rules."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.urls import reverse
+
+from annotation.models.people import READS_DATA, Role, User
+
+
+class Kind(models.TextChoices):
+    DEMONSTRATION = "demonstration", "Demonstration"
+    PREFERENCE = "preference", "Preference"
+    RANKING = "ranking", "Ranking"
+    RATING = "rating", "Rating"
+
+
+class ProjectQuerySet(models.QuerySet["Project"]):
+    def visible_to(self, user: User) -> Self:
+        """Projects that `user` is a member of; all of them for a site admin."""
+        if user.is_superuser:
+            return self
+        return self.filter(pk__in=user.memberships.values("project"))
+
+    def with_role(self, user: User, roles: tuple[str, ...]) -> Self:
+        """Projects in which `user` has one of `roles`; all of them for a site admin."""
+        if user.is_superuser:
+            return self
+        return self.filter(pk__in=user.memberships.filter(role__in=roles).values("project"))
+
+    def data_readable_by(self, user: User) -> Self:
+        return self.with_role(user, READS_DATA)
+
+
+class Project(models.Model):
+    class Order(models.TextChoices):
+        GIVEN = "given", "As imported"
+        RANDOM = "random", "Random"
+
+    slug = models.SlugField(max_length=80, unique=True)
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    question = models.CharField(max_length=200, blank=True)
+    # {"aspects": [{"name","label","required","points"?}], "flags": [{"name","label"}], "rationale": "optional|required|off",
+    #  "skip_reasons": [str], "tie": bool, "both_bad": bool}; see annotation.questions
+    questions = models.JSONField(default=dict, blank=True)
+    overlap = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(10)])
+    lease_minutes = models.PositiveSmallIntegerField(default=15, validators=[MinValueValidator(1), MaxValueValidator(240)])
+    order = models.CharField(max_length=8, choices=Order.choices, default=Order.GIVEN)
+    daily_goal = models.PositiveIntegerField(default=0)  # 0: no goal
+    epoch = models.PositiveIntegerField(default=0)  # raised after mass changes; restarts every annotator's cursor
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    is_archived = models.BooleanField(default=False)
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name", "pk"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(kind__in=Kind.values), name="project_kind_known"),
+            models.CheckConstraint(condition=models.Q(overlap__gte=1, overlap__lte=10), name="project_overlap_1_to_10"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("annotation:project", args=[self.slug])
+
+    def role_of(self, user: User) -> str | None:
+        """`user`'s role here; a site admin counts as a manager."""
+        if user.is_superuser:
+            return Role.MANAGER
+        return self.memberships.filter(user=user).values_list("role", flat=True).first()
+
+    @property
+    def guideline(self) -> GuidelineVersion | None:
+        """The version that annotators see now."""
+        return self.guideline_versions.order_by("-number").first()
+
+    def write_guidelines(self, text: str, *, by: User | None = None) -> GuidelineVersion:
+        """A new version of the guidelines; the old ones stay, because annotations name the version they were made under."""
+        number = (self.guideline.number if self.guideline else 0) + 1
+        return self.guideline_versions.create(number=number, text=text, created_by=by)
+
+
+class GuidelineVersion(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="guideline_versions")
+    number = models.PositiveIntegerField()
+    text = models.TextField(blank=True)
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "number"], name="guideline_number_once")]
+
+    def __str__(self) -> str:
+        return f"{self.project} guidelines, version {self.number}"
+
+
+class ImportJob(models.Model):
+    """One import through page or API: what was sent, how far it is, and what was wrong with it."""
+
+    class State(models.TextChoices):
+        CHECKED = "checked", "Checked"
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="imports")
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.QUEUED)
+    file_name = models.CharField(max_length=200, blank=True)
+    path = models.CharField(max_length=300, blank=True)  # relative to HONE_DATA/uploads
+    options = models.JSONField(default=dict, blank=True)  # skip_bad, update
+    report: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)  # counts, problems
+
+    def __str__(self) -> str:
+        return f"import of {self.file_name or 'records'} into {self.project}"

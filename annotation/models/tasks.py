@@ -1,0 +1,152 @@
+"""Prompts to be judged, their candidate answers, and who holds which of them."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from annotation.models.people import User
+from annotation.models.projects import Project
+
+# Ranks stay below 2**31 so that both databases index them alike and a random order is one draw.
+MAX_RANK = 2**31 - 1
+
+
+class Purpose(models.TextChoices):
+    """What the judgement is for: an evaluation's answers never reach a training snapshot."""
+
+    LABEL = "label", "Label"
+    EVALUATION = "evaluation", "Evaluation"
+
+
+class TaskQuerySet(models.QuerySet["Task"]):
+    def visible_to(self, user: User) -> Self:
+        return self.filter(project__in=Project.objects.visible_to(user))
+
+    def open(self) -> Self:
+        """Tasks with a free slot."""
+        return self.filter(open_slots__gt=0)
+
+    def finished(self) -> Self:
+        """Tasks judged as often as they need to be."""
+        return self.filter(done__gte=models.F("need"))
+
+
+class Task(models.Model):
+    """One prompt and its responses.
+
+    `open_slots` is `need` less the live leases and the standing annotations. It is kept by guarded updates of this row
+    alone, so that the next task is found by an index and never by counting.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="tasks")
+    external_id = models.CharField(max_length=200, null=True, blank=True)
+    prompt: models.JSONField[Any, Any] = models.JSONField()  # [{"role", "content"}, …]
+    metadata: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
+    purpose = models.CharField(max_length=12, choices=Purpose.choices, default=Purpose.LABEL)
+    priority = models.IntegerField(default=0)  # higher first
+    rank = models.PositiveIntegerField()  # place within a priority: as given, or drawn
+    need = models.PositiveSmallIntegerField(default=1)  # judgements wanted
+    open_slots = models.SmallIntegerField(default=1)  # need - live leases - standing annotations
+    done = models.PositiveSmallIntegerField(default=0)  # standing annotations
+    reopened = models.BooleanField(default=False)  # a slot came back after cursors may have passed
+    is_gold = models.BooleanField(default=False)
+    gold: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True)  # the expected judgement
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TaskQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "external_id"], name="external_id_once_per_project"),
+            models.CheckConstraint(condition=Q(open_slots__gte=0) & Q(open_slots__lte=models.F("need")), name="open_slots_within_need"),
+        ]
+        indexes = [
+            models.Index("project", models.F("priority").desc(), "rank", "id", name="task_open", condition=Q(open_slots__gt=0)),
+            models.Index("project", models.F("priority").desc(), "rank", "id", name="task_reopened", condition=Q(open_slots__gt=0, reopened=True)),
+        ]
+
+    def __str__(self) -> str:
+        return f"task {self.pk}"
+
+    @property
+    def last_message(self) -> str:
+        return str(self.prompt[-1]["content"]) if self.prompt else ""
+
+
+class Response(models.Model):
+    """One candidate answer. Ids are given in a shuffled order within a task, so that a lower id tells nothing."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="responses")
+    position = models.PositiveSmallIntegerField()  # as imported or generated, from 0
+    text = models.TextField()
+    source = models.CharField(max_length=120, blank=True)  # a registered model's name, an import's, or a person's
+    params: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
+    score = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["task", "position"], name="response_position_once")]
+
+    def __str__(self) -> str:
+        return f"response {self.pk} of task {self.task_id}"
+
+
+class AssignmentQuerySet(models.QuerySet["Assignment"]):
+    def live(self) -> Self:
+        """Leases that still hold their slot: leased and not yet run out."""
+        return self.filter(state=Assignment.State.LEASED, lease_until__gt=timezone.now())
+
+    def lapsed(self) -> Self:
+        return self.filter(state=Assignment.State.LEASED, lease_until__lte=timezone.now())
+
+
+class Assignment(models.Model):
+    """One annotator's one chance at one task: a lease with an expiry, the order shown, and a saved draft."""
+
+    class State(models.TextChoices):
+        LEASED = "leased", "Leased"
+        SUBMITTED = "submitted", "Submitted"
+        SKIPPED = "skipped", "Skipped"
+        EXPIRED = "expired", "Expired"  # the slot went back; a late submit may take it again while one is free
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="assignments")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="assignments")
+    annotator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="assignments")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.LEASED)
+    lease_until = models.DateTimeField()
+    leased_at = models.DateTimeField(default=timezone.now)
+    shown: models.JSONField[Any, Any] = models.JSONField(default=list)  # response ids in the order shown: a, b, …
+    draft: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True)
+    skip_reason = models.CharField(max_length=200, blank=True)
+
+    objects = AssignmentQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["task", "annotator"], name="one_assignment_per_task_and_annotator")]
+        indexes = [
+            models.Index(fields=["annotator", "project", "state"], name="assignment_of_annotator"),
+            models.Index("lease_until", name="assignment_lapse", condition=Q(state="leased")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.annotator} holds task {self.task_id} ({self.state})"
+
+
+class Cursor(models.Model):
+    """How far one annotator has come in one project's queue."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="cursors")
+    annotator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="cursors")
+    epoch = models.PositiveIntegerField(default=0)
+    priority = models.IntegerField()
+    rank = models.PositiveIntegerField()
+    task_id = models.BigIntegerField(default=0)  # breaks ties between equal ranks
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "annotator"], name="one_cursor_per_project_and_annotator")]
+
+    def __str__(self) -> str:
+        return f"cursor of {self.annotator} in {self.project}"

@@ -1,0 +1,13 @@
+"""The HTTP API, version 1: both apps' routes, the schema and its documentation page."""
+
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
+
+from config.api_docs import ApiDocs
+
+urlpatterns = [
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("docs/", ApiDocs.as_view(url_name="schema"), name="api-docs"),
+    path("", include("annotation.api.urls")),
+    path("", include("rlhf.api.urls")),
+]

@@ -1,0 +1,8 @@
+"""The loop's tables, by subject."""
+
+from rlhf.models.models import Model
+from rlhf.models.rounds import Round
+from rlhf.models.runs import Run
+from rlhf.models.snapshots import Snapshot
+
+__all__ = ["Model", "Round", "Run", "Snapshot"]

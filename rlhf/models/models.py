@@ -1,0 +1,78 @@
+"""The model registry: base weights and adapters, each with the run that made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+
+from annotation.models import Project, User
+from annotation.models.people import READS_DATA
+
+
+class ModelQuerySet(models.QuerySet["Model"]):
+    def visible_to(self, user: User) -> Self:
+        """Models of projects whose data `user` may read, and base models that belong to no project."""
+        readable = Project.objects.data_readable_by(user)
+        if user.is_superuser or user.memberships.filter(role__in=READS_DATA).exists():
+            return self.filter(Q(project__in=readable) | Q(project=None))
+        return self.none()
+
+    def policies(self) -> Self:
+        return self.filter(role=Model.Role.POLICY)
+
+    def reward_models(self) -> Self:
+        return self.filter(role=Model.Role.REWARD)
+
+
+class Model(models.Model):
+    """A registry entry: full weights, or an adapter on `parent`."""
+
+    class Role(models.TextChoices):
+        POLICY = "policy", "Policy"
+        REWARD = "reward", "Reward model"
+
+    class State(models.TextChoices):
+        CANDIDATE = "candidate", "Candidate"
+        PROMOTED = "promoted", "Promoted"
+        REPLACED = "replaced", "Replaced"
+        REJECTED = "rejected", "Rejected"
+
+    project = models.ForeignKey(Project, null=True, blank=True, on_delete=models.PROTECT, related_name="models")
+    name = models.SlugField(max_length=80, unique=True)
+    role = models.CharField(max_length=8, choices=Role.choices)
+    is_adapter = models.BooleanField(default=False)
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")  # base of an adapter; start of full weights
+    run = models.OneToOneField("rlhf.Run", null=True, blank=True, on_delete=models.PROTECT, related_name="model")
+    path = models.CharField(max_length=300)  # relative to HONE_DATA
+    sha256 = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField(default=0)  # bytes
+    template = models.CharField(max_length=80, blank=True)  # chat template to pass on when the tokenizer has none
+    source = models.CharField(max_length=300, blank=True)  # hub id, or where a folder came from
+    figures: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)  # from evaluation: accuracy, kl, length, …
+    state = models.CharField(max_length=10, choices=State.choices, default=State.CANDIDATE)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ModelQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("rlhf:model", args=[self.name])
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.HONE_DATA) / self.path
+
+    @property
+    def base(self) -> Model:
+        """The full weights that this model stands on: itself, or an adapter's nearest full ancestor."""
+        return self.parent.base if self.is_adapter and self.parent else self

@@ -1,0 +1,62 @@
+"""One turn of the loop."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from django.db import models
+from django.urls import reverse
+
+from annotation.models import Project, User
+
+
+class RoundQuerySet(models.QuerySet["Round"]):
+    def visible_to(self, user: User) -> Self:
+        return self.filter(project__in=Project.objects.data_readable_by(user))
+
+    def open(self) -> Self:
+        return self.exclude(state__in=[Round.State.PROMOTED, Round.State.REJECTED])
+
+
+class Round(models.Model):
+    """Generate, label, snapshot, reward model, policy, evaluate, promote: what was planned and how far it is."""
+
+    class State(models.TextChoices):
+        GENERATE = "generate", "Generating"
+        LABEL = "label", "Labeling"
+        SNAPSHOT = "snapshot", "Cutting the snapshot"
+        REWARD = "reward", "Training the reward model"
+        POLICY = "policy", "Training the policy"
+        EVALUATE = "evaluate", "Evaluating"
+        COMPARE = "compare", "People compare"
+        DECIDE = "decide", "Waiting for a decision"
+        PROMOTED = "promoted", "Promoted"
+        REJECTED = "rejected", "Rejected"
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="rounds")
+    number = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.GENERATE)
+    plan: models.JSONField[Any, Any] = models.JSONField(default=dict)  # see rlhf.rounds.Plan
+    start_model = models.ForeignKey("rlhf.Model", on_delete=models.PROTECT, related_name="rounds_started")  # policy that generates and is improved
+    base_model = models.ForeignKey("rlhf.Model", on_delete=models.PROTECT, related_name="+")  # what every policy is compared with
+    snapshot = models.ForeignKey("rlhf.Snapshot", null=True, blank=True, on_delete=models.PROTECT, related_name="rounds")
+    reward_model = models.ForeignKey("rlhf.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    promoted_model = models.ForeignKey("rlhf.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="rounds_won")
+    evaluation: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)  # per policy: preferred, kl, length, …
+    problem = models.TextField(blank=True)  # why it cannot go on by itself, in one sentence
+    decision: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)  # {"by", "at", "reason"}
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RoundQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["project", "number"], name="round_number_once")]
+
+    def __str__(self) -> str:
+        return f"Round {self.number}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("rlhf:loop", args=[self.project.slug])

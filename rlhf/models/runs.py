@@ -1,0 +1,91 @@
+"""Executions of the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.urls import reverse
+
+from annotation.models import Project, User
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def visible_to(self, user: User) -> Self:
+        """Runs of projects whose data `user` may read."""
+        return self.filter(project__in=Project.objects.data_readable_by(user))
+
+    def live(self) -> Self:
+        """Runs that have, or should have, a process."""
+        return self.filter(state__in=[Run.State.STARTING, Run.State.RUNNING, Run.State.STOPPING])
+
+    def ended(self) -> Self:
+        return self.filter(state__in=Run.ENDED)
+
+
+class Run(models.Model):
+    """One execution: its run directory is the whole contract with the engine; this row is how the web finds it."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        STARTING = "starting", "Starting"
+        RUNNING = "running", "Running"
+        STOPPING = "stopping", "Stopping"
+        SUCCEEDED = "succeeded", "Succeeded"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+        LOST = "lost", "Lost"
+
+    class Kind(models.TextChoices):
+        PRETRAIN = "pretrain", "Pretraining"
+        SFT = "sft", "SFT"
+        REWARD = "reward", "Reward model"
+        DPO = "dpo", "DPO"
+        PPO = "ppo", "PPO"
+        GENERATE = "generate", "Generate"
+        EVALUATE = "evaluate", "Evaluate"
+
+    ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.LOST)
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="runs")
+    round = models.ForeignKey("rlhf.Round", null=True, blank=True, on_delete=models.SET_NULL, related_name="runs")
+    name = models.SlugField(max_length=80, unique=True)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    start_model = models.ForeignKey("rlhf.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="runs_from")
+    reward_model = models.ForeignKey("rlhf.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="runs_rewarded")
+    snapshot = models.ForeignKey("rlhf.Snapshot", null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
+    config: models.JSONField[Any, Any] = models.JSONField(default=dict)  # run.json as written
+    launcher = models.CharField(max_length=16, default="local")
+    pid = models.PositiveIntegerField(null=True, blank=True)
+    pid_started = models.FloatField(null=True, blank=True)  # process start time; a pid alone can be somebody else's
+    attempt = models.PositiveSmallIntegerField(default=0)
+    step = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+    error: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True)  # {"code", "message", "hint"}
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        indexes = [models.Index(fields=["state", "created_at"], name="run_by_state")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("rlhf:run", args=[self.project.slug, self.pk])
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.HONE_DATA) / "runs" / str(self.pk)
+
+    @property
+    def is_ended(self) -> bool:
+        return self.state in self.ENDED
