@@ -1,0 +1,345 @@
+"""Hyper-parameters of every kind of run, with the bounds and words that the engine checks and the web form shows.
+
+Standard library only: `training.runfile` re-exports what other packages need.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+
+class RunFileError(ValueError):
+    """A run file that cannot be run; `field` is the dotted key to change."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field} {message}" if field else message)
+        self.field = field
+
+
+def param(
+    default: Any,
+    label: str,
+    help: str,
+    *,
+    group: str,
+    min: float | None = None,
+    max: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    unit: str = "",
+    full: Any = None,
+) -> Any:
+    """A field with what a form needs to ask for it. `full` is the default when all weights train instead of an adapter."""
+    metadata = {"label": label, "help": help, "group": group, "min": min, "max": max}
+    metadata |= {"choices": choices, "unit": unit, "full": full}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def checked(kind: type, values: dict[str, Any], where: str = "params") -> Any:
+    """An instance of the dataclass `kind` built from `values`, or RunFileError naming the bad key."""
+    hints = typing.get_type_hints(kind)
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    for name in values:
+        if name not in known:
+            raise RunFileError(f"{where}.{name}", f"is not a setting of this kind of run; known: {', '.join(known)}")
+    return kind(
+        **{name: _value(f"{where}.{name}", value, hints[name], known[name].metadata) for name, value in values.items()}
+    )
+
+
+def _value(where: str, value: Any, hint: Any, metadata: typing.Mapping[str, Any]) -> Any:
+    accepted = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) else {hint}
+    if value is None and type(None) in accepted:
+        return None
+    if float in accepted and type(value) is int:
+        value = float(value)
+    if float in accepted and int in accepted and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    simple = {each for each in accepted if each in (int, float, str, bool)}
+    if simple and type(value) not in simple:
+        names = " or ".join(sorted(each.__name__ for each in simple))
+        raise RunFileError(where, f"must be of type {names}, got {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RunFileError(where, f"must be a finite number, got {value!r}")
+    if metadata.get("choices") and value not in metadata["choices"]:
+        raise RunFileError(where, f"must be one of {', '.join(metadata['choices'])}, got {value!r}")
+    low, high = metadata.get("min"), metadata.get("max")
+    if low is not None and value < low:
+        raise RunFileError(where, f"must be at least {low}, got {value!r}")
+    if high is not None and value > high:
+        raise RunFileError(where, f"must be at most {high}, got {value!r}")
+    return value
+
+
+OPTIMISER, DATA, LOSS, SCHEDULE, SAMPLING, SIZE = "Optimiser", "Data", "Loss", "Schedule", "Sampling", "Model size"
+MANY = 100_000_000
+
+
+def _learning_rate(lora: float, full: float) -> Any:
+    # Defaults follow "ten times the full fine-tuning rate for LoRA" (Schulman et al. 2025, LoRA Without Regret).
+    return param(lora, "Learning rate", "Peak step size of AdamW.", group=OPTIMISER, min=1e-8, max=1.0, full=full)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What every method that learns from a snapshot shares."""
+
+    epochs: float = param(1.0, "Epochs", "Passes over the training rows.", group=SCHEDULE, min=0.001, max=1000)
+    max_steps: int | None = param(
+        None, "Step limit", "Stop after this many updates; empty: by epochs.", group=SCHEDULE, min=1, max=MANY
+    )
+    batch_size: int = param(16, "Batch size", "Rows in one update.", group=DATA, min=1, max=65536, unit="rows")
+    max_length: int = param(1024, "Longest row", "Prompt and answer together; longer rows are left out and counted.", group=DATA, min=8, max=1_048_576, unit="tokens")  # fmt: skip
+    max_dropped_share: float = param(0.01, "Rows that may be left out", "The run refuses to start when a larger share of the rows is unusable.", group=DATA, min=0.0, max=1.0, unit="share")  # fmt: skip
+    warmup_ratio: float = param(0.03, "Warm-up", "Share of the steps in which the learning rate rises.", group=SCHEDULE, min=0.0, max=0.9, unit="share")  # fmt: skip
+    decay: str = param("cosine", "Decay", "How the learning rate falls after the warm-up.", group=SCHEDULE, choices=("cosine", "linear", "constant"))  # fmt: skip
+    weight_decay: float = param(0.0, "Weight decay", "AdamW's decoupled decay.", group=OPTIMISER, min=0.0, max=1.0)
+    max_grad_norm: float = param(
+        1.0, "Gradient clipping", "Longest gradient; longer ones are scaled down.", group=OPTIMISER, min=1e-6, max=1e6
+    )
+    eval_every: int = param(0, "Evaluate every", "0: only at the end.", group=SCHEDULE, min=0, max=MANY, unit="steps")
+    checkpoint_every: int = param(100, "Checkpoint every", "How much work a killed run may lose; 0: only when stopped and at the end.", group=SCHEDULE, min=0, max=MANY, unit="steps")  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    """A small Llama and its tokenizer, from scratch, on a corpus inside the run directory."""
+
+    corpus: str = param("corpus.jsonl", "Corpus", "File in the run directory; lines with messages or text.", group=DATA)
+    vocab_size: int = param(
+        1024, "Vocabulary", "Byte-level BPE tokens.", group=SIZE, min=300, max=262_144, unit="tokens"
+    )
+    hidden_size: int = param(192, "Hidden size", "Width of the model.", group=SIZE, min=8, max=16_384)
+    layers: int = param(4, "Layers", "Depth of the model.", group=SIZE, min=1, max=200)
+    heads: int = param(4, "Attention heads", "Must divide the hidden size.", group=SIZE, min=1, max=256)
+    context: int = param(256, "Context", "Longest text.", group=SIZE, min=16, max=1_048_576, unit="tokens")
+    batch_size: int = param(32, "Batch size", "Texts in one update.", group=DATA, min=1, max=65536, unit="rows")
+    learning_rate: float = param(2e-3, "Learning rate", "Peak step size of AdamW; small models bear large ones.", group=OPTIMISER, min=1e-8, max=1.0)  # fmt: skip
+    weight_decay: float = param(0.1, "Weight decay", "AdamW's decoupled decay.", group=OPTIMISER, min=0.0, max=1.0)
+    max_grad_norm: float = param(
+        1.0, "Gradient clipping", "Longest gradient; longer ones are scaled down.", group=OPTIMISER, min=1e-6, max=1e6
+    )
+    warmup_ratio: float = param(0.05, "Warm-up", "Share of the run in which the learning rate rises.", group=SCHEDULE, min=0.0, max=0.9, unit="share")  # fmt: skip
+    max_minutes: float | None = param(
+        3.0, "Time limit", "Empty: by steps.", group=SCHEDULE, min=0.01, max=100_000, unit="minutes"
+    )
+    max_steps: int | None = param(None, "Step limit", "Empty: by time.", group=SCHEDULE, min=1, max=MANY)
+    checkpoint_every: int = param(100, "Checkpoint every", "0: only when stopped and at the end.", group=SCHEDULE, min=0, max=MANY, unit="steps")  # fmt: skip
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.heads or (self.hidden_size // self.heads) % 2:
+            raise RunFileError(
+                "params.heads", f"must divide hidden_size {self.hidden_size} into even parts, got {self.heads}"
+            )
+        if self.max_minutes is None and self.max_steps is None:
+            raise RunFileError("params.max_steps", "is needed when max_minutes is empty")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFT(Training):
+    # 2e-4: QLoRA (Dettmers et al. 2023, table 9); 2e-5: Stanford Alpaca.
+    learning_rate: float = _learning_rate(2e-4, 2e-5)
+    epochs: float = param(
+        3.0, "Epochs", "Passes over the training rows.", group=SCHEDULE, min=0.001, max=1000
+    )  # Alpaca
+    loss_on: str = param(
+        "completion", "Learn from", "The answers alone, or prompts as well.", group=LOSS, choices=("completion", "all")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reward(Training):
+    # 1e-4 and 1e-5: TRL's reward-modelling example scripts for LoRA and for full weights.
+    learning_rate: float = _learning_rate(1e-4, 1e-5)
+    margin: bool = param(False, "Use margins", "Ask for a larger lead where the judges saw a clearer one.", group=LOSS)
+    label_smoothing: float = param(0.0, "Label smoothing", "Share of judgements assumed to be the wrong way round.", group=LOSS, min=0.0, max=0.49, unit="share")  # fmt: skip
+    # 0.01: Eisenstein et al. (2023), Helping or Herding, section 3.
+    center_coefficient: float = param(
+        0.01, "Centring", "Price of the mean reward drifting away from zero.", group=LOSS, min=0.0, max=10.0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPO(Training):
+    # 5e-6 and 5e-7: Zephyr (Tunstall et al. 2023), LoRA and full weights.
+    learning_rate: float = _learning_rate(5e-6, 5e-7)
+    warmup_ratio: float = param(0.1, "Warm-up", "Share of the steps in which the learning rate rises.", group=SCHEDULE, min=0.0, max=0.9, unit="share")  # fmt: skip
+    # 0.1: Rafailov et al. (2023), section 6.
+    beta: float = param(
+        0.1, "Beta", "Price of drifting away from the reference policy.", group=LOSS, min=1e-4, max=10.0
+    )
+    loss: str = param("sigmoid", "Loss", "sigmoid is DPO itself; robust assumes noisy labels.", group=LOSS, choices=("sigmoid", "ipo", "hinge", "robust"))  # fmt: skip
+    label_smoothing: float = param(0.0, "Label smoothing", "Share of judgements assumed to be the wrong way round.", group=LOSS, min=0.0, max=0.49, unit="share")  # fmt: skip
+    sample_every: int = param(
+        0, "Show samples every", "0: only at the end.", group=SCHEDULE, min=0, max=MANY, unit="steps"
+    )
+    sample_prompts: int = param(4, "Sample prompts", "Held-out prompts answered for the samples page.", group=SAMPLING, min=0, max=256, unit="prompts")  # fmt: skip
+    max_new_tokens: int = param(
+        128, "Longest sample", "Tokens of one shown answer.", group=SAMPLING, min=1, max=65536, unit="tokens"
+    )
+
+    def __post_init__(self) -> None:
+        if self.loss == "robust" and self.label_smoothing == 0:
+            raise RunFileError("params.label_smoothing", "must be above zero for the robust loss")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPO:
+    """Proximal policy optimisation against a reward model; clip, gamma, lam as Ziegler et al. (2019), table 4."""
+
+    steps: int = param(100, "Steps", "Rounds of answering and learning.", group=SCHEDULE, min=1, max=MANY)
+    rollout_batch: int = param(64, "Answers per step", "Prompts answered before each round of learning.", group=DATA, min=1, max=65536, unit="rows")  # fmt: skip
+    minibatch: int = param(16, "Minibatch", "Answers in one update; must divide the answers per step.", group=DATA, min=1, max=65536, unit="rows")  # fmt: skip
+    ppo_epochs: int = param(
+        4, "Passes per step", "Passes over the answers of one step.", group=SCHEDULE, min=1, max=100
+    )
+    # 3e-6 is TRL's last PPO default for full weights; LoRA takes about ten times as much.
+    learning_rate: float = _learning_rate(3e-5, 3e-6)
+    value_learning_rate: float | None = param(None, "Value learning rate", "Empty: the same as the policy's.", group=OPTIMISER, min=1e-8, max=1.0)  # fmt: skip
+    weight_decay: float = param(0.0, "Weight decay", "AdamW's decoupled decay.", group=OPTIMISER, min=0.0, max=1.0)
+    max_grad_norm: float = param(
+        1.0, "Gradient clipping", "Longest gradient; longer ones are scaled down.", group=OPTIMISER, min=1e-6, max=1e6
+    )
+    warmup_ratio: float = param(0.0, "Warm-up", "Share of the steps in which the learning rate rises.", group=SCHEDULE, min=0.0, max=0.9, unit="share")  # fmt: skip
+    decay: str = param(
+        "linear", "Decay", "How the learning rate falls.", group=SCHEDULE, choices=("cosine", "linear", "constant")
+    )
+    beta: float = param(
+        0.05,
+        "KL coefficient",
+        "Price per nat of drifting away from the reference policy.",
+        group=LOSS,
+        min=0.0,
+        max=10.0,
+    )
+    kl_target: float | None = param(None, "KL target", "When set, the coefficient adapts to hold this KL per answer.", group=LOSS, min=0.001, max=1000, unit="nats")  # fmt: skip
+    kl_horizon: int = param(
+        10_000, "KL horizon", "Answers over which the coefficient adapts.", group=LOSS, min=1, max=MANY, unit="answers"
+    )
+    clip: float = param(
+        0.2, "Clip range", "How far one step may move a token's probability.", group=LOSS, min=0.01, max=0.99
+    )
+    value_clip: float = param(0.2, "Value clip range", "The same for the value head.", group=LOSS, min=0.01, max=100.0)
+    value_coefficient: float = param(
+        0.1, "Value coefficient", "Weight of the value loss.", group=LOSS, min=0.0, max=100.0
+    )
+    gamma: float = param(1.0, "Discount", "1: an answer is one episode.", group=LOSS, min=0.0, max=1.0)
+    lam: float = param(0.95, "GAE lambda", "Between one-step (0) and full returns (1).", group=LOSS, min=0.0, max=1.0)
+    value_warmup_steps: int = param(5, "Value warm-up", "Steps in which only the value head learns.", group=SCHEDULE, min=0, max=MANY, unit="steps")  # fmt: skip
+    whiten: bool = param(True, "Whiten advantages", "Give each step's advantages mean 0 and deviation 1.", group=LOSS)
+    reward_norm: bool = param(True, "Normalise rewards", "Scale rewards by the reference policy's own.", group=LOSS)
+    missing_eos_penalty: float = param(1.0, "Missing-end penalty", "Taken from the reward of an answer that never ends.", group=LOSS, min=0.0, max=1000)  # fmt: skip
+    temperature: float = param(
+        1.0, "Temperature", "1: sample from the policy as it is.", group=SAMPLING, min=0.01, max=10.0
+    )
+    max_new_tokens: int = param(
+        128, "Longest answer", "Tokens of one answer.", group=SAMPLING, min=1, max=65536, unit="tokens"
+    )
+    max_prompt_length: int = param(512, "Longest prompt", "Longer prompts are left out and counted.", group=DATA, min=1, max=1_048_576, unit="tokens")  # fmt: skip
+    max_dropped_share: float = param(0.01, "Prompts that may be left out", "The run refuses to start when a larger share is unusable.", group=DATA, min=0.0, max=1.0, unit="share")  # fmt: skip
+    sample_every: int = param(
+        20, "Show samples every", "0: only at the end.", group=SCHEDULE, min=0, max=MANY, unit="steps"
+    )
+    eval_prompts: int = param(
+        64,
+        "Evaluation prompts",
+        "Held-out prompts scored at the end.",
+        group=SAMPLING,
+        min=0,
+        max=65536,
+        unit="prompts",
+    )
+    checkpoint_every: int = param(
+        10, "Checkpoint every", "0: only when stopped and at the end.", group=SCHEDULE, min=0, max=MANY, unit="steps"
+    )
+
+    def __post_init__(self) -> None:
+        if self.rollout_batch % self.minibatch:
+            raise RunFileError(
+                "params.minibatch", f"must divide rollout_batch {self.rollout_batch}, got {self.minibatch}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate:
+    split: str = param(
+        "train", "Split", "Which prompts of the snapshot to answer.", group=DATA, choices=("train", "eval")
+    )
+    responses_per_prompt: int = param(
+        2, "Answers per prompt", "Different answers to the same prompt.", group=SAMPLING, min=1, max=64
+    )
+    temperature: float = param(1.0, "Temperature", "0: always the likeliest token.", group=SAMPLING, min=0.0, max=10.0)
+    top_p: float = param(
+        1.0,
+        "Top-p",
+        "Sample from the likeliest tokens that hold this much probability.",
+        group=SAMPLING,
+        min=0.01,
+        max=1.0,
+    )
+    max_new_tokens: int = param(
+        128, "Longest answer", "Tokens of one answer.", group=SAMPLING, min=1, max=65536, unit="tokens"
+    )
+    max_prompt_length: int = param(512, "Longest prompt", "Longer prompts are left out and counted.", group=DATA, min=1, max=1_048_576, unit="tokens")  # fmt: skip
+    max_dropped_share: float = param(0.01, "Prompts that may be left out", "The run refuses to start when a larger share is unusable.", group=DATA, min=0.0, max=1.0, unit="share")  # fmt: skip
+    batch_size: int = param(32, "Batch size", "Answers written at once.", group=DATA, min=1, max=65536, unit="rows")
+    limit: int | None = param(
+        None, "Prompt limit", "Answer only the first so many prompts.", group=DATA, min=1, max=MANY
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    # Objects {"name", "base_model", "adapter" | null, "reference": name | null}; runfile.check turns them into PolicyRef.
+    policies: list[Any] = dataclasses.field(
+        default_factory=list, metadata={"label": "Policies", "help": "Who answers.", "group": DATA}
+    )
+    split: str = param(
+        "eval", "Split", "Which prompts of the snapshot to answer.", group=DATA, choices=("train", "eval")
+    )
+    temperature: float = param(1.0, "Temperature", "0: always the likeliest token.", group=SAMPLING, min=0.0, max=10.0)
+    top_p: float = param(
+        1.0,
+        "Top-p",
+        "Sample from the likeliest tokens that hold this much probability.",
+        group=SAMPLING,
+        min=0.01,
+        max=1.0,
+    )
+    responses_per_prompt: int = param(
+        1, "Answers per prompt", "Different answers to the same prompt.", group=SAMPLING, min=1, max=64
+    )
+    max_new_tokens: int = param(
+        128, "Longest answer", "Tokens of one answer.", group=SAMPLING, min=1, max=65536, unit="tokens"
+    )
+    max_prompt_length: int = param(512, "Longest prompt", "Longer prompts are left out and counted.", group=DATA, min=1, max=1_048_576, unit="tokens")  # fmt: skip
+    max_dropped_share: float = param(0.01, "Prompts that may be left out", "The run refuses to start when a larger share is unusable.", group=DATA, min=0.0, max=1.0, unit="share")  # fmt: skip
+    batch_size: int = param(32, "Batch size", "Answers written at once.", group=DATA, min=1, max=65536, unit="rows")
+    limit: int | None = param(
+        None, "Prompt limit", "Answer only the first so many prompts.", group=DATA, min=1, max=MANY
+    )
+
+
+PARAMS: dict[str, type] = {
+    "pretrain": Pretrain,
+    "sft": SFT,
+    "reward": Reward,
+    "dpo": DPO,
+    "ppo": PPO,
+    "generate": Generate,
+    "evaluate": Evaluate,
+}
+
+
+def defaults(kind: str, adapter_method: str | None = "lora") -> dict[str, Any]:
+    """The default of every setting of `kind`, for an adapter (`"lora"`) or for all weights (`None`)."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(PARAMS[kind]):
+        full = field.metadata.get("full")
+        plain = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        values[field.name] = full if adapter_method is None and full is not None else plain
+    return values
