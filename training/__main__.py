@@ -12,7 +12,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from training import runfile
+from training import inputs, runfile
 from training.rundir import EXIT_CONFIG, RunDir, read_report, read_status
 
 METHODS = {kind: f"training.{kind}" for kind in runfile.PARAMS}
@@ -21,8 +21,8 @@ METHODS = {kind: f"training.{kind}" for kind in runfile.PARAMS}
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training",
-        description="Run or resume one run directory. Exit codes: 0 succeeded, 143 stopped, 2 bad run.json, 1 any other failure.",
-        epilog="Example: python -m training var/runs/12",
+        description="Run or resume one run directory. Example: python -m training var/runs/12",
+        epilog="Exit codes: 0 succeeded, 143 stopped, 2 bad run.json, 1 any other failure.",
     )
     parser.add_argument("run_dir", type=Path, help="a directory that holds run.json")
     path = parser.parse_args(arguments).run_dir.resolve()
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     run = RunDir(path)
     with run.recorded():
         config = runfile.read(path / "run.json")
-        runfile.check_inputs(config, path)
+        inputs.check_inputs(config, path)
         method = importlib.import_module(METHODS[config.kind])  # torch loads here, not before
         method.train(config, run)
     return 0

@@ -1,79 +1,12 @@
-"""Hyper-parameters of every kind of run, with the bounds and words that the engine checks and the web form shows.
-
-Standard library only: `training.runfile` re-exports what other packages need.
-"""
+"""Hyper-parameters of every kind of run, with the bounds and words that the engine checks and the web form shows."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import types
-import typing
 from dataclasses import dataclass
 from typing import Any
 
-
-class RunFileError(ValueError):
-    """A run file that cannot be run; `field` is the dotted key to change."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field} {message}" if field else message)
-        self.field = field
-
-
-def param(
-    default: Any,
-    label: str,
-    help: str,
-    *,
-    group: str,
-    min: float | None = None,
-    max: float | None = None,
-    choices: tuple[str, ...] | None = None,
-    unit: str = "",
-    full: Any = None,
-) -> Any:
-    """A field with what a form needs to ask for it. `full` is the default when all weights train instead of an adapter."""
-    metadata = {"label": label, "help": help, "group": group, "min": min, "max": max}
-    metadata |= {"choices": choices, "unit": unit, "full": full}
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def checked(kind: type, values: dict[str, Any], where: str = "params") -> Any:
-    """An instance of the dataclass `kind` built from `values`, or RunFileError naming the bad key."""
-    hints = typing.get_type_hints(kind)
-    known = {field.name: field for field in dataclasses.fields(kind)}
-    for name in values:
-        if name not in known:
-            raise RunFileError(f"{where}.{name}", f"is not a setting of this kind of run; known: {', '.join(known)}")
-    return kind(
-        **{name: _value(f"{where}.{name}", value, hints[name], known[name].metadata) for name, value in values.items()}
-    )
-
-
-def _value(where: str, value: Any, hint: Any, metadata: typing.Mapping[str, Any]) -> Any:
-    accepted = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) else {hint}
-    if value is None and type(None) in accepted:
-        return None
-    if float in accepted and type(value) is int:
-        value = float(value)
-    if float in accepted and int in accepted and isinstance(value, float) and value.is_integer():
-        value = int(value)
-    simple = {each for each in accepted if each in (int, float, str, bool)}
-    if simple and type(value) not in simple:
-        names = " or ".join(sorted(each.__name__ for each in simple))
-        raise RunFileError(where, f"must be of type {names}, got {value!r}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise RunFileError(where, f"must be a finite number, got {value!r}")
-    if metadata.get("choices") and value not in metadata["choices"]:
-        raise RunFileError(where, f"must be one of {', '.join(metadata['choices'])}, got {value!r}")
-    low, high = metadata.get("min"), metadata.get("max")
-    if low is not None and value < low:
-        raise RunFileError(where, f"must be at least {low}, got {value!r}")
-    if high is not None and value > high:
-        raise RunFileError(where, f"must be at most {high}, got {value!r}")
-    return value
-
+from training.fields import RunFileError, param
 
 OPTIMISER, DATA, LOSS, SCHEDULE, SAMPLING, SIZE = "Optimiser", "Data", "Loss", "Schedule", "Sampling", "Model size"
 MANY = 100_000_000
@@ -84,6 +17,81 @@ def _learning_rate(lora: float, full: float) -> Any:
     return param(lora, "Learning rate", "Peak step size of AdamW.", group=OPTIMISER, min=1e-8, max=1.0, full=full)
 
 
+def _warmup(default: float) -> Any:
+    text = "Share of the run in which the learning rate rises."
+    return param(default, "Warm-up", text, group=SCHEDULE, min=0.0, max=0.9, unit="share")
+
+
+def _decay(default: str) -> Any:
+    text = "How the learning rate falls after the warm-up."
+    return param(default, "Decay", text, group=SCHEDULE, choices=("cosine", "linear", "constant"))
+
+
+def _weight_decay(default: float = 0.0) -> Any:
+    return param(default, "Weight decay", "AdamW's decoupled decay.", group=OPTIMISER, min=0.0, max=1.0)
+
+
+def _max_grad_norm() -> Any:
+    text = "Longest gradient; longer ones are scaled down."
+    return param(1.0, "Gradient clipping", text, group=OPTIMISER, min=1e-6, max=1e6)
+
+
+def _checkpoint_every(default: int) -> Any:
+    text = "How much work a killed run may lose; 0: only when stopped and at the end."
+    return param(default, "Checkpoint every", text, group=SCHEDULE, min=0, max=MANY, unit="steps")
+
+
+def _sample_every(default: int) -> Any:
+    text = "0: only at the end."
+    return param(default, "Show samples every", text, group=SCHEDULE, min=0, max=MANY, unit="steps")
+
+
+def _label_smoothing() -> Any:
+    text = "Share of judgements assumed to be the wrong way round."
+    return param(0.0, "Label smoothing", text, group=LOSS, min=0.0, max=0.49, unit="share")
+
+
+def _batch_size(default: int, text: str) -> Any:
+    return param(default, "Batch size", text, group=DATA, min=1, max=65536, unit="rows")
+
+
+def _max_new_tokens() -> Any:
+    return param(128, "Longest answer", "Tokens of one answer.", group=SAMPLING, min=1, max=65536, unit="tokens")
+
+
+def _max_prompt_length() -> Any:
+    text = "Longer prompts are left out and counted."
+    return param(512, "Longest prompt", text, group=DATA, min=1, max=1_048_576, unit="tokens")
+
+
+def _max_dropped_share() -> Any:
+    text = "The run refuses to start when a larger share of the rows is unusable."
+    return param(0.01, "Rows that may be left out", text, group=DATA, min=0.0, max=1.0, unit="share")
+
+
+def _split(default: str) -> Any:
+    return param(default, "Split", "Which prompts of the snapshot.", group=DATA, choices=("train", "eval"))
+
+
+def _temperature(minimum: float = 0.0) -> Any:
+    text = "1: sample from the policy as it is." + ("" if minimum else " 0: always the likeliest token.")
+    return param(1.0, "Temperature", text, group=SAMPLING, min=minimum, max=10.0)
+
+
+def _top_p() -> Any:
+    text = "Sample from the likeliest tokens that hold this much probability."
+    return param(1.0, "Top-p", text, group=SAMPLING, min=0.01, max=1.0)
+
+
+def _responses(default: int) -> Any:
+    text = "Different answers to the same prompt."
+    return param(default, "Answers per prompt", text, group=SAMPLING, min=1, max=64)
+
+
+def _limit() -> Any:
+    return param(None, "Prompt limit", "Answer only the first so many prompts.", group=DATA, min=1, max=MANY)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """What every method that learns from a snapshot shares."""
@@ -92,17 +100,23 @@ class Training:
     max_steps: int | None = param(
         None, "Step limit", "Stop after this many updates; empty: by epochs.", group=SCHEDULE, min=1, max=MANY
     )
-    batch_size: int = param(16, "Batch size", "Rows in one update.", group=DATA, min=1, max=65536, unit="rows")
-    max_length: int = param(1024, "Longest row", "Prompt and answer together; longer rows are left out and counted.", group=DATA, min=8, max=1_048_576, unit="tokens")  # fmt: skip
-    max_dropped_share: float = param(0.01, "Rows that may be left out", "The run refuses to start when a larger share of the rows is unusable.", group=DATA, min=0.0, max=1.0, unit="share")  # fmt: skip
-    warmup_ratio: float = param(0.03, "Warm-up", "Share of the steps in which the learning rate rises.", group=SCHEDULE, min=0.0, max=0.9, unit="share")  # fmt: skip
-    decay: str = param("cosine", "Decay", "How the learning rate falls after the warm-up.", group=SCHEDULE, choices=("cosine", "linear", "constant"))  # fmt: skip
-    weight_decay: float = param(0.0, "Weight decay", "AdamW's decoupled decay.", group=OPTIMISER, min=0.0, max=1.0)
-    max_grad_norm: float = param(
-        1.0, "Gradient clipping", "Longest gradient; longer ones are scaled down.", group=OPTIMISER, min=1e-6, max=1e6
+    batch_size: int = _batch_size(16, "Rows in one update.")
+    max_length: int = param(
+        1024,
+        "Longest row",
+        "Prompt and answer together; longer rows are left out and counted.",
+        group=DATA,
+        min=8,
+        max=1_048_576,
+        unit="tokens",
     )
+    max_dropped_share: float = _max_dropped_share()
+    warmup_ratio: float = _warmup(0.03)
+    decay: str = _decay("cosine")
+    weight_decay: float = _weight_decay()
+    max_grad_norm: float = _max_grad_norm()
     eval_every: int = param(0, "Evaluate every", "0: only at the end.", group=SCHEDULE, min=0, max=MANY, unit="steps")
-    checkpoint_every: int = param(100, "Checkpoint every", "How much work a killed run may lose; 0: only when stopped and at the end.", group=SCHEDULE, min=0, max=MANY, unit="steps")  # fmt: skip
+    checkpoint_every: int = _checkpoint_every(100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,18 +131,23 @@ class Pretrain:
     layers: int = param(4, "Layers", "Depth of the model.", group=SIZE, min=1, max=200)
     heads: int = param(4, "Attention heads", "Must divide the hidden size.", group=SIZE, min=1, max=256)
     context: int = param(256, "Context", "Longest text.", group=SIZE, min=16, max=1_048_576, unit="tokens")
-    batch_size: int = param(32, "Batch size", "Texts in one update.", group=DATA, min=1, max=65536, unit="rows")
-    learning_rate: float = param(2e-3, "Learning rate", "Peak step size of AdamW; small models bear large ones.", group=OPTIMISER, min=1e-8, max=1.0)  # fmt: skip
-    weight_decay: float = param(0.1, "Weight decay", "AdamW's decoupled decay.", group=OPTIMISER, min=0.0, max=1.0)
-    max_grad_norm: float = param(
-        1.0, "Gradient clipping", "Longest gradient; longer ones are scaled down.", group=OPTIMISER, min=1e-6, max=1e6
+    batch_size: int = _batch_size(32, "Texts in one update.")
+    learning_rate: float = param(
+        2e-3,
+        "Learning rate",
+        "Peak step size of AdamW; small models bear large ones.",
+        group=OPTIMISER,
+        min=1e-8,
+        max=1.0,
     )
-    warmup_ratio: float = param(0.05, "Warm-up", "Share of the run in which the learning rate rises.", group=SCHEDULE, min=0.0, max=0.9, unit="share")  # fmt: skip
+    weight_decay: float = _weight_decay(0.1)
+    max_grad_norm: float = _max_grad_norm()
+    warmup_ratio: float = _warmup(0.05)
     max_minutes: float | None = param(
         3.0, "Time limit", "Empty: by steps.", group=SCHEDULE, min=0.01, max=100_000, unit="minutes"
     )
     max_steps: int | None = param(None, "Step limit", "Empty: by time.", group=SCHEDULE, min=1, max=MANY)
-    checkpoint_every: int = param(100, "Checkpoint every", "0: only when stopped and at the end.", group=SCHEDULE, min=0, max=MANY, unit="steps")  # fmt: skip
+    checkpoint_every: int = _checkpoint_every(100)
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.heads or (self.hidden_size // self.heads) % 2:
@@ -156,7 +175,7 @@ class Reward(Training):
     # 1e-4 and 1e-5: TRL's reward-modelling example scripts for LoRA and for full weights.
     learning_rate: float = _learning_rate(1e-4, 1e-5)
     margin: bool = param(False, "Use margins", "Ask for a larger lead where the judges saw a clearer one.", group=LOSS)
-    label_smoothing: float = param(0.0, "Label smoothing", "Share of judgements assumed to be the wrong way round.", group=LOSS, min=0.0, max=0.49, unit="share")  # fmt: skip
+    label_smoothing: float = _label_smoothing()
     # 0.01: Eisenstein et al. (2023), Helping or Herding, section 3.
     center_coefficient: float = param(
         0.01, "Centring", "Price of the mean reward drifting away from zero.", group=LOSS, min=0.0, max=10.0
@@ -167,20 +186,30 @@ class Reward(Training):
 class DPO(Training):
     # 5e-6 and 5e-7: Zephyr (Tunstall et al. 2023), LoRA and full weights.
     learning_rate: float = _learning_rate(5e-6, 5e-7)
-    warmup_ratio: float = param(0.1, "Warm-up", "Share of the steps in which the learning rate rises.", group=SCHEDULE, min=0.0, max=0.9, unit="share")  # fmt: skip
+    warmup_ratio: float = _warmup(0.1)
     # 0.1: Rafailov et al. (2023), section 6.
     beta: float = param(
         0.1, "Beta", "Price of drifting away from the reference policy.", group=LOSS, min=1e-4, max=10.0
     )
-    loss: str = param("sigmoid", "Loss", "sigmoid is DPO itself; robust assumes noisy labels.", group=LOSS, choices=("sigmoid", "ipo", "hinge", "robust"))  # fmt: skip
-    label_smoothing: float = param(0.0, "Label smoothing", "Share of judgements assumed to be the wrong way round.", group=LOSS, min=0.0, max=0.49, unit="share")  # fmt: skip
-    sample_every: int = param(
-        0, "Show samples every", "0: only at the end.", group=SCHEDULE, min=0, max=MANY, unit="steps"
+    loss: str = param(
+        "sigmoid",
+        "Loss",
+        "sigmoid is DPO itself; robust assumes noisy labels.",
+        group=LOSS,
+        choices=("sigmoid", "ipo", "hinge", "robust"),
     )
-    sample_prompts: int = param(4, "Sample prompts", "Held-out prompts answered for the samples page.", group=SAMPLING, min=0, max=256, unit="prompts")  # fmt: skip
-    max_new_tokens: int = param(
-        128, "Longest sample", "Tokens of one shown answer.", group=SAMPLING, min=1, max=65536, unit="tokens"
+    label_smoothing: float = _label_smoothing()
+    sample_every: int = _sample_every(0)
+    sample_prompts: int = param(
+        4,
+        "Sample prompts",
+        "Held-out prompts answered for the samples page.",
+        group=SAMPLING,
+        min=0,
+        max=256,
+        unit="prompts",
     )
+    max_new_tokens: int = _max_new_tokens()
 
     def __post_init__(self) -> None:
         if self.loss == "robust" and self.label_smoothing == 0:
@@ -192,22 +221,36 @@ class PPO:
     """Proximal policy optimisation against a reward model; clip, gamma, lam as Ziegler et al. (2019), table 4."""
 
     steps: int = param(100, "Steps", "Rounds of answering and learning.", group=SCHEDULE, min=1, max=MANY)
-    rollout_batch: int = param(64, "Answers per step", "Prompts answered before each round of learning.", group=DATA, min=1, max=65536, unit="rows")  # fmt: skip
-    minibatch: int = param(16, "Minibatch", "Answers in one update; must divide the answers per step.", group=DATA, min=1, max=65536, unit="rows")  # fmt: skip
+    rollout_batch: int = param(
+        64,
+        "Answers per step",
+        "Prompts answered before each round of learning.",
+        group=DATA,
+        min=1,
+        max=65536,
+        unit="rows",
+    )
+    minibatch: int = param(
+        16,
+        "Minibatch",
+        "Answers in one update; must divide the answers per step.",
+        group=DATA,
+        min=1,
+        max=65536,
+        unit="rows",
+    )
     ppo_epochs: int = param(
         4, "Passes per step", "Passes over the answers of one step.", group=SCHEDULE, min=1, max=100
     )
     # 3e-6 is TRL's last PPO default for full weights; LoRA takes about ten times as much.
     learning_rate: float = _learning_rate(3e-5, 3e-6)
-    value_learning_rate: float | None = param(None, "Value learning rate", "Empty: the same as the policy's.", group=OPTIMISER, min=1e-8, max=1.0)  # fmt: skip
-    weight_decay: float = param(0.0, "Weight decay", "AdamW's decoupled decay.", group=OPTIMISER, min=0.0, max=1.0)
-    max_grad_norm: float = param(
-        1.0, "Gradient clipping", "Longest gradient; longer ones are scaled down.", group=OPTIMISER, min=1e-6, max=1e6
+    value_learning_rate: float | None = param(
+        None, "Value learning rate", "Empty: the same as the policy's.", group=OPTIMISER, min=1e-8, max=1.0
     )
-    warmup_ratio: float = param(0.0, "Warm-up", "Share of the steps in which the learning rate rises.", group=SCHEDULE, min=0.0, max=0.9, unit="share")  # fmt: skip
-    decay: str = param(
-        "linear", "Decay", "How the learning rate falls.", group=SCHEDULE, choices=("cosine", "linear", "constant")
-    )
+    weight_decay: float = _weight_decay()
+    max_grad_norm: float = _max_grad_norm()
+    warmup_ratio: float = _warmup(0.0)
+    decay: str = _decay("linear")
     beta: float = param(
         0.05,
         "KL coefficient",
@@ -216,7 +259,15 @@ class PPO:
         min=0.0,
         max=10.0,
     )
-    kl_target: float | None = param(None, "KL target", "When set, the coefficient adapts to hold this KL per answer.", group=LOSS, min=0.001, max=1000, unit="nats")  # fmt: skip
+    kl_target: float | None = param(
+        None,
+        "KL target",
+        "When set, the coefficient adapts to hold this KL per answer.",
+        group=LOSS,
+        min=0.001,
+        max=1000,
+        unit="nats",
+    )
     kl_horizon: int = param(
         10_000, "KL horizon", "Answers over which the coefficient adapts.", group=LOSS, min=1, max=MANY, unit="answers"
     )
@@ -229,21 +280,19 @@ class PPO:
     )
     gamma: float = param(1.0, "Discount", "1: an answer is one episode.", group=LOSS, min=0.0, max=1.0)
     lam: float = param(0.95, "GAE lambda", "Between one-step (0) and full returns (1).", group=LOSS, min=0.0, max=1.0)
-    value_warmup_steps: int = param(5, "Value warm-up", "Steps in which only the value head learns.", group=SCHEDULE, min=0, max=MANY, unit="steps")  # fmt: skip
+    value_warmup_steps: int = param(
+        5, "Value warm-up", "Steps in which only the value head learns.", group=SCHEDULE, min=0, max=MANY, unit="steps"
+    )
     whiten: bool = param(True, "Whiten advantages", "Give each step's advantages mean 0 and deviation 1.", group=LOSS)
     reward_norm: bool = param(True, "Normalise rewards", "Scale rewards by the reference policy's own.", group=LOSS)
-    missing_eos_penalty: float = param(1.0, "Missing-end penalty", "Taken from the reward of an answer that never ends.", group=LOSS, min=0.0, max=1000)  # fmt: skip
-    temperature: float = param(
-        1.0, "Temperature", "1: sample from the policy as it is.", group=SAMPLING, min=0.01, max=10.0
+    missing_eos_penalty: float = param(
+        1.0, "Missing-end penalty", "Taken from the reward of an answer that never ends.", group=LOSS, min=0.0, max=1000
     )
-    max_new_tokens: int = param(
-        128, "Longest answer", "Tokens of one answer.", group=SAMPLING, min=1, max=65536, unit="tokens"
-    )
-    max_prompt_length: int = param(512, "Longest prompt", "Longer prompts are left out and counted.", group=DATA, min=1, max=1_048_576, unit="tokens")  # fmt: skip
-    max_dropped_share: float = param(0.01, "Prompts that may be left out", "The run refuses to start when a larger share is unusable.", group=DATA, min=0.0, max=1.0, unit="share")  # fmt: skip
-    sample_every: int = param(
-        20, "Show samples every", "0: only at the end.", group=SCHEDULE, min=0, max=MANY, unit="steps"
-    )
+    temperature: float = _temperature(0.01)
+    max_new_tokens: int = _max_new_tokens()
+    max_prompt_length: int = _max_prompt_length()
+    max_dropped_share: float = _max_dropped_share()
+    sample_every: int = _sample_every(20)
     eval_prompts: int = param(
         64,
         "Evaluation prompts",
@@ -253,9 +302,7 @@ class PPO:
         max=65536,
         unit="prompts",
     )
-    checkpoint_every: int = param(
-        10, "Checkpoint every", "0: only when stopped and at the end.", group=SCHEDULE, min=0, max=MANY, unit="steps"
-    )
+    checkpoint_every: int = _checkpoint_every(10)
 
     def __post_init__(self) -> None:
         if self.rollout_batch % self.minibatch:
@@ -266,62 +313,32 @@ class PPO:
 
 @dataclass(frozen=True, kw_only=True)
 class Generate:
-    split: str = param(
-        "train", "Split", "Which prompts of the snapshot to answer.", group=DATA, choices=("train", "eval")
-    )
-    responses_per_prompt: int = param(
-        2, "Answers per prompt", "Different answers to the same prompt.", group=SAMPLING, min=1, max=64
-    )
-    temperature: float = param(1.0, "Temperature", "0: always the likeliest token.", group=SAMPLING, min=0.0, max=10.0)
-    top_p: float = param(
-        1.0,
-        "Top-p",
-        "Sample from the likeliest tokens that hold this much probability.",
-        group=SAMPLING,
-        min=0.01,
-        max=1.0,
-    )
-    max_new_tokens: int = param(
-        128, "Longest answer", "Tokens of one answer.", group=SAMPLING, min=1, max=65536, unit="tokens"
-    )
-    max_prompt_length: int = param(512, "Longest prompt", "Longer prompts are left out and counted.", group=DATA, min=1, max=1_048_576, unit="tokens")  # fmt: skip
-    max_dropped_share: float = param(0.01, "Prompts that may be left out", "The run refuses to start when a larger share is unusable.", group=DATA, min=0.0, max=1.0, unit="share")  # fmt: skip
-    batch_size: int = param(32, "Batch size", "Answers written at once.", group=DATA, min=1, max=65536, unit="rows")
-    limit: int | None = param(
-        None, "Prompt limit", "Answer only the first so many prompts.", group=DATA, min=1, max=MANY
-    )
+    split: str = _split("train")
+    responses_per_prompt: int = _responses(2)
+    temperature: float = _temperature()
+    top_p: float = _top_p()
+    max_new_tokens: int = _max_new_tokens()
+    max_prompt_length: int = _max_prompt_length()
+    max_dropped_share: float = _max_dropped_share()
+    batch_size: int = _batch_size(32, "Answers written at once.")
+    limit: int | None = _limit()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    # Objects {"name", "base_model", "adapter" | null, "reference": name | null}; runfile.check turns them into PolicyRef.
+    # Objects {"name", "base_model", "adapter" | null, "reference": name | null}; runfile makes PolicyRefs of them.
     policies: list[Any] = dataclasses.field(
         default_factory=list, metadata={"label": "Policies", "help": "Who answers.", "group": DATA}
     )
-    split: str = param(
-        "eval", "Split", "Which prompts of the snapshot to answer.", group=DATA, choices=("train", "eval")
-    )
-    temperature: float = param(1.0, "Temperature", "0: always the likeliest token.", group=SAMPLING, min=0.0, max=10.0)
-    top_p: float = param(
-        1.0,
-        "Top-p",
-        "Sample from the likeliest tokens that hold this much probability.",
-        group=SAMPLING,
-        min=0.01,
-        max=1.0,
-    )
-    responses_per_prompt: int = param(
-        1, "Answers per prompt", "Different answers to the same prompt.", group=SAMPLING, min=1, max=64
-    )
-    max_new_tokens: int = param(
-        128, "Longest answer", "Tokens of one answer.", group=SAMPLING, min=1, max=65536, unit="tokens"
-    )
-    max_prompt_length: int = param(512, "Longest prompt", "Longer prompts are left out and counted.", group=DATA, min=1, max=1_048_576, unit="tokens")  # fmt: skip
-    max_dropped_share: float = param(0.01, "Prompts that may be left out", "The run refuses to start when a larger share is unusable.", group=DATA, min=0.0, max=1.0, unit="share")  # fmt: skip
-    batch_size: int = param(32, "Batch size", "Answers written at once.", group=DATA, min=1, max=65536, unit="rows")
-    limit: int | None = param(
-        None, "Prompt limit", "Answer only the first so many prompts.", group=DATA, min=1, max=MANY
-    )
+    split: str = _split("eval")
+    temperature: float = _temperature()
+    top_p: float = _top_p()
+    responses_per_prompt: int = _responses(1)
+    max_new_tokens: int = _max_new_tokens()
+    max_prompt_length: int = _max_prompt_length()
+    max_dropped_share: float = _max_dropped_share()
+    batch_size: int = _batch_size(32, "Answers written at once.")
+    limit: int | None = _limit()
 
 
 PARAMS: dict[str, type] = {

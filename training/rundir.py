@@ -66,7 +66,7 @@ class RunDir:
 
     @contextmanager
     def recorded(self) -> Iterator[RunDir]:
-        """Keep status.json true while the body runs; leave by SystemExit with the contract's code unless it succeeded."""
+        """Keep status.json true while the body runs; unless it succeeds, leave by SystemExit with its code."""
         previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
         self._begin()
         done = threading.Event()
@@ -110,7 +110,7 @@ class RunDir:
                 self._status["eta_seconds"] = round((time.monotonic() - began) / (step - first) * left, 1)
 
     def log(self, step: int, **metrics: float | int | None) -> None:
-        """Append one row of metrics. A second call for the same step adds to its row; numbers that are none become null."""
+        """Append one row of metrics; a second call for the same step adds to its row, and NaN becomes null."""
         self.progress(step)
         row = {"step": step, "time": round(time.time(), 3)} | {name: _number(value) for name, value in metrics.items()}
         if self._last_logged.get("step") == step:
@@ -124,7 +124,7 @@ class RunDir:
             if not math.isfinite(value):
                 raise Diverged(
                     f"{name} became {value} at step {step}.",
-                    "Lower params.learning_rate (a tenth is a good first try) and run again; the last checkpoint is kept.",
+                    "Lower params.learning_rate (a tenth is a good try) and run again; the last checkpoint is kept.",
                 )
 
     def say(self, level: str, text: str) -> None:
@@ -226,37 +226,21 @@ class RunDir:
 def describe_error(error: BaseException, path: Path) -> dict[str, str]:
     """What status.json says about a failure: `{"code", "message", "hint"}`."""
     text = str(error) or type(error).__name__
-    names = {cls.__name__ for cls in type(error).__mro__}
-    low = text.lower()
+    first, low = text.splitlines()[0], text.lower()
+    names = {cls.__name__ for cls in type(error).__mro__}  # by name, because torch must not load here
     if isinstance(error, RunFileError):
         return {"code": "config", "message": text, "hint": f"Change {error.field or 'run.json'} and run again."}
     if isinstance(error, RunError):
         return {"code": error.code, "message": text, "hint": error.hint}
-    if (
-        isinstance(error, MemoryError)
-        or "OutOfMemoryError" in names
-        or "can't allocate memory" in low
-        or "not enough memory" in low
-    ):
-        return {"code": "oom", "message": f"Out of memory: {text.splitlines()[0]}", "hint": _smaller_batch(path)}
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) or "no space left on device" in low:
-        return {
-            "code": "disk",
-            "message": "The disk is full.",
-            "hint": "Free some space and resume; the last checkpoint is kept.",
-        }
-    if "AcceleratorError" in names or "cuda error" in low or "no cuda-capable device" in low:
-        if "device-side assert" not in low:
-            return {
-                "code": "gpu_lost",
-                "message": text.splitlines()[0],
-                "hint": "Check the GPU (nvidia-smi) and resume.",
-            }
-    return {
-        "code": "crash",
-        "message": f"{type(error).__name__}: {text.splitlines()[0]}",
-        "hint": "log.txt has the traceback.",
-    }
+    if names & {"MemoryError", "OutOfMemoryError"} or "can't allocate memory" in low or "not enough memory" in low:
+        return {"code": "oom", "message": f"Out of memory: {first}", "hint": _smaller_batch(path)}
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "no space left on device" in low:
+        hint = "Free some space and resume; the last checkpoint is kept."
+        return {"code": "disk", "message": "The disk is full.", "hint": hint}
+    lost = "AcceleratorError" in names or "cuda error" in low or "no cuda-capable device" in low
+    if lost and "device-side assert" not in low:
+        return {"code": "gpu_lost", "message": first, "hint": "Check the GPU (nvidia-smi) and resume."}
+    return {"code": "crash", "message": f"{type(error).__name__}: {first}", "hint": "log.txt has the traceback."}
 
 
 def _smaller_batch(path: Path) -> str:
@@ -347,7 +331,10 @@ def process_started(pid: int) -> int | None:
         if Path("/proc/self/stat").exists():
             return None
     shown = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        ["ps", "-o", "lstart=", "-p", str(pid)],  # noqa: S607 (macOS; the path differs between systems)
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout.strip()
     return int(time.mktime(time.strptime(shown))) if shown else None
 

@@ -8,17 +8,31 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.params import PARAMS, RunFileError, checked, defaults, param
+from training.fields import RunFileError, checked, param
+from training.params import PARAMS, defaults
 
 __all__ = [
-    "PARAMS", "Adapter", "Hardware", "ModelRef", "PolicyRef", "RunFile", "RunFileError", "SnapshotRef",
-    "check", "check_inputs", "defaults", "model_hash", "read", "weight_files", "with_overrides", "write",
-]  # fmt: skip
+    "PARAMS",
+    "Adapter",
+    "Hardware",
+    "ModelRef",
+    "PolicyRef",
+    "RunFile",
+    "RunFileError",
+    "SnapshotRef",
+    "check",
+    "defaults",
+    "model_hash",
+    "read",
+    "weight_files",
+    "with_overrides",
+    "write",
+]
 
 SCHEMA = 1
 TEMPLATES = ("plain", "chatml")
@@ -78,7 +92,7 @@ class Adapter:
     dropout: float = param(
         0.0, "Dropout", "Share of adapter inputs dropped while training.", group="Adapter", min=0.0, max=0.9
     )
-    targets: str | list = param("all-linear", "Layers", "all-linear, or a list of layer names.", group="Adapter")
+    targets: str | list = param("all-linear", "Layers", "Or a list of layer names.", group="Adapter")  # noqa: RUF009
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +101,13 @@ class Hardware:
         "auto", "Device", "auto takes a GPU when there is one.", group="Hardware", choices=("auto", "cpu", "cuda")
     )
     threads: int = param(0, "Threads", "0: as many as there are cores.", group="Hardware", min=0, max=1024)
-    dtype: str = param("auto", "Number format", "auto: bfloat16 on a GPU that has it, else float32.", group="Hardware", choices=("auto", "float32", "bfloat16"))  # fmt: skip
+    dtype: str = param(
+        "auto",
+        "Number format",
+        "auto: bfloat16 on a GPU that has it, else float32.",
+        group="Hardware",
+        choices=("auto", "float32", "bfloat16"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,53 +230,12 @@ def model_hash(folder: Path | str) -> str:
     """One sha256 over a model's weight files; equal to `sha256sum *.safetensors | sha256sum` run in the folder."""
     whole = hashlib.sha256()
     for path in weight_files(Path(folder)):
-        whole.update(f"{_file_hash(path)}  {path.name}\n".encode())
+        whole.update(f"{file_hash(path)}  {path.name}\n".encode())
     return whole.hexdigest()
 
 
-def check_inputs(config: RunFile, run_path: Path) -> None:
-    """Refuse a run whose models, snapshot or files are missing or are not the ones it names by hash."""
-    for field, reference in _model_refs(config):
-        if not weight_files(reference.path):
-            raise RunFileError(f"{field}.path", f"has no safetensors weights in it: {reference.path}")
-        if reference.sha256 and model_hash(reference.path) != reference.sha256:
-            raise RunFileError(
-                f"{field}.sha256",
-                f"does not match the weights in {reference.path}; they changed since the run was made",
-            )
-    if config.snapshot:
-        _check_snapshot(config.snapshot)
-    for field, name in (("prompts", config.prompts), ("template", config.template)):
-        if name and name not in TEMPLATES and not (run_path / name).is_file():
-            raise RunFileError(field, f"names {name}, which is not in the run directory")
-
-
-def _check_snapshot(snapshot: SnapshotRef) -> None:
-    try:
-        manifest = json.loads((snapshot.path / "manifest.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunFileError("snapshot.path", f"has no readable manifest.json: {snapshot.path}") from error
-    if snapshot.hash and manifest.get("content_hash") != snapshot.hash:
-        raise RunFileError("snapshot.hash", f"is {snapshot.hash}, but the snapshot's is {manifest.get('content_hash')}")
-    files = manifest.get("files")
-    for name, entry in files.items() if isinstance(files, dict) else ():
-        expected = entry.get("sha256") if isinstance(entry, dict) else entry
-        path = snapshot.path / name
-        if not path.is_file() or _file_hash(path) != expected:
-            raise RunFileError("snapshot.path", f"holds a {name} that is missing or differs from its manifest")
-
-
-def _model_refs(config: RunFile) -> Iterator[tuple[str, ModelRef]]:
-    for field in ("base_model", "start_adapter", "reward_model"):
-        if reference := getattr(config, field):
-            yield field, reference
-    for index, policy in enumerate(getattr(config.params, "policies", ())):
-        yield f"params.policies[{index}].base_model", policy.base_model
-        if policy.adapter:
-            yield f"params.policies[{index}].adapter", policy.adapter
-
-
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """sha256 of one file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -411,8 +390,8 @@ def _reference(value: Any, field: str, hash_key: str) -> dict[str, Any]:
 def _path(text: str, field: str, root: Path | None) -> Path:
     if "\0" in text:
         raise RunFileError(field, "holds a NUL character")
-    base = os.path.abspath(root) if root else os.getcwd()
-    path = os.path.normpath(os.path.join(base, text))
-    if root and path != base and not path.startswith(base + os.sep):
+    base = Path(os.path.normpath((root or Path()).absolute()))
+    path = Path(os.path.normpath(base / text))  # not resolve(): a model may be linked into the registry
+    if root and not path.is_relative_to(base):
         raise RunFileError(field, f"is outside the registry {base}: {text}")
-    return Path(path)
+    return path

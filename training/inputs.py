@@ -1,0 +1,60 @@
+"""What a run starts from, checked against the hashes in its run file. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from training.runfile import (
+    TEMPLATES,
+    ModelRef,
+    RunFile,
+    RunFileError,
+    SnapshotRef,
+    file_hash,
+    model_hash,
+    weight_files,
+)
+
+
+def check_inputs(config: RunFile, run_path: Path) -> None:
+    """Refuse a run whose models, snapshot or files are missing or are not the ones it names by hash."""
+    for field, reference in _model_refs(config):
+        if not weight_files(reference.path):
+            raise RunFileError(f"{field}.path", f"has no safetensors weights in it: {reference.path}")
+        if reference.sha256 and model_hash(reference.path) != reference.sha256:
+            raise RunFileError(
+                f"{field}.sha256",
+                f"does not match the weights in {reference.path}; they changed since the run was made",
+            )
+    if config.snapshot:
+        _check_snapshot(config.snapshot)
+    for field, name in (("prompts", config.prompts), ("template", config.template)):
+        if name and name not in TEMPLATES and not (run_path / name).is_file():
+            raise RunFileError(field, f"names {name}, which is not in the run directory")
+
+
+def _check_snapshot(snapshot: SnapshotRef) -> None:
+    try:
+        manifest = json.loads((snapshot.path / "manifest.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunFileError("snapshot.path", f"has no readable manifest.json: {snapshot.path}") from error
+    if snapshot.hash and manifest.get("content_hash") != snapshot.hash:
+        raise RunFileError("snapshot.hash", f"is {snapshot.hash}, but the snapshot's is {manifest.get('content_hash')}")
+    files = manifest.get("files")
+    for name, entry in files.items() if isinstance(files, dict) else ():
+        expected = entry.get("sha256") if isinstance(entry, dict) else entry
+        path = snapshot.path / name
+        if not path.is_file() or file_hash(path) != expected:
+            raise RunFileError("snapshot.path", f"holds a {name} that is missing or differs from its manifest")
+
+
+def _model_refs(config: RunFile) -> Iterator[tuple[str, ModelRef]]:
+    for field in ("base_model", "start_adapter", "reward_model"):
+        if reference := getattr(config, field):
+            yield field, reference
+    for index, policy in enumerate(getattr(config.params, "policies", ())):
+        yield f"params.policies[{index}].base_model", policy.base_model
+        if policy.adapter:
+            yield f"params.policies[{index}].adapter", policy.adapter
