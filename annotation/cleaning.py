@@ -1,0 +1,156 @@
+"""The one door for text and JSON from outside: files, forms, the API and model outputs.
+
+Both databases store the same things: PostgreSQL refuses NUL and lone surrogates while SQLite keeps them, and neither
+JSON column can hold NaN, so all of them are refused here, with the name of the field.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+MAX_TEXT = 1_000_000  # characters in one text: longer than any context window that people judge by eye
+MAX_DEPTH = 64  # lists and objects inside each other
+MAX_INT = 2**63 - 1  # what both databases and Parquet hold exactly
+SURROGATE = re.compile("[\ud800-\udfff]")
+ESCAPED_TROUBLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")  # JSON can smuggle these past a sound encoding
+
+
+class CleaningError(ValueError):
+    """Input that may not come in: `field` names the place, `message` is one sentence about it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+        self.message = message
+
+
+def clean_text(value: object, field: str, *, limit: int = MAX_TEXT) -> str:
+    """`value` itself when it is text that both databases can hold and no longer than `limit` characters."""
+    if not isinstance(value, str):
+        raise CleaningError(field, f"Must be text, not {kind_of(value)}.")
+    if len(value) > limit:
+        raise CleaningError(field, f"Is {len(value):,} characters long; at most {limit:,} are allowed.")
+    if "\x00" in value:
+        raise CleaningError(field, "Contains a NUL character (U+0000); remove it.")
+    if not value.isascii() and (found := SURROGATE.search(value)):
+        raise CleaningError(
+            field, f"Contains half of a surrogate pair (U+{ord(found[0]):04X}); the text was cut or mis-decoded."
+        )
+    return value
+
+
+def clean_json(value: Any, field: str = "", *, limit: int = MAX_TEXT) -> Any:
+    """`value` itself when all its texts, keys and numbers can be stored and it is not absurdly deep."""
+    waiting: list[tuple[str, Any, int]] = [(field, value, 1)]
+    while waiting:
+        place, item, depth = waiting.pop()
+        if isinstance(item, str):
+            clean_text(item, place, limit=limit)
+        elif isinstance(item, dict | list):
+            if depth > MAX_DEPTH:
+                raise CleaningError(_root(place), f"Is nested more than {MAX_DEPTH} levels deep.")
+            if isinstance(item, dict):
+                for key in item:
+                    clean_text(key, f"{place} (a key)" if place else "(a key)", limit=200)
+                waiting += [(f"{place}.{key}" if place else key, part, depth + 1) for key, part in item.items()]
+            else:
+                waiting += [(f"{place}[{index}]", part, depth + 1) for index, part in enumerate(item)]
+        else:
+            _check_scalar(item, place)
+    return value
+
+
+def strict_json(data: bytes | str) -> Any:
+    """The value of one JSON text, refusing what JSON forbids or the databases cannot hold.
+
+    Refused, each with one sentence: a wrong encoding, NaN and Infinity, numbers out of range, duplicate keys, NUL, lone
+    surrogates and absurd depth. A byte-order mark at the start is skipped.
+    """
+    text = decode(data) if isinstance(data, bytes | bytearray) else data.removeprefix("\ufeff")
+    if not text.strip():
+        raise CleaningError("", "Is empty where JSON was expected.")
+    try:
+        value = DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise CleaningError(
+            "", f"Is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        ) from None
+    except RecursionError:
+        raise CleaningError("", f"Is nested more than {MAX_DEPTH} levels deep.") from None
+    # Only an escape brings NUL or a surrogate out of sound text, only brackets bring depth: most lines need no walk.
+    suspicious = ESCAPED_TROUBLE.search(text) or len(text) > MAX_TEXT or (not text.isascii() and SURROGATE.search(text))
+    if suspicious or text.count("[") + text.count("{") > MAX_DEPTH:
+        clean_json(value)
+    return value
+
+
+def decode(data: bytes | bytearray, field: str = "") -> str:
+    """UTF-8 bytes as text, without a leading byte-order mark; the error names the line and the byte."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise CleaningError(field, "Is UTF-16; save it as UTF-8.")
+    try:
+        return bytes(data).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CleaningError(
+            field, f"Is not UTF-8: byte 0x{data[error.start]:02x} at line {line} cannot be read; save it as UTF-8."
+        ) from None
+
+
+def kind_of(value: object) -> str:
+    """What `value` is, in the words of a person who writes JSON."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    names = {str: "text", int: "a number", float: "a number", list: "a list", dict: "an object", bytes: "raw bytes"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _check_scalar(item: object, place: str) -> None:
+    if item is None or isinstance(item, bool):
+        return
+    if isinstance(item, float):
+        if not math.isfinite(item):
+            raise CleaningError(place, "Must be a finite number, not NaN or Infinity.")
+    elif isinstance(item, int):
+        if abs(item) > MAX_INT:
+            raise CleaningError(place, "Is a number too large to store exactly.")
+    else:
+        raise CleaningError(place, f"Holds {kind_of(item)}, which JSON cannot.")
+
+
+def _root(place: str) -> str:
+    return re.split(r"[.\[]", place, maxsplit=1)[0]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        seen: set[str] = set()
+        double = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise CleaningError(SURROGATE.sub("\ufffd", double[:80]), "Is given twice in one JSON object.")
+    return value
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise CleaningError("", f"Holds the number {digits[:20]}, which is too large.")
+    return value
+
+
+def _int(digits: str) -> int:
+    if len(digits) > 20 or abs(int(digits)) > MAX_INT:
+        raise CleaningError("", f"Holds the number {digits[:20]}…, which is too large to store exactly.")
+    return int(digits)
+
+
+def _constant(name: str) -> None:
+    raise CleaningError("", f"Holds {name}, which JSON does not allow; use null or a finite number.")
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant)
