@@ -40,12 +40,12 @@ bench: .venv/.ready-dev
 
 .venv/.ready: .venv/bin/pip pyproject.toml constraints.txt
 	@echo "Installing the pinned packages into .venv (a few minutes the first time)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt .
 	@touch $@
 
 .venv/.ready-dev: .venv/bin/pip pyproject.toml constraints.txt
 	@echo "Installing the pinned packages and the tools for tests into .venv"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[dev]'
 	@touch $@ .venv/.ready
 
 clean:
