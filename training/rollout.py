@@ -41,7 +41,9 @@ class ReservedLayer(DynamicLayer):
 
     reserve = 64  # tokens added to the buffer whenever it is full
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
         """Append along the sequence; returns views on all keys and all values so far."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -110,7 +112,9 @@ def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
     return logits.scatter(-1, index, ordered.masked_fill(before >= top_p, float("-inf")))
 
 
-def draw(logits: Tensor, *, temperature: float, top_p: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+def draw(
+    logits: Tensor, *, temperature: float, top_p: float, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
     """One token per row of (N, V) logits, and its log-probability under softmax(logits / temperature).
 
     Temperature 0 takes the likeliest token and reports its log-probability at temperature 1.
@@ -119,9 +123,10 @@ def draw(logits: Tensor, *, temperature: float, top_p: float, generator: torch.G
         token = logits.argmax(dim=-1)
     else:
         logits = logits / temperature
-        # argmax(p / Exp(1)) is a draw from p, and cheaper than multinomial.
-        kept = keep_top_p(logits, top_p).softmax(dim=-1)
-        token = (kept / torch.empty_like(kept).exponential_(generator=generator)).argmax(dim=-1)
+        # Inverse transform sampling: one random number a row, where multinomial draws one a token of the vocabulary.
+        below = keep_top_p(logits, top_p).softmax(dim=-1).cumsum(dim=-1)
+        point = torch.rand(len(logits), 1, generator=generator, device=logits.device) * below[:, -1:]
+        token = torch.searchsorted(below, point, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
     return token, logits.gather(-1, token[:, None])[:, 0] - logits.logsumexp(dim=-1)
 
 

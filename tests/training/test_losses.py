@@ -37,9 +37,7 @@ def test_robust_loss_is_unbiased_for_flipped_labels():
     got = losses.dpo_loss(LOGPS, REF, beta=0.5, kind="robust", label_smoothing=0.1)[0]
     right, wrong = -math.log(sigmoid(0.75)), -math.log(sigmoid(-0.75))
     assert got.item() == pytest.approx((0.9 * right - 0.1 * wrong) / 0.8)
-    swapped = losses.dpo_loss(
-        LOGPS[[2, 3, 0, 1]], REF[[2, 3, 0, 1]], beta=0.5, kind="robust", label_smoothing=0.1
-    )[0]
+    swapped = losses.dpo_loss(LOGPS[[2, 3, 0, 1]], REF[[2, 3, 0, 1]], beta=0.5, kind="robust", label_smoothing=0.1)[0]
     assert 0.9 * got.item() + 0.1 * swapped.item() == pytest.approx(right)
 
 
@@ -76,9 +74,7 @@ def test_policy_loss_takes_the_worse_of_clipped_and_unclipped():
 def test_clipped_tokens_have_no_gradient():
     logps = torch.tensor([[math.log(1.5), math.log(1.5)]], requires_grad=True)
     advantages = torch.tensor([[1.0, -1.0]])
-    loss, _ = losses.policy_loss(
-        logps, torch.zeros(1, 2), advantages, torch.ones(1, 2, dtype=torch.bool), clip=0.2
-    )
+    loss, _ = losses.policy_loss(logps, torch.zeros(1, 2), advantages, torch.ones(1, 2, dtype=torch.bool), clip=0.2)
     loss.backward()
     assert logps.grad.tolist() == [[0.0, pytest.approx(0.75)]]  # 1.5 / 2 tokens
 
@@ -89,17 +85,13 @@ def test_value_loss_is_the_worse_of_moving_and_staying_near():
     returns = torch.tensor([[1.0, 1.0, 0.0]])
     mask = torch.tensor([[True, True, False]])
     # First: near = 0.2, max(0, 0.64); second: near = 0.1, 0.81. Half their mean.
-    assert losses.value_loss(values, old, returns, mask, clip=0.2).item() == pytest.approx(
-        0.5 * (0.64 + 0.81) / 2
-    )
+    assert losses.value_loss(values, old, returns, mask, clip=0.2).item() == pytest.approx(0.5 * (0.64 + 0.81) / 2)
 
 
 def test_kl_estimators_by_hand():
     logps, ref = torch.tensor([-1.0, -2.0]), torch.tensor([-1.5, -1.0])
     assert losses.kl_k1(logps, ref).tolist() == [0.5, -1.0]
-    assert losses.kl_k3(logps, ref).tolist() == pytest.approx(
-        [math.exp(-0.5) - 1 + 0.5, math.e - 1 - 1], rel=1e-5
-    )
+    assert losses.kl_k3(logps, ref).tolist() == pytest.approx([math.exp(-0.5) - 1 + 0.5, math.e - 1 - 1], rel=1e-5)
 
 
 def test_both_estimators_have_the_exact_kl_as_their_mean():
