@@ -1,0 +1,200 @@
+"""Rows of a snapshot, turned into token ids; every row that is read is accounted for."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow.parquet as parquet
+import torch
+from torch import Tensor
+
+from training.rundir import RunError
+from training.runfile import RunFile
+
+Messages = list[dict[str, str]]
+BUCKET_BATCHES = 16  # rows are sorted by length within this many batches: little padding, and still a random order
+
+
+class DataError(RunError):
+    """Rows that cannot be trained on, or too many of them."""
+
+    code = "data"
+
+
+class RowAccount:
+    """What became of the rows of one split."""
+
+    def __init__(self, split: str) -> None:
+        self.split = split
+        self.read = self.used = self.truncated = 0
+        self.dropped: Counter[str] = Counter()
+
+    def use(self, *, truncated: bool = False) -> None:
+        self.read += 1
+        self.used += 1
+        self.truncated += truncated
+
+    def drop(self, reason: str) -> None:
+        self.read += 1
+        self.dropped[reason] += 1
+
+    def require(self, max_dropped_share: float) -> None:
+        """Raise DataError when nothing is left, or when more than this share had to be left out."""
+        lost = sum(self.dropped.values())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.most_common())
+        if not self.used:
+            hint = "Raise params.max_length, or check the snapshot." if lost else "Choose a snapshot that has rows."
+            raise DataError(
+                f"The {self.split} split has no usable row: {self.read} read, {reasons or 'none'} dropped.", hint
+            )
+        if lost > max_dropped_share * self.read:
+            message = f"{lost} of {self.read} {self.split} rows cannot be used ({reasons})"
+            setting = "params.max_length" if self.dropped["too_long"] else "params.max_dropped_share"
+            hint = f"Raise {setting}, or accept the loss with params.max_dropped_share = {_round_up(lost / self.read)}."
+            raise DataError(f"{message}; at most {max_dropped_share:.1%} may be left out.", hint)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"read": self.read, "used": self.used, "truncated": self.truncated, "dropped": dict(self.dropped)}
+
+
+def rows(config: RunFile, split: str) -> list[dict[str, Any]]:
+    """The rows of one split of the run's snapshot, as plain dictionaries; none when the snapshot has no such split."""
+    assert config.snapshot is not None
+    path = config.snapshot.path / f"{split}.parquet"
+    if not path.is_file():
+        if split == "train":
+            raise DataError(f"The snapshot has no {path.name}.", "Cut the snapshot again.")
+        return []
+    return parquet.read_table(path).to_pylist()
+
+
+def require_columns(found: Sequence[dict[str, Any]], *names: str) -> None:
+    """Raise DataError when the snapshot is of another kind than the run needs."""
+    missing = [name for name in names if found and name not in found[0]]
+    if missing:
+        hint = f"This run reads rows with {', '.join(names)}; choose a snapshot of that kind."
+        raise DataError(f"The snapshot has no column {', '.join(missing)}.", hint)
+
+
+def encode_prompt(tokenizer: Any, messages: Messages) -> list[int]:
+    """Token ids of a conversation up to where the assistant starts to speak; BOS once where the tokenizer uses it."""
+    return _tokens(tokenizer, _prompt_text(tokenizer, messages), bos=True)
+
+
+def encode_pair(tokenizer: Any, prompt: Messages, completion: Messages) -> tuple[list[int], list[int]]:
+    """Token ids of the prompt and of the answer; the answer ends in exactly one EOS.
+
+    The prompt's ids are those that generation starts from. Where the tokenizer would merge across the border, the
+    answer is tokenized on its own, so that training sees what sampling produces.
+    """
+    text = _prompt_text(tokenizer, prompt)
+    whole = tokenizer.apply_chat_template(prompt + completion, tokenize=False)
+    if not whole.startswith(text):
+        raise DataError(
+            "The chat template writes a prompt differently once an answer follows it, so the two cannot be separated.",
+            "Give the run a template of its own (template in run.json).",
+        )
+    prompt_ids, whole_ids = _tokens(tokenizer, text, bos=True), _tokens(tokenizer, whole, bos=True)
+    if whole_ids[: len(prompt_ids)] == prompt_ids:
+        answer_ids = whole_ids[len(prompt_ids) :]
+    else:
+        answer_ids = _tokens_inside(tokenizer, whole[len(text) :])
+    return prompt_ids, _end_once(tokenizer, answer_ids)
+
+
+def unusable(tokenizer: Any, prompt: Messages, *completions: Messages) -> str | None:
+    """Why a row cannot be learnt from, or None: no answer, no question, or a control token typed into a text."""
+    if not prompt or prompt[-1]["role"] == "assistant":
+        return "prompt_does_not_end_with_a_question"
+    if any(not answer or not any(message["content"] for message in answer) for answer in completions):
+        return "empty_completion"
+    texts = [message["content"] for messages in (prompt, *completions) for message in messages]
+    if any(token in text for token in tokenizer.all_special_tokens for text in texts):
+        return "control_token_in_text"
+    return None
+
+
+def render(tokenizer: Any, prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> str:
+    """Exactly what the model reads in one row, control tokens included; for the report."""
+    return tokenizer.decode([*prompt_ids, *answer_ids], skip_special_tokens=False)
+
+
+def pad(sequences: Sequence[Sequence[int]], value: int, *, left: bool = False) -> tuple[Tensor, Tensor]:
+    """(B, T) ids filled with `value`, and the (B, T) mask of real tokens."""
+    longest = max(map(len, sequences))
+    ids = torch.full((len(sequences), longest), value, dtype=torch.long)
+    mask = torch.zeros((len(sequences), longest), dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        where = slice(longest - len(sequence), longest) if left else slice(0, len(sequence))
+        ids[row, where] = torch.tensor(sequence, dtype=torch.long)
+        mask[row, where] = 1
+    return ids, mask
+
+
+def batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
+    """The rows of one epoch in batches of like length; a pure function of its arguments, so a resume needs no state."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    span = batch_size * BUCKET_BATCHES
+    found: list[list[int]] = []
+    for start in range(0, len(order), span):
+        bucket = sorted(order[start : start + span], key=lambda row: lengths[row])
+        found += [bucket[first : first + batch_size] for first in range(0, len(bucket), batch_size)]
+    return [found[place] for place in torch.randperm(len(found), generator=generator).tolist()]
+
+
+def steps_of(lengths: Sequence[int], params: Any) -> tuple[int, int]:
+    """(all steps of a run, steps of one epoch)."""
+    per_epoch = math.ceil(len(lengths) / params.batch_size)
+    total = max(1, math.ceil(per_epoch * params.epochs))
+    return (min(total, params.max_steps) if params.max_steps else total), per_epoch
+
+
+def batches_from(lengths: Sequence[int], params: Any, *, seed: int, first_step: int) -> Iterator[tuple[int, list[int]]]:
+    """(step, rows of its batch) from `first_step` on, counted from 1, to the end of the run."""
+    total, per_epoch = steps_of(lengths, params)
+    epoch, plan = -1, []
+    for step in range(first_step, total + 1):
+        if epoch != (step - 1) // per_epoch:
+            epoch = (step - 1) // per_epoch
+            plan = batches(lengths, params.batch_size, seed=seed, epoch=epoch)
+        yield step, plan[(step - 1) % per_epoch]
+
+
+def in_order(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Batches for evaluation, longest rows first so that running out of memory shows at once."""
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def _prompt_text(tokenizer: Any, messages: Messages) -> str:
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+
+def _tokens(tokenizer: Any, text: str, *, bos: bool) -> list[int]:
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    if bos and tokenizer.hone_adds_bos and ids[:1] != [tokenizer.bos_token_id]:
+        return [tokenizer.bos_token_id, *ids]
+    return ids
+
+
+def _tokens_inside(tokenizer: Any, text: str) -> list[int]:
+    """Ids of `text` as it stands inside a text: behind something, so that no word-start mark is added in front."""
+    for before in ("\n", ".", "0", "a"):
+        ids, whole = _tokens(tokenizer, before, bos=False), _tokens(tokenizer, before + text, bos=False)
+        if whole[: len(ids)] == ids:
+            return whole[len(ids) :]
+    return _tokens(tokenizer, text, bos=False)
+
+
+def _end_once(tokenizer: Any, ids: list[int]) -> list[int]:
+    """`ids` up to its first EOS, or with one added: templates may write it, write something after it, or leave it out."""
+    end = tokenizer.eos_token_id
+    return [*ids[: ids.index(end)], end] if end in ids else [*ids, end]
+
+
+def _round_up(share: float) -> float:
+    return min(1.0, math.ceil(share * 1000) / 1000)

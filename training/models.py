@@ -1,0 +1,255 @@
+"""Tokenizers, models and adapters: loaded from and saved to plain transformers and PEFT folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from training.rundir import RunDir
+from training.runfile import Adapter, Hardware, RunFile, RunFileError
+
+transformers.utils.logging.disable_progress_bar()
+transformers.utils.logging.set_verbosity_error()  # what matters of a load is checked in _load
+
+# A blank line between messages; the final answer continues the prompt's text directly, as base models expect.
+PLAIN = (
+    "{% for message in messages %}"
+    "{% set answer = loop.last and message['role'] == 'assistant' %}"
+    "{% if not loop.first and not answer %}{{ '\\n\\n' }}{% endif %}"
+    "{{ message['content'] }}{% if answer %}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
+)
+CHATML = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+# Tokens that published models reserve for padding or leave unused, in order of preference.
+PADS = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "[PAD]", "<unk>", "<|endoftext|>", "<unused0>",
+        "<|reserved_special_token_0|>", "<reserved_0>")  # fmt: skip
+TASKS = {"causal": "CAUSAL_LM", "reward": "SEQ_CLS"}  # SEQ_CLS makes PEFT save the score head with the adapter
+
+
+def prepare(hardware: Hardware, seed: int) -> torch.device:
+    """Seed every generator, set the thread count and choose the device."""
+    random.seed(seed)
+    np.random.seed(seed)  # libraries draw from the global generator
+    torch.manual_seed(seed)
+    torch.set_num_threads(hardware.threads or len(os.sched_getaffinity(0)))
+    return device_of(hardware)
+
+
+def device_of(hardware: Hardware) -> torch.device:
+    if hardware.device == "cuda" and not torch.cuda.is_available():
+        raise RunFileError("hardware.device", "is cuda, but this machine has no usable GPU; set it to cpu or auto")
+    return torch.device("cuda" if hardware.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def dtype_of(hardware: Hardware) -> torch.dtype:
+    if hardware.dtype == "auto":
+        fast = device_of(hardware).type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[hardware.dtype]
+
+
+def load_tokenizer(config: RunFile, run_path: Path, folder: Path | None = None) -> Any:
+    """The tokenizer of `folder` (default: the start adapter's own, else the base model's), fit for training.
+
+    It has a padding token that is not EOS and a chat template; `hone_adds_bos` says whether texts begin with BOS.
+    """
+    if folder is None:
+        assert config.base_model is not None
+        start = config.start_adapter.path if config.start_adapter else None
+        folder = start if start and (start / "tokenizer_config.json").is_file() else config.base_model.path
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise RunFileError("base_model.path", f"has no tokenizer that can be loaded: {folder}") from error
+    if tokenizer.eos_token_id is None:
+        raise RunFileError("base_model.path", "has a tokenizer without an end-of-sequence token; set eos_token in it")
+    _choose_pad(tokenizer, config.base_model.path if config.base_model else folder)
+    ids = tokenizer("a").input_ids
+    tokenizer.hone_adds_bos = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
+    _choose_template(tokenizer, config.template, run_path)
+    return tokenizer
+
+
+def _choose_pad(tokenizer: Any, folder: Path) -> None:
+    """Padding with EOS would hide the end of every answer from the loss, and the model would never learn to stop."""
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id != tokenizer.eos_token_id:
+        return
+    vocabulary = tokenizer.get_vocab()
+    for token in (*PADS, tokenizer.unk_token):
+        if token in vocabulary and vocabulary[token] not in (tokenizer.eos_token_id, tokenizer.bos_token_id):
+            tokenizer.pad_token = token
+            return
+    size = json.loads((folder / "config.json").read_text("utf-8")).get("vocab_size", 0)
+    if max(vocabulary.values()) + 1 < size:  # the embedding has a row to spare
+        tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+        return
+    raise RunFileError(
+        "base_model.path", "has a tokenizer whose only padding token is its end token; add a pad token to it"
+    )
+
+
+def _choose_template(tokenizer: Any, template: str | None, run_path: Path) -> None:
+    if template is None:
+        if not tokenizer.chat_template:
+            choices = "give plain, chatml or a jinja file in the run directory"
+            raise RunFileError("template", f"is required: this tokenizer has no chat template; {choices}")
+        return
+    bos = "{{ bos_token }}" if tokenizer.hone_adds_bos else ""
+    if template in ("plain", "chatml"):
+        tokenizer.chat_template = bos + (PLAIN if template == "plain" else CHATML)
+    else:
+        tokenizer.chat_template = (run_path / template).read_text("utf-8")
+
+
+def load_causal(folder: Path, hardware: Hardware, *, training: bool = False) -> Any:
+    """The causal model in `folder`, on its device; `training` (of all weights) keeps float32, as bfloat16 loses updates."""
+    return _load(AutoModelForCausalLM, folder, hardware, training=training)
+
+
+def load_classifier(folder: Path, hardware: Hardware, pad_token_id: int, *, training: bool = False) -> Any:
+    """The model in `folder` with a score head of one output, which reads the last token that is not padding."""
+    kind = AutoModelForSequenceClassification
+    model = _load(kind, folder, hardware, training=training, may_lack="score.weight", num_labels=1)
+    model.config.pad_token_id = pad_token_id
+    return model
+
+
+def _load(kind: Any, folder: Path, hardware: Hardware, *, training: bool, may_lack: str = "", **options: Any) -> Any:
+    dtype = torch.float32 if training else dtype_of(hardware)
+    options |= {"dtype": dtype, "use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+    try:
+        model, found = kind.from_pretrained(folder, **options)
+    except (OSError, ValueError) as error:
+        raise RunFileError("base_model.path", f"cannot be loaded from {folder}: {error}") from error
+    lacking = sorted(set(found["missing_keys"]) - {may_lack})
+    if lacking:  # transformers would fill them with noise
+        raise RunFileError("base_model.path", f"lacks the weights {', '.join(lacking[:3])}: {folder}")
+    return model.to(device_of(hardware))
+
+
+def load_reward(folder: Path, base: Path | None, hardware: Hardware, pad_token_id: int) -> Any:
+    """A trained reward model, ready to score: an adapter on `base`, or a whole classifier when it is none."""
+    if not is_adapter(folder):
+        return load_classifier(folder, hardware, pad_token_id).eval()
+    model = load_classifier(base or base_of(folder), hardware, pad_token_id)
+    return PeftModel.from_pretrained(model, folder).eval()
+
+
+def load_policy(folder: Path, adapter: Path | None, hardware: Hardware) -> Any:
+    """A policy ready to answer: the model in `folder`, with `adapter` on it when there is one."""
+    model = load_causal(folder, hardware)
+    return (PeftModel.from_pretrained(model, adapter) if adapter else model).eval()
+
+
+def is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
+
+
+def base_of(folder: Path) -> Path:
+    """The base model that an adapter names."""
+    return Path(json.loads((folder / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"])
+
+
+def attach_adapter(
+    model: Any, adapter: Adapter, *, task: str, name: str = "default", trainable: bool = True, start: Path | None = None
+) -> Any:
+    """`model` with a LoRA adapter called `name` on it; `task` is causal or reward.
+
+    With `start`, the new adapter begins as a copy of the one in that folder, which must have the same shape.
+    """
+    config = LoraConfig(
+        task_type=TASKS[task],
+        r=adapter.r,
+        lora_alpha=adapter.alpha,  # type: ignore[arg-type]
+        lora_dropout=adapter.dropout,
+        target_modules=adapter.targets,
+        inference_mode=not trainable,  # otherwise a later set_adapter would unfreeze it
+    )
+    if isinstance(model, PeftModel):
+        model.add_adapter(name, config)
+    else:
+        model = get_peft_model(model, config, adapter_name=name)
+    if start:
+        _copy_adapter(model, adapter, name, start)
+    return model
+
+
+def _copy_adapter(model: Any, adapter: Adapter, name: str, start: Path) -> None:
+    known = json.loads((start / "adapter_config.json").read_text("utf-8"))
+    for field, key in (("r", "r"), ("alpha", "lora_alpha")):
+        if known.get(key) != getattr(adapter, field):
+            message = f"is {getattr(adapter, field)}, but the start adapter has {known.get(key)}"
+            raise RunFileError(f"adapter.{field}", f"{message}; a copy needs the same shape")
+    result = set_peft_model_state_dict(model, load_file(start / "adapter_model.safetensors"), adapter_name=name)
+    if result.unexpected_keys:
+        raise RunFileError("adapter.targets", f"leave out {result.unexpected_keys[0]}, which the start adapter has")
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that learn."""
+    return [weight for weight in model.parameters() if weight.requires_grad]
+
+
+def trainable_state(model: nn.Module) -> dict[str, Tensor]:
+    """The weights that learn, by name, for a checkpoint."""
+    return {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def load_trainable_state(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put the weights of a checkpoint back."""
+    own = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    if own.keys() != tensors.keys():
+        raise RunFileError("adapter", "changed since the last checkpoint; put it back, or delete checkpoints/")
+    with torch.no_grad():
+        for name, weight in own.items():
+            weight.copy_(tensors[name])
+
+
+def save_policy(model: Any, tokenizer: Any, run: RunDir, config: RunFile, **facts: Any) -> Path:
+    """Write the result to model/ with everything plain transformers and PEFT need to load it."""
+    return _save(model, tokenizer, run, _card(config, "policy") | facts)
+
+
+def save_reward(model: Any, tokenizer: Any, run: RunDir, config: RunFile, **facts: Any) -> Path:
+    """The same for a reward model; its score head is saved with it."""
+    return _save(model, tokenizer, run, _card(config, "reward") | facts)
+
+
+def update_card(run: RunDir, **facts: Any) -> None:
+    """Add what was measured on the saved model to its hone.json."""
+    path = run.path / "model" / "hone.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _card(config: RunFile, role: str) -> dict[str, Any]:
+    raw = config.raw
+    card = {"kind": config.kind, "role": role, "run": config.name, "seed": config.seed, "template": config.template}
+    return card | {key: raw.get(key) for key in ("base_model", "start_adapter", "reference", "snapshot")}
+
+
+def _save(model: Any, tokenizer: Any, run: RunDir, card: dict[str, Any]) -> Path:
+    final, aside = run.path / "model", run.path / ".model.tmp"
+    shutil.rmtree(aside, ignore_errors=True)
+    model.save_pretrained(aside)
+    tokenizer.save_pretrained(aside)
+    (aside / "hone.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(final, ignore_errors=True)
+    aside.rename(final)
+    return final
