@@ -1,0 +1,134 @@
+"""Markdown made safe, and the word-level differences between two rendered texts."""
+
+import hashlib
+import re
+from difflib import SequenceMatcher
+
+import nh3
+from django.core.cache import cache
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+from markdown_it import MarkdownIt
+from pygments import highlight
+from pygments.formatters.html import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
+
+MARKDOWN_LIMIT = 20_000  # characters; a longer text is shown as it is, because parsing it would be felt
+DIFFERENCE_LIMIT = 6_000  # words of both sides together; beyond this a comparison takes longer than a reader waits
+CACHE_SECONDS = 3600
+
+TAGS = set(
+    "a b blockquote br code dd del dl dt em h1 h2 h3 h4 h5 h6 hr i ins kbd li ol p pre s span strong sub sup "
+    "table tbody td th thead tr ul div".split()
+)
+ATTRIBUTES = {
+    "a": {"href", "title"},
+    "ol": {"start"},
+    "td": {"align"},
+    "th": {"align"},
+    "pre": {"tabindex", "role", "aria-label"},
+    "span": {"class"},
+    "code": {"class"},
+    "div": {"dir"},
+}
+SCHEMES = {"http", "https", "mailto"}
+
+
+def _code(text: str, language: str, _attributes: str) -> str:
+    """A code block with classes for its colors; scrolls sideways in a box that keys can reach."""
+    body = escape(text)
+    if language and len(text) < MARKDOWN_LIMIT:
+        try:
+            body = highlight(text, get_lexer_by_name(language, stripnl=False), HtmlFormatter(nowrap=True))
+        except ClassNotFound:
+            pass  # an unknown language is shown without colors
+    label = f"{language} code" if language else "Code"
+    return f'<pre tabindex="0" role="group" aria-label="{escape(label)}"><code>{body}</code></pre>'
+
+
+_parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "highlight": _code}).enable(
+    ["table", "strikethrough"]
+)
+
+
+def render_markdown(text: str) -> SafeString:
+    """`text` as safe HTML: no raw HTML, no images, no script; remembered by its content."""
+    key = "md:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    if (known := cache.get(key)) is None:
+        known = _render(text)
+        cache.set(key, known, CACHE_SECONDS)
+    return mark_safe(known)  # noqa: S308  cleaned by nh3, or escaped
+
+
+def _render(text: str) -> str:
+    if len(text) > MARKDOWN_LIMIT:
+        return f'<pre class="plain" tabindex="0" role="group" aria-label="Plain text">{escape(text)}</pre>'
+    html = nh3.clean(
+        _parser.render(text),
+        tags=TAGS,
+        attributes=ATTRIBUTES,
+        url_schemes=SCHEMES,
+        link_rel="noopener noreferrer nofollow",
+    )
+    return html.replace("<a href=", '<a target="_blank" href=')
+
+
+TOKEN = re.compile(r"<[^>]*>|&[#\w]+;|[^\s<&]+|\s+|&")
+
+
+def difference_marks(a: str, b: str) -> tuple[SafeString, SafeString]:
+    """Both texts rendered, with <mark> around the words that the other one does not have at that place."""
+    key = "diff:" + hashlib.sha256(f"{a}\0{b}".encode("utf-8", "surrogatepass")).hexdigest()
+    if (known := cache.get(key)) is None:
+        known = _differences(str(render_markdown(a)), str(render_markdown(b)))
+        cache.set(key, known, CACHE_SECONDS)
+    return mark_safe(known[0]), mark_safe(known[1])  # noqa: S308  cleaned before the marks went in
+
+
+def _differences(a: str, b: str) -> tuple[str, str]:
+    left, right = TOKEN.findall(a), TOKEN.findall(b)
+    words_left = [i for i, token in enumerate(left) if _is_word(token)]
+    words_right = [i for i, token in enumerate(right) if _is_word(token)]
+    if len(words_left) + len(words_right) > DIFFERENCE_LIMIT:
+        return a, b
+    matcher = SequenceMatcher(None, [left[i] for i in words_left], [right[i] for i in words_right], autojunk=False)
+    same_left: set[int] = set()
+    same_right: set[int] = set()
+    for block in matcher.get_matching_blocks():
+        same_left.update(words_left[block.a : block.a + block.size])
+        same_right.update(words_right[block.b : block.b + block.size])
+    return _marked(left, same_left), _marked(right, same_right)
+
+
+def _is_word(token: str) -> bool:
+    return not token.isspace() and not (token.startswith("<") and token.endswith(">"))
+
+
+def _marked(tokens: list[str], same: set[int]) -> str:
+    """The tokens again, with runs of differing words in <mark>; a mark never spans a tag, so the nesting stays right."""
+    out: list[str] = []
+    run: list[str] = []
+
+    def close() -> None:
+        spaces = []
+        while run and run[-1].isspace():
+            spaces.append(run.pop())
+        if run:
+            out.append("<mark>" + "".join(run) + "</mark>")
+        out.extend(reversed(spaces))
+        run.clear()
+
+    for i, token in enumerate(tokens):
+        if not _is_word(token) and not token.isspace():
+            close()
+            out.append(token)
+        elif token.isspace():
+            (run if run else out).append(token)
+        elif i in same:
+            close()
+            out.append(token)
+        else:
+            run.append(token)
+    close()
+    return "".join(out)

@@ -1,0 +1,189 @@
+"""What surrounds every page: theme, the side bar with its counts, and the door for people who are signed out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.contrib.auth.views import redirect_to_login
+from django.core.cache import cache
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse
+from django.urls import NoReverseMatch, reverse
+
+from annotation.models import Project, Role, Task, User
+from annotation.models.people import JUDGES, MANAGES, READS_DATA
+
+THEMES = ("auto", "light", "dark")
+PROGRESS_SECONDS = 60  # the share done is a sum over all tasks, so it is remembered for a minute
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Link:
+    label: str
+    href: str
+    icon: str
+    key: str = ""  # the letter after G
+    current: bool = False
+    count: str = ""
+    extra: bool = False  # left out of the tab bar of a small screen
+
+
+# name of the url, label, icon, letter after G, roles that see it, left out on a small screen
+ENTRIES: tuple[tuple[str, str, str, str, tuple[str, ...], bool], ...] = (
+    ("rlhf:loop", "Loop", "loop", "l", READS_DATA, False),
+    ("annotation:project", "Labeling", "label", "p", READS_DATA, False),
+    ("rlhf:datasets", "Datasets", "data", "d", READS_DATA, False),
+    ("rlhf:runs", "Runs", "run", "r", READS_DATA, False),
+    ("rlhf:models", "Models", "models", "m", READS_DATA, False),
+    ("annotation:people", "People", "people", "", MANAGES, True),
+    ("annotation:settings", "Settings", "settings", "", MANAGES, True),
+)
+# Pages that belong to an entry of the side bar, though they are not its own.
+BELONGS = {
+    "annotation:import": "annotation:project",
+    "rlhf:snapshot": "rlhf:datasets",
+    "rlhf:new_snapshot": "rlhf:datasets",
+    "rlhf:run": "rlhf:runs",
+    "rlhf:new_run": "rlhf:runs",
+    "rlhf:model": "rlhf:models",
+}
+
+_counters: dict[str, Callable[[Project], str]] = {}
+
+
+def count(url_name: str, counter: Callable[[Project], str]) -> None:
+    """Show what `counter` says beside the entry `url_name`; another app registers its own when it is ready."""
+    _counters[url_name] = counter
+
+
+def progress(project: Project) -> str:
+    """The share of the judgements wanted that are there, at most a minute old."""
+    if (known := cache.get(f"progress:{project.pk}")) is not None:
+        return str(known)
+    sums = Task.objects.filter(project=project).aggregate(done=Sum("done"), need=Sum("need"))
+    share = f"{100 * min(sums['done'] or 0, sums['need']) // sums['need']}%" if sums["need"] else ""
+    cache.set(f"progress:{project.pk}", share, PROGRESS_SECONDS)
+    return share
+
+
+count("annotation:project", progress)
+
+
+class Shell:
+    """The context variable `shell`; nothing is looked up before a template asks."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        user = getattr(request, "user", None)
+        self.person = user if isinstance(user, User) else None
+        self.preferences: dict[str, Any] = self.person.preferences if self.person else {}
+        cookie = request.COOKIES.get("theme") or self.preferences.get("theme")
+        self.theme = cookie if cookie in THEMES else "auto"
+
+    @property
+    def user_id(self) -> int | str:
+        return self.person.pk if self.person else ""
+
+    @property
+    def single_keys(self) -> bool:
+        return bool(self.preferences.get("single_keys", True))
+
+    @property
+    def one_key(self) -> bool:
+        return bool(self.preferences.get("one_key", True))
+
+
+def shell(request: HttpRequest) -> dict[str, Any]:
+    """Context processor: theme and this person's preferences."""
+    return {"shell": Shell(request)}
+
+
+def signed_in(
+    view: Callable[Concatenate[HttpRequest, P], HttpResponse],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    """The view for people who are signed in; a script is told 401 so that it can ask, anybody else goes to the sign-in page."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if request.user.is_authenticated:
+            return view(request, *args, **kwargs)
+        if request.headers.get("HX-Request") or request.headers.get("X-Requested-With"):
+            return HttpResponse("Sign in to go on.", status=401, content_type="text/plain")
+        return redirect_to_login(request.get_full_path())
+
+    return guarded
+
+
+def side_bar(request: HttpRequest, project: Project | None) -> dict[str, Any]:
+    """What the side bar shows to this person: the links of the project, everybody's own work, the other projects."""
+    user = request.user
+    if not isinstance(user, User):
+        return {"shell": Shell(request), "person": None, "links": [], "work_links": []}
+    if (kept := getattr(request, "_side_bar", None)) is not None:
+        return dict(kept)
+    projects = list(Project.objects.visible_to(user).filter(is_archived=False)[:50])
+    project = _current(request, project, projects)
+    role = project.role_of(user) if project else None
+    links = [link for entry in ENTRIES if project and role in entry[4] and (link := _link(request, project, *entry))]
+    for other in projects:
+        other.href = _first_page(other, user)  # type: ignore[attr-defined]
+    work_links = [
+        Link("My work", reverse("annotation:my_work"), "check", "q", _name(request) == "annotation:my_work"),
+    ]
+    bar = {"shell": Shell(request), "person": user, "project": project, "projects": projects, "links": links}
+    bar["work_links"] = work_links
+    request._side_bar = bar  # type: ignore[attr-defined]
+    return bar
+
+
+def may_judge(project: Project, user: User) -> bool:
+    return project.role_of(user) in JUDGES
+
+
+def first_page(project: Project, user: User) -> str:
+    """Where a person who opens this project lands: annotators at the judging page, the others at its dashboard."""
+    return _first_page(project, user)
+
+
+def _current(request: HttpRequest, project: Project | None, projects: list[Project]) -> Project | None:
+    """The page's project, remembered; on a page without one, the one opened last."""
+    if isinstance(project, Project):
+        if request.session.get("project") != project.slug:
+            request.session["project"] = project.slug
+        return project
+    last = request.session.get("project")
+    return next((one for one in projects if one.slug == last), projects[0] if len(projects) == 1 else None)
+
+
+def _link(
+    request: HttpRequest,
+    project: Project,
+    name: str,
+    label: str,
+    icon: str,
+    key: str,
+    roles: tuple[str, ...],
+    extra: bool,
+) -> Link | None:
+    try:
+        href = reverse(name, args=[project.slug])
+    except NoReverseMatch:  # the app that brings this page is not installed
+        return None
+    here = _name(request)
+    counter = _counters.get(name)
+    said = counter(project) if counter else ""
+    return Link(label, href, icon, key, BELONGS.get(here, here) == name, said, extra)
+
+
+def _name(request: HttpRequest) -> str:
+    match = request.resolver_match
+    return match.view_name if match else ""
+
+
+def _first_page(project: Project, user: User) -> str:
+    reads = user.is_superuser or project.role_of(user) != Role.ANNOTATOR
+    return reverse("annotation:project" if reads else "annotation:work", args=[project.slug])

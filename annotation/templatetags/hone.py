@@ -1,0 +1,119 @@
+"""Small tags and filters that every page uses."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from annotation import rendering, shell
+
+register = template.Library()
+
+
+@register.simple_tag
+def icon(name: str, classes: str = "") -> SafeString:
+    """One symbol of the icon sheet; decoration only, the words beside it carry the meaning."""
+    extra = f"{classes} i" if classes else "i"
+    return format_html(
+        '<svg class="{}" aria-hidden="true"><use href="{}#i-{}"/></svg>', extra, static("img/icons.svg"), name
+    )
+
+
+@register.inclusion_tag("_side_bar.html", takes_context=True)
+def side_bar(context: template.Context) -> dict[str, Any]:
+    """The side bar of the context's project, or of the one this person opened last."""
+    return shell.side_bar(context["request"], context.get("project"))
+
+
+@register.simple_tag(takes_context=True)
+def side_keys(context: template.Context) -> SafeString:
+    """The G-then-a-letter rows of the key list: the links this person has."""
+    bar = shell.side_bar(context["request"], context.get("project"))
+    links = [link for link in bar["links"] + bar["work_links"] if link.key]
+    return format_html_join(
+        "",
+        "<div><dt><kbd>G</kbd><kbd>{}</kbd></dt><dd>{}</dd></div>",
+        ((link.key.upper(), link.label) for link in links),
+    )
+
+
+@register.filter
+def percent_class(share: float | None) -> str:
+    """The class that sets a width of `share` (0 to 1): p0 to p100."""
+    return f"p{max(0, min(100, round(100 * float(share or 0))))}"
+
+
+@register.filter
+def percent(share: float | None, digits: int = 0) -> str:
+    return "–" if share is None else f"{100 * float(share):.{digits}f}%"
+
+
+@register.filter
+def markdown(text: str) -> SafeString:
+    return rendering.render_markdown(text or "")
+
+
+@register.filter
+def compact(value: float | None) -> str:
+    """1,204 in full up to five figures, then 12.3k, 4.5M, 1.2B."""
+    if value is None:
+        return "–"
+    if abs(value) < 100_000:
+        return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.1f}{unit}"
+    return f"{value:,.0f}"
+
+
+@register.filter
+def seconds(value: float | None) -> str:
+    """A span of time in its two largest units: 48 s, 3 min 10 s, 2 h 5 min, 3 d 4 h."""
+    if value is None:
+        return "–"
+    if value < 10:
+        return f"{value:.1f} s"
+    whole = round(value)
+    for size, unit, small, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // small
+            return f"{whole // size} {unit} {rest} {small_unit}" if rest else f"{whole // size} {unit}"
+    return f"{whole} s"
+
+
+@register.filter
+def ago(moment: datetime | None) -> str:
+    """How long ago, as said aloud; a date once it is more than a week."""
+    if moment is None:
+        return "never"
+    past = (timezone.now() - moment).total_seconds()
+    if past < 60:
+        return "now"
+    steps: list[tuple[int, Callable[[int], str]]] = [
+        (3600, lambda s: f"{s // 60} min ago"),
+        (86400, lambda s: f"{s // 3600} h ago"),
+        (172800, lambda s: "yesterday"),
+        (604800, lambda s: f"{s // 86400} days ago"),
+    ]
+    for limit, words in steps:
+        if past < limit:
+            return words(int(past))
+    return f"{moment.day} {moment:%b}" + ("" if moment.year == timezone.now().year else f" {moment.year}")
+
+
+@register.filter
+def initials(name: str) -> str:
+    words = [word for word in name.replace("-", " ").replace("_", " ").split() if word]
+    return ("".join(word[0] for word in words[:2]) if len(words) > 1 else name[:2]).upper()
+
+
+@register.filter
+def kind_word(words: str, count: int) -> str:
+    """`"judgment,judgments"|kind_word:n` is the form that fits n."""
+    one, many = words.split(",")
+    return one if count == 1 else many

@@ -1,0 +1,37 @@
+"""Addresses of the labeling pages."""
+
+from django.urls import path
+
+from annotation.views import account, data, people, projects, work
+
+app_name = "annotation"
+
+urlpatterns = [
+    path("", projects.home, name="home"),
+    path("login/", account.login, name="login"),
+    path("logout/", account.logout, name="logout"),
+    path("account/", account.account, name="account"),
+    path("account/preferences/", account.preferences, name="preferences"),
+    path("account/tokens/", account.create_token, name="create_token"),
+    path("account/tokens/<int:token_id>/revoke/", account.revoke_token, name="revoke_token"),
+    path("my-work/", work.my_work, name="my_work"),
+    path("projects/new/", projects.new_project, name="new_project"),
+    path("projects/<slug:slug>/", projects.project, name="project"),
+    path("projects/<slug:slug>/settings/", projects.settings, name="settings"),
+    path("projects/<slug:slug>/guidelines/", projects.write_guidelines, name="guidelines"),
+    path("projects/<slug:slug>/import/", data.import_page, name="import"),
+    path("projects/<slug:slug>/import/<int:job_id>/", data.import_job, name="import_job"),
+    path("projects/<slug:slug>/export/", data.export, name="export"),
+    path("projects/<slug:slug>/people/", people.people, name="people"),
+    path("projects/<slug:slug>/people/add/", people.add_member, name="add_member"),
+    path("projects/<slug:slug>/people/<int:member_id>/role/", people.change_role, name="change_role"),
+    path("projects/<slug:slug>/people/<int:member_id>/remove/", people.remove_member, name="remove_member"),
+    path("projects/<slug:slug>/work/", work.work, name="work"),
+    path("tasks/<int:task_id>/judge/", work.judge, name="judge"),
+    path("tasks/<int:task_id>/skip/", work.skip, name="skip"),
+    path("tasks/<int:task_id>/draft/", work.draft, name="draft"),
+    path("tasks/<int:task_id>/renew/", work.renew, name="renew"),
+    path("tasks/<int:task_id>/ahead/", work.ahead, name="ahead"),
+    path("annotations/<int:annotation_id>/undo/", work.undo, name="undo"),
+    path("preview/", work.preview, name="preview"),
+]
