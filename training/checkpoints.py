@@ -48,7 +48,7 @@ class Checkpoint:
 
 
 def save(run: RunDir, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
-    """Store `tensors` and `state` (plain values and tensors only) as the checkpoint of `step`; older ones are pruned."""
+    """Store `tensors` and `state` (plain values and tensors only) as the checkpoint of `step`; two are kept."""
     folder = run.path / "checkpoints"
     folder.mkdir(exist_ok=True)
     final, aside = folder / f"step-{step:08d}", folder / f".tmp-{step:08d}"

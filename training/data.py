@@ -191,7 +191,7 @@ def _tokens_inside(tokenizer: Any, text: str) -> list[int]:
 
 
 def _end_once(tokenizer: Any, ids: list[int]) -> list[int]:
-    """`ids` up to its first EOS, or with one added: templates may write it, write something after it, or leave it out."""
+    """`ids` up to its first EOS, or with one added: templates write it, write more after it, or leave it out."""
     end = tokenizer.eos_token_id
     return [*ids[: ids.index(end)], end] if end in ids else [*ids, end]
 

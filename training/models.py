@@ -119,7 +119,7 @@ def _choose_template(tokenizer: Any, template: str | None, run_path: Path) -> No
 
 
 def load_causal(folder: Path, hardware: Hardware, *, training: bool = False) -> Any:
-    """The causal model in `folder`, on its device; `training` (of all weights) keeps float32, as bfloat16 loses updates."""
+    """The causal model in `folder`, on its device; `training` all weights takes float32, always."""
     return _load(AutoModelForCausalLM, folder, hardware, training=training)
 
 
