@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
+from training.data import pad
+
 # Rows that have ended still cost a row of compute: when this share has, the batch is made smaller.
 COMPACT_AT = 0.25
 
@@ -90,14 +92,6 @@ def stop_ids(model: nn.Module, tokenizer: object) -> list[int]:
     return sorted({i for i in [tokenizer.eos_token_id, *ids] if i is not None})
 
 
-def left_pad(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(N, L) ids and (N, L) mask, every prompt ending in the last column."""
-    width = max(len(p) for p in prompts)
-    ids = torch.tensor([[pad_id] * (width - len(p)) + list(p) for p in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-    return ids, mask
-
-
 def positions(mask: Tensor) -> Tensor:
     """(N, L) positions counted from each row's first real token; padding gets 0."""
     return (mask.cumsum(dim=-1) - 1).clamp(min=0)
@@ -130,7 +124,7 @@ def draw(
     return token, logits.gather(-1, token[:, None])[:, 0] - logits.logsumexp(dim=-1)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: PPO saves the log-probabilities for a backward pass
 def sample(
     model: nn.Module,
     prompts: Sequence[Sequence[int]],
@@ -149,7 +143,7 @@ def sample(
     depend on what else is in the batch. Rows that ended leave the batch.
     """
     device = next(model.parameters()).device
-    ids, mask = left_pad(prompts, pad_id, device)
+    ids, mask = (t.to(device) for t in pad(prompts, pad_id, left=True))
     cache = make_cache(model)
     logits = _next_logits(model, ids, mask, positions(mask), cache)
     if samples > 1:

@@ -1,0 +1,247 @@
+"""One frozen base model in memory that answers as itself or as any adapter on it, and what judges the answers."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftConfig, PeftModel, set_peft_model_state_dict
+from peft.tuners.lora import Linear as LoraLinear
+from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoTokenizer
+
+from training import forward, models
+from training.advantages import ScoreScale
+from training.forward import Answered
+from training.runfile import Adapter, Hardware, RunFileError, model_hash
+
+# PEFT writes the adapter of this name straight into the folder and any other one into a folder below.
+POLICY = "default"
+
+
+class SharedBase:
+    """A causal model with frozen weights and named LoRA adapters on it, one of them active at a time.
+
+    PEFT's own `set_adapter` walks every module and thaws what it activates. Here the adapted layers are listed once
+    and only their active name moves; what learns is decided when an adapter is added, and never again.
+    """
+
+    def __init__(self, folder: Path, hardware: Hardware) -> None:
+        self.lm = models.load_causal(folder, hardware).eval().requires_grad_(False)
+        self.peft: PeftModel | None = None
+        self._layers: list[LoraLayer] = []
+
+    @property
+    def device(self) -> torch.device:
+        return self.lm.device
+
+    def add(self, name: str, adapter: Adapter, *, start: Path | None = None) -> None:
+        """A new adapter that learns, a copy of the one in `start` where that is given."""
+        self.peft = models.attach_adapter(self.peft or self.lm, adapter, task="causal", name=name, start=start)
+        self._added(name, learns=True)
+
+    def load(self, name: str, folder: Path, *, learns: bool = False) -> dict[str, Tensor]:
+        """The trained adapter in `folder`; returns what was saved beside it (a score head), by name."""
+        config = PeftConfig.from_pretrained(folder)
+        if not isinstance(config, LoraConfig):
+            raise RunFileError("", f"{folder} holds an adapter of type {config.peft_type}, not LoRA")
+        config.task_type, config.modules_to_save, config.inference_mode = "CAUSAL_LM", None, not learns
+        if self.peft:
+            self.peft.add_adapter(name, config)
+        else:
+            self.peft = PeftModel(self.lm, config, adapter_name=name)
+        saved = load_file(folder / "adapter_model.safetensors")
+        adapter = {key: tensor for key, tensor in saved.items() if "lora_" in key}
+        result = set_peft_model_state_dict(self.peft, adapter, adapter_name=name)
+        self._added(name, learns=learns)
+        if result.unexpected_keys or len(adapter) != len(self.weights(name)):
+            raise RunFileError("", f"{folder} holds an adapter that does not fit the base model")
+        return {key: tensor for key, tensor in saved.items() if key not in adapter}
+
+    def _added(self, name: str, *, learns: bool) -> None:
+        self._layers = [layer for layer in self.lm.modules() if isinstance(layer, LoraLayer)]
+        names = {key for layer in self._layers for key in (*layer.lora_A, *layer.lora_embedding_A)}
+        thawed = {each: self._learns(each) for each in names - {name}} | {name: learns}
+        self.lm.requires_grad_(False)
+        for each, wanted in thawed.items():
+            for weight in self.weights(each).values():
+                weight.requires_grad_(wanted)
+        self.lm.eval()
+        self._activate(None)
+
+    def weights(self, name: str) -> dict[str, nn.Parameter]:
+        """The weights of one adapter, by a name that does not depend on how the adapter is called."""
+        marks = (f".{name}.", f".{name}")
+        found = {}
+        for key, weight in self.lm.named_parameters():
+            if "lora_" in key and (marks[0] in key or key.endswith(marks[1])):
+                found[key.replace(f".{name}", "")] = weight
+        return found
+
+    def _learns(self, name: str) -> bool:
+        return any(weight.requires_grad for weight in self.weights(name).values())
+
+    def _activate(self, name: str | None) -> None:
+        active = [] if name is None else [name]
+        for layer in self._layers:
+            layer._active_adapter = active
+
+    @contextmanager
+    def speaking_as(self, name: str | None) -> Iterator[Any]:
+        """The model as adapter `name`, or as the bare base (None). A backward pass belongs inside as well."""
+        previous = [layer._active_adapter for layer in self._layers]
+        self._activate(name)
+        try:
+            yield self.lm
+        finally:
+            for layer, active in zip(self._layers, previous, strict=True):
+                layer._active_adapter = active
+
+    @contextmanager
+    def answering_as(self, name: str | None) -> Iterator[Any]:
+        """For generation: in float32 the adapter is folded into the weights, which are put back bit for bit."""
+        if name is None or not self._can_fold(name):
+            with self.speaking_as(name):
+                yield self.lm
+            return
+        kept = []
+        for layer in self._layers:
+            if name in layer.lora_A:
+                weight = layer.get_base_layer().weight
+                kept.append((weight, weight.data))
+                with torch.no_grad():
+                    weight.data = weight.data + layer.get_delta_weight(name)
+        try:
+            with self.speaking_as(None):
+                yield self.lm
+        finally:
+            for weight, original in kept:
+                weight.data = original
+
+    def _can_fold(self, name: str) -> bool:
+        # bfloat16 would round the adapter away; a tied head must not follow its embedding; DoRA is not a sum.
+        tied = self.lm.get_output_embeddings().weight
+        return self.lm.dtype == torch.float32 and all(
+            isinstance(layer, LoraLinear) and name not in layer.lora_variant and layer.weight is not tied
+            for layer in self._layers
+        )
+
+    def let_dropout(self, name: str, on: bool) -> None:
+        """Switch the adapter's own dropout; that of the base model stays off."""
+        for layer in self._layers:
+            if name in layer.lora_dropout:
+                layer.lora_dropout[name].train(on)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write the policy's adapter alone, as plain PEFT reads it."""
+        assert self.peft is not None
+        self.peft.save_pretrained(str(folder), selected_adapters=[POLICY])
+
+
+class SharedScorer:
+    """A reward adapter and its score head on a base that other adapters share."""
+
+    def __init__(self, base: SharedBase, folder: Path, name: str = "reward") -> None:
+        self.base, self.name = base, name
+        self.weight, self.bias = score_head(base.load(name, folder), base.device)
+
+    @torch.no_grad()
+    def score(self, answered: Sequence[Answered], pad_id: int) -> Tensor:
+        """(N,) raw scores, read at the last token of each answer."""
+        batch = forward.pack_answers(answered, pad_id, self.base.device)
+        with self.base.speaking_as(self.name) as lm:
+            hidden = forward.hidden_states(lm, batch)[batch.last_tokens()]
+        return (hidden.float() @ self.weight.T + self.bias)[:, 0]
+
+
+class SeparateScorer:
+    """A reward model of its own: a whole classifier, or an adapter on another base."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def score(self, answered: Sequence[Answered], pad_id: int) -> Tensor:
+        """(N,) raw scores; the classifier itself looks for the last token that is not padding."""
+        batch = forward.pack_answers(answered, pad_id, self.model.device)
+        lengths = torch.tensor([len(p) + len(a) for p, a in answered], device=self.model.device)
+        real = torch.arange(batch.ids.shape[1], device=self.model.device) < lengths[:, None]
+        return self.model(input_ids=batch.ids, attention_mask=real.long(), use_cache=False).logits[:, 0].float()
+
+
+Scorer = SharedScorer | SeparateScorer
+
+
+def score_head(saved: dict[str, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The (1, D) weight and (1,) bias of the head that was saved with a reward adapter."""
+    weights = [t for key, t in saved.items() if key.endswith("weight") and t.ndim == 2 and t.shape[0] == 1]
+    biases = [t for key, t in saved.items() if key.endswith("bias")]
+    if len(weights) != 1 or len(saved) != len(weights) + len(biases):
+        raise RunFileError("reward_model.path", "is an adapter without one score head; train it as a reward run")
+    weight = weights[0].to(device, torch.float32)
+    return weight, biases[0].to(device, torch.float32) if biases else weight.new_zeros(1)
+
+
+def load_scorer(folder: Path, base: SharedBase, base_folder: Path, hardware: Hardware, tokenizer: Any) -> Scorer:
+    """The reward model in `folder`: on `base` when it was trained there, else in memory by itself."""
+    if models.is_adapter(folder) and trained_on(folder, base_folder):
+        return SharedScorer(base, folder)
+    if (folder / "tokenizer_config.json").is_file():
+        theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True).get_vocab()
+        ours = tokenizer.get_vocab()
+        if any(theirs.get(token) != number for token, number in ours.items() if number != tokenizer.pad_token_id):
+            raise RunFileError("reward_model.path", "reads another vocabulary than the policy writes")
+    return SeparateScorer(models.load_reward(folder, None, hardware, tokenizer.pad_token_id))
+
+
+def trained_on(adapter: Path, base: Path) -> bool:
+    """Whether the adapter was trained on the very weights in `base`."""
+    known = models.base_of(adapter)
+    if known.is_dir():
+        return known.samefile(base) or model_hash(known) == model_hash(base)
+    card = adapter / "hone.json"
+    written = json.loads(card.read_text("utf-8")).get("base_model") if card.is_file() else None
+    if isinstance(written, dict) and written.get("sha256"):
+        return written["sha256"] == model_hash(base)
+    raise RunFileError("reward_model.path", f"is an adapter on {known}, which is not there to compare")
+
+
+class ValueModel:
+    """What the policy can expect from here on: the reward adapter and its head, learning to look ahead.
+
+    With a reward model of another base there is nothing to start from but the policy's own first state and zero.
+    """
+
+    name = "value"
+
+    def __init__(self, base: SharedBase, adapter: Adapter, scorer: Scorer, reward: Path, start: Path | None) -> None:
+        self.base = base
+        self.head = nn.Linear(base.lm.config.get_text_config().hidden_size, 1, device=base.device)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        if isinstance(scorer, SharedScorer):
+            base.load(self.name, reward, learns=True)
+            with torch.no_grad():
+                self.head.weight.copy_(scorer.weight)
+                self.head.bias.copy_(scorer.bias)
+        else:
+            base.add(self.name, adapter, start=start)
+
+    def rescale(self, scale: ScoreScale) -> None:
+        """Speak in normalised scores, as the rewards do."""
+        with torch.no_grad():
+            self.head.weight /= scale.std
+            self.head.bias.copy_((self.head.bias - scale.mean) / scale.std)
+
+    def __call__(self, batch: forward.Batch) -> Tensor:
+        """(A, T) expected return before each answer token, zero past the end."""
+        with self.base.speaking_as(self.name) as lm:
+            hidden = forward.hidden_states(lm, batch)[batch.sources]
+        return batch.per_answer(self.head(hidden.float())[:, 0])
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        return self.base.weights(self.name) | {f"head.{key}": weight for key, weight in self.head.named_parameters()}
