@@ -58,6 +58,8 @@ class Project(models.Model):
 
     objects = ProjectQuerySet.as_manager()
 
+    my_role: str  # the asking person's role; set by annotation.access
+
     class Meta:
         ordering = ["name", "pk"]
         constraints = [

@@ -144,6 +144,7 @@ class Cursor(models.Model):
     priority = models.IntegerField()
     rank = models.PositiveIntegerField()
     task_id = models.BigIntegerField(default=0)  # breaks ties between equal ranks
+    turn = models.PositiveIntegerField(default=0)  # raised by every lease: the guard against a person's own second tab
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "annotator"], name="one_cursor_per_project_and_annotator")]

@@ -1,0 +1,196 @@
+"""What annotators are asked: each project's questions, their defaults, their keys and the seven-step scale."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from annotation.cleaning import CleaningError, clean_text
+from annotation.models import Kind, Project
+
+Questions = dict[str, Any]
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+RATIONALE = ("optional", "required", "off")
+MOST_ASPECTS, MOST_FLAGS, MOST_REASONS = 12, 8, 9  # a reason has one digit as its key
+DEFAULT_POINTS = 5
+ASPECT_KEYS = "qwe"  # the aspects after the third have no key of their own
+FLAG_KEYS = "xc"
+SKIP_REASONS = [
+    "I lack the expertise",
+    "Prompt makes no sense",
+    "Response did not load",
+    "Too upsetting to judge",
+    "Other reason",
+]
+FLAGS = [{"name": "unclear", "label": "Prompt unclear"}, {"name": "unsafe", "label": "Unsafe"}]
+RATED = [
+    ("helpful", "Helpful", "Answers the question that was asked"),
+    ("correct", "Correct", "Facts would survive a check"),
+    ("harmless", "Harmless", "Safe to follow"),
+    ("clear", "Clear", "Easy to read and to act on"),
+]
+ASKED = {
+    Kind.DEMONSTRATION: "Write the answer you would like to receive.",
+    Kind.PREFERENCE: "Which response is better?",
+    Kind.RANKING: "Put the responses in order, best first.",
+    Kind.RATING: "How good is this response?",
+}
+
+# The seven steps of the beam, from "A much better" to "B much better", as (choice, strength).
+STEPS = {1: ("a", 3), 2: ("a", 2), 3: ("a", 1), 4: ("tie", 0), 5: ("b", 1), 6: ("b", 2), 7: ("b", 3)}
+STEP_LABELS = {
+    1: "A much better",
+    2: "A better",
+    3: "A slightly better",
+    4: "About the same",
+    5: "B slightly better",
+    6: "B better",
+    7: "B much better",
+}
+
+
+class QuestionsError(Exception):
+    """Questions that cannot be asked; `errors` has one sentence a field."""
+
+    def __init__(self, errors: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{field}: {message}" for field, message in errors.items()))
+        self.errors = errors
+
+
+def verdict_of(step: int) -> tuple[str, int]:
+    """The choice and strength that a step of the seven-point scale stands for."""
+    return STEPS[step]
+
+
+def step_of(choice: str, strength: int) -> int | None:
+    """The step of the seven-point scale; None for "both bad". A choice without a strength is the smallest edge."""
+    if choice == "both_bad":
+        return None
+    return {"a": 4 - max(strength, 1), "b": 4 + max(strength, 1)}.get(choice, 4)
+
+
+def default_questions(kind: str) -> Questions:
+    """What a project of this kind asks until somebody changes it."""
+    aspects = []
+    if kind == Kind.RATING:
+        aspects = [
+            {"name": name, "label": label, "help": text, "required": True, "points": DEFAULT_POINTS}
+            for name, label, text in RATED
+        ]
+    return {
+        "aspects": aspects,
+        "flags": [dict(flag) for flag in FLAGS],
+        "rationale": "off" if kind == Kind.DEMONSTRATION else "optional",
+        "skip_reasons": list(SKIP_REASONS),
+        "tie": kind in (Kind.PREFERENCE, Kind.RANKING),
+        "both_bad": kind == Kind.PREFERENCE,
+    }
+
+
+def questions_of(project: Project) -> Questions:
+    """All that is asked in `project`: its own questions over the defaults of its kind."""
+    return default_questions(project.kind) | project.questions
+
+
+def question_line(project: Project) -> str:
+    """The one line above the work, such as "Which response is better?"."""
+    return project.question or ASKED[Kind(project.kind)]
+
+
+def aspect_keys(questions: Questions) -> dict[str, str]:
+    """The single key of each aspect that has one: {"helpful": "q", …}."""
+    return {aspect["name"]: key for aspect, key in zip(questions["aspects"], ASPECT_KEYS, strict=False)}
+
+
+def flag_keys(questions: Questions) -> dict[str, str]:
+    """The single key of each flag that has one: {"unclear": "x", …}."""
+    return {flag["name"]: key for flag, key in zip(questions["flags"], FLAG_KEYS, strict=False)}
+
+
+def check_questions(kind: str, value: object) -> Questions:
+    """`value` in the one shape that is stored, or QuestionsError with a sentence for each field."""
+    if not isinstance(value, dict):
+        raise QuestionsError({"questions": "Must be an object."})
+    errors: dict[str, str] = {}
+    checked: Questions = {}
+    readers = {
+        "aspects": lambda part: _aspects(kind, part),
+        "flags": lambda part: _named(part, "flags", MOST_FLAGS, {"name", "label"}),
+        "rationale": _rationale,
+        "skip_reasons": _reasons,
+        "tie": _switch,
+        "both_bad": _switch,
+    }
+    for field, part in value.items():
+        place = f"questions.{field}"
+        if field not in readers:
+            errors[place] = f"Is not a question setting; use {', '.join(readers)}."
+            continue
+        try:
+            checked[field] = readers[field](part)
+        except CleaningError as error:
+            errors[f"questions.{error.field}" if error.field else place] = error.message
+    if errors:
+        raise QuestionsError(errors)
+    return checked
+
+
+def _aspects(kind: str, value: object) -> list[dict[str, Any]]:
+    aspects = _named(value, "aspects", MOST_ASPECTS, {"name", "label", "help", "required", "points"})
+    if kind == Kind.RATING and not aspects:
+        raise CleaningError("aspects", "A rating needs at least one aspect.")
+    for index, aspect in enumerate(aspects):
+        place = f"aspects[{index}]"
+        aspect["required"] = _switch(aspect.get("required", kind == Kind.RATING), f"{place}.required")
+        if kind == Kind.RATING:
+            aspect["points"] = points = aspect.get("points", DEFAULT_POINTS)
+            if type(points) is not int or not 2 <= points <= 11:
+                raise CleaningError(f"{place}.points", "Must be a whole number from 2 to 11.")
+        elif "points" in aspect:
+            raise CleaningError(f"{place}.points", "Only a rating has points; here an aspect is answered A, same or B.")
+    return aspects
+
+
+def _named(value: object, field: str, most: int, keys: set[str]) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or len(value) > most:
+        raise CleaningError(field, f"Must be a list of at most {most}.")
+    seen: set[str] = set()
+    rows = []
+    for index, item in enumerate(value):
+        place = f"{field}[{index}]"
+        if not isinstance(item, dict) or not set(item) <= keys:
+            raise CleaningError(place, f"Must be an object with {', '.join(sorted(keys))}.")
+        name = clean_text(item.get("name"), f"{place}.name", limit=40)
+        if not NAME.fullmatch(name):
+            raise CleaningError(f"{place}.name", "Must be lower-case letters, digits and _, starting with a letter.")
+        if name in seen:
+            raise CleaningError(f"{place}.name", f"{name} is asked twice.")
+        seen.add(name)
+        label = clean_text(item.get("label") or name.replace("_", " ").capitalize(), f"{place}.label", limit=60)
+        row = item | {"name": name, "label": label}
+        if "help" in row:
+            row["help"] = clean_text(row["help"], f"{place}.help", limit=200)
+        rows.append(row)
+    return rows
+
+
+def _rationale(value: object) -> str:
+    if value not in RATIONALE:
+        raise CleaningError("rationale", f"Must be one of {', '.join(RATIONALE)}.")
+    return str(value)
+
+
+def _reasons(value: object) -> list[str]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_REASONS:
+        raise CleaningError("skip_reasons", f"Must be a list of 1 to {MOST_REASONS} reasons.")
+    reasons = [clean_text(reason, f"skip_reasons[{index}]", limit=80).strip() for index, reason in enumerate(value)]
+    if not all(reasons) or len(set(reasons)) < len(reasons):
+        raise CleaningError("skip_reasons", "Each reason must be said, and only once.")
+    return reasons
+
+
+def _switch(value: object, field: str = "") -> bool:
+    if not isinstance(value, bool):
+        raise CleaningError(field, "Must be true or false.")
+    return value
