@@ -131,7 +131,7 @@ class Pretrain:
     layers: int = param(4, "Layers", "Depth of the model.", group=SIZE, min=1, max=200)
     heads: int = param(4, "Attention heads", "Must divide the hidden size.", group=SIZE, min=1, max=256)
     context: int = param(256, "Context", "Longest text.", group=SIZE, min=16, max=1_048_576, unit="tokens")
-    batch_size: int = _batch_size(32, "Texts in one update.")
+    batch_size: int = _batch_size(32, "Windows of the context's length in one update.")
     learning_rate: float = param(
         2e-3,
         "Learning rate",

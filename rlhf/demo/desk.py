@@ -32,7 +32,7 @@ PROBLEMS = (
     ),
     Problem(
         "noise",
-        ELECTRIC + ("printer", "speaker", "camera"),
+        (*ELECTRIC, "printer", "speaker", "camera"),
         ("{x} makes a loud noise", "{x} rattles and hums all day", "there is a strange buzz from {x}"),
         ("tighten the two screws on the back", "turn it over and tighten the two screws"),
         ("tighten", "screws"),
@@ -46,7 +46,7 @@ PROBLEMS = (
     ),
     Problem(
         "battery",
-        GADGETS[:5] + ("headset", "radio"),
+        (*GADGETS[:5], "headset", "radio"),
         ("the battery of {x} is empty within an hour", "{x} does not charge", "{x} loses power so quickly"),
         ("charge it overnight with the original cable", "use the original cable and charge it overnight"),
         ("overnight", "original cable"),
@@ -110,7 +110,11 @@ PROBLEMS = (
     Problem(
         "parts",
         GOODS,
-        ("a part of {x} is missing", "{x} came without the small bag of parts", "I cannot put {x} together because a piece is not there"),
+        (
+            "a part of {x} is missing",
+            "{x} came without the small bag of parts",
+            "I cannot put {x} together because a piece is not there",
+        ),
         ("ask for the free parts kit by post", "order the parts kit, which is free and comes by post"),
         ("parts kit", "by post"),
     ),
@@ -132,7 +136,10 @@ PROBLEMS = (
         "payment",
         PRODUCTS,
         ("I paid twice for {x}", "my card was charged two times for {x}", "your bill for {x} is too high"),
-        ("send us the bill and we will refund the second payment", "forward the bill for a refund of the second payment"),
+        (
+            "send us the bill and we will refund the second payment",
+            "forward the bill for a refund of the second payment",
+        ),
         ("refund", "second payment"),
     ),
     Problem(
@@ -219,11 +226,11 @@ RAMBLE = (
 GUIDELINES = """\
 ## What a good reply is
 
-You read a customer's message to the support desk of a small shop, and two replies. Choose the reply you would rather get.
+You read a customer's message to the support desk of a small shop, and two replies. Choose the one you would rather get.
 
-1. **The right fix matters most.** A reply that says what really helps with *this* problem beats every friendly reply that
-   does not; a wrong fix is worse than none.
-2. **The right product.** It is good when the reply names the product the customer wrote about, and bad when it names another.
+1. **The right fix matters most.** A reply that says what really helps with *this* problem beats every friendly reply
+   that does not; a wrong fix is worse than none.
+2. **The right product.** It is good when the reply names the customer's product, and bad when it names another one.
 3. **Courtesy.** It opens with thanks or with a word of regret, once. Rudeness weighs heavily.
 4. **An offer at the end**, such as "write again if that does not help", is welcome.
 5. **No rambling.** Sentences about the weather, the shop or the sale, empty phrases and repetitions are bad, and so is

@@ -30,7 +30,7 @@ SHORT, LONG = 8, 45  # words
 
 _COURTESY = re.compile(r"\b(thanks?|thank you|sorry|apolog\w+)\b", re.IGNORECASE)
 _OFFER = re.compile(
-    r"\b(let us know|let me know|write again|feel free|happy to help|more questions|anything else|reply (here|again|at any))\b",
+    r"\b(let (us|me) know|write again|feel free|happy to help|more questions|anything else|reply (here|again|at any))\b",
     re.IGNORECASE,
 )
 _RUDE = re.compile(
@@ -48,18 +48,17 @@ class Case(NamedTuple):
     problem: Problem | None
 
 
-def _phrase_pattern(phrase: str) -> re.Pattern[str]:
-    return re.compile(r"\b" + re.escape(phrase.rstrip("?")).replace(r"\{x\}", r"[\w ]+?") + r"\b", re.IGNORECASE)
-
-
-_PHRASES = [(_phrase_pattern(phrase), problem) for problem in PROBLEMS for phrase in problem.phrases]
+_PRODUCT = re.compile(rf"\b({'|'.join(PRODUCTS)})\b", re.IGNORECASE)
+# What stands around the product in each way of telling a problem.
+_PHRASES = [(phrase.lower().rstrip("?").split("{x}"), problem) for problem in PROBLEMS for phrase in problem.phrases]
 
 
 def case_of(prompt: Prompt) -> Case:
     """The product and the problem that the customer's last message names."""
     text = next((message["content"] for message in reversed(prompt) if message["role"] == "user"), "")
     product = next(iter(_products_in(text)), None)
-    problem = next((problem for pattern, problem in _PHRASES if pattern.search(text)), None)
+    lower = text.lower()
+    problem = next((problem for parts, problem in _PHRASES if all(part in lower for part in parts)), None)
     return Case(product, problem)
 
 
@@ -93,7 +92,7 @@ def _has(mark: str, text: str) -> bool:
 
 
 def _products_in(text: str) -> list[str]:
-    return [product for product in PRODUCTS if _has(product, text)]
+    return [name.lower() for name in _PRODUCT.findall(text)]
 
 
 def _product(case: Case, text: str) -> float:

@@ -45,9 +45,7 @@ __all__ = [
 NAME = "Support desk"
 EVAL_SHARE = 5  # one pair of product and problem in five is kept for evaluation
 
-GUIDELINES = _GUIDELINES + "".join(
-    f"| {p.phrases[0].format(x='it').rstrip('?')} | {p.fixes[0]} |\n" for p in PROBLEMS
-)
+GUIDELINES = _GUIDELINES + "".join(f"| {p.phrases[0].format(x='it').rstrip('?')} | {p.fixes[0]} |\n" for p in PROBLEMS)
 
 Split = Literal["train", "eval"]
 
@@ -69,7 +67,7 @@ def prompts(n: int, seed: int, split: Split = "train") -> list[list[Message]]:
 
 
 def corpus(n: int, seed: int) -> list[dict[str, Any]]:
-    """`n` conversations to pretrain on, lines of corpus.jsonl: training prompts with replies of every habit, mostly mediocre."""
+    """`n` conversations to pretrain on, lines of corpus.jsonl: training prompts, replies of every habit, mostly mediocre."""
     rng = random.Random(f"corpus/{seed}")
     return [
         {"messages": [*prompt, {"role": "assistant", "content": mediocre_reply(prompt, rng)}]}
@@ -92,7 +90,7 @@ def mediocre_reply(prompt: Prompt, rng: random.Random) -> str:
 
 
 def demonstration(prompt: Prompt, rng: random.Random) -> str:
-    """What a good but hurried person answers: usually right and polite, not always, and now and then a sentence too much."""
+    """What a good but hurried person answers: usually right and polite, now and then with a sentence too much."""
     case = case_of(prompt)
     named = _mostly(case.product, PRODUCTS, 0.98, rng)
     opening = _pick(rng, (0.60, OPENINGS_ABOUT), (0.20, OPENINGS), (0.20, ("",)))
