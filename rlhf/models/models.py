@@ -46,21 +46,33 @@ class Model(models.Model):
     name = models.SlugField(max_length=80, unique=True)
     role = models.CharField(max_length=8, choices=Role.choices)
     is_adapter = models.BooleanField(default=False)
-    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")  # base of an adapter; start of full weights
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
+    )  # what it was trained from
     run = models.OneToOneField("rlhf.Run", null=True, blank=True, on_delete=models.PROTECT, related_name="model")
     path = models.CharField(max_length=300)  # relative to HONE_DATA
     sha256 = models.CharField(max_length=64)
     size = models.PositiveBigIntegerField(default=0)  # bytes
     template = models.CharField(max_length=80, blank=True)  # chat template to pass on when the tokenizer has none
     source = models.CharField(max_length=300, blank=True)  # hub id, or where a folder came from
-    figures: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)  # from evaluation: accuracy, kl, length, …
+    figures: models.JSONField[Any, Any] = models.JSONField(
+        default=dict, blank=True
+    )  # from evaluation: accuracy, kl, length, …
     state = models.CharField(max_length=10, choices=State.choices, default=State.CANDIDATE)
+    decision: models.JSONField[Any, Any] = models.JSONField(
+        default=dict, blank=True
+    )  # {"by", "at", "reason"} of the last change of state
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = ModelQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "role"], name="one_promoted_model", condition=Q(state="promoted")
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -74,5 +86,8 @@ class Model(models.Model):
 
     @property
     def base(self) -> Model:
-        """The full weights that this model stands on: itself, or an adapter's nearest full ancestor."""
+        """The full weights that this model stands on: itself, or an adapter's nearest full ancestor.
+
+        An adapter trained from an adapter holds both, so the ancestors between it and the base are not needed to load it.
+        """
         return self.parent.base if self.is_adapter and self.parent else self

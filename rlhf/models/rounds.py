@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Self
 
+from django.conf import settings
 from django.db import models
 from django.urls import reverse
 
@@ -37,12 +39,22 @@ class Round(models.Model):
     number = models.PositiveIntegerField()
     state = models.CharField(max_length=10, choices=State.choices, default=State.GENERATE)
     plan: models.JSONField[Any, Any] = models.JSONField(default=dict)  # see rlhf.rounds.Plan
-    start_model = models.ForeignKey("rlhf.Model", on_delete=models.PROTECT, related_name="rounds_started")  # policy that generates and is improved
-    base_model = models.ForeignKey("rlhf.Model", on_delete=models.PROTECT, related_name="+")  # what every policy is compared with
-    snapshot = models.ForeignKey("rlhf.Snapshot", null=True, blank=True, on_delete=models.PROTECT, related_name="rounds")
+    start_model = models.ForeignKey(
+        "rlhf.Model", on_delete=models.PROTECT, related_name="rounds_started"
+    )  # policy that generates and is improved
+    base_model = models.ForeignKey(
+        "rlhf.Model", on_delete=models.PROTECT, related_name="+"
+    )  # what every policy is compared with
+    snapshot = models.ForeignKey(
+        "rlhf.Snapshot", null=True, blank=True, on_delete=models.PROTECT, related_name="rounds"
+    )
     reward_model = models.ForeignKey("rlhf.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
-    promoted_model = models.ForeignKey("rlhf.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="rounds_won")
-    evaluation: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)  # per policy: preferred, kl, length, …
+    promoted_model = models.ForeignKey(
+        "rlhf.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="rounds_won"
+    )
+    evaluation: models.JSONField[Any, Any] = models.JSONField(
+        default=dict, blank=True
+    )  # per policy: preferred, kl, length, …
     problem = models.TextField(blank=True)  # why it cannot go on by itself, in one sentence
     decision: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)  # {"by", "at", "reason"}
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
@@ -52,11 +64,20 @@ class Round(models.Model):
     objects = RoundQuerySet.as_manager()
 
     class Meta:
-        ordering = ["-number"]
+        ordering = ["-number", "-pk"]
         constraints = [models.UniqueConstraint(fields=["project", "number"], name="round_number_once")]
 
     def __str__(self) -> str:
         return f"Round {self.number}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its prompts are kept."""
+        return Path(settings.HONE_DATA) / "rounds" / str(self.pk)
+
+    @property
+    def is_ended(self) -> bool:
+        return self.state in (self.State.PROMOTED, self.State.REJECTED)
 
     def get_absolute_url(self) -> str:
         return reverse("rlhf:loop", args=[self.project.slug])

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.urls import reverse
 
 from annotation.models import Project, User
@@ -19,7 +20,11 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def live(self) -> Self:
         """Runs that have, or should have, a process."""
-        return self.filter(state__in=[Run.State.STARTING, Run.State.RUNNING, Run.State.STOPPING])
+        return self.filter(state__in=Run.LIVE)
+
+    def queued(self) -> Self:
+        """Runs that wait for a place, the oldest first."""
+        return self.filter(state=Run.State.QUEUED).order_by("created_at", "pk")
 
     def ended(self) -> Self:
         return self.filter(state__in=Run.ENDED)
@@ -47,24 +52,39 @@ class Run(models.Model):
         GENERATE = "generate", "Generate"
         EVALUATE = "evaluate", "Evaluate"
 
+    TRAINS = (Kind.PRETRAIN, Kind.SFT, Kind.REWARD, Kind.DPO, Kind.PPO)  # these leave a model behind
+    LIVE = (State.STARTING, State.RUNNING, State.STOPPING)
     ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.LOST)
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="runs")
     round = models.ForeignKey("rlhf.Round", null=True, blank=True, on_delete=models.SET_NULL, related_name="runs")
+    part = models.CharField(
+        max_length=20, blank=True
+    )  # which part of the round's plan it carries out: generate, reward, policy-0, …
     name = models.SlugField(max_length=80, unique=True)
     kind = models.CharField(max_length=10, choices=Kind.choices)
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
-    start_model = models.ForeignKey("rlhf.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="runs_from")
-    reward_model = models.ForeignKey("rlhf.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="runs_rewarded")
+    start_model = models.ForeignKey(
+        "rlhf.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="runs_from"
+    )
+    reward_model = models.ForeignKey(
+        "rlhf.Model", null=True, blank=True, on_delete=models.PROTECT, related_name="runs_rewarded"
+    )
     snapshot = models.ForeignKey("rlhf.Snapshot", null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
     config: models.JSONField[Any, Any] = models.JSONField(default=dict)  # run.json as written
     launcher = models.CharField(max_length=16, default="local")
     pid = models.PositiveIntegerField(null=True, blank=True)
     pid_started = models.FloatField(null=True, blank=True)  # process start time; a pid alone can be somebody else's
-    attempt = models.PositiveSmallIntegerField(default=0)
+    attempt = models.PositiveSmallIntegerField(default=0)  # processes started so far
+    losses = models.PositiveSmallIntegerField(
+        default=0
+    )  # of those, how many vanished since a person last asked for one
     step = models.PositiveIntegerField(default=0)
     total = models.PositiveIntegerField(default=0)
     error: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True)  # {"code", "message", "hint"}
+    outcome: models.JSONField[Any, Any] = models.JSONField(
+        default=dict, blank=True
+    )  # what came of it: the report's figures, or the tasks made from its answers
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -75,6 +95,9 @@ class Run(models.Model):
     class Meta:
         ordering = ["-created_at", "-pk"]
         indexes = [models.Index(fields=["state", "created_at"], name="run_by_state")]
+        constraints = [
+            models.UniqueConstraint(fields=["round", "part"], name="one_run_per_part", condition=~Q(part=""))
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -32,7 +32,9 @@ class Snapshot(models.Model):
     version = models.PositiveIntegerField(default=1)
     type = models.CharField(max_length=12, choices=Type.choices)
     recipe: models.JSONField[Any, Any] = models.JSONField(default=dict)
-    counts: models.JSONField[Any, Any] = models.JSONField(default=dict)  # {"train", "eval", "annotations", "annotators", "left_out": {reason: n}}
+    counts: models.JSONField[Any, Any] = models.JSONField(
+        default=dict
+    )  # {"train", "eval", "annotations", "annotators", "left_out": {reason: n}}
     content_hash = models.CharField(max_length=64)  # equal cuts share one folder
     path = models.CharField(max_length=200)  # relative to HONE_DATA
     size = models.PositiveBigIntegerField(default=0)  # bytes
