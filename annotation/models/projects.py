@@ -22,13 +22,13 @@ class ProjectQuerySet(models.QuerySet["Project"]):
     def visible_to(self, user: User) -> Self:
         """Projects that `user` is a member of; all of them for a site admin."""
         if user.is_superuser:
-            return self
+            return self.filter(is_staging=False)
         return self.filter(pk__in=user.memberships.values("project"))
 
     def with_role(self, user: User, roles: tuple[str, ...]) -> Self:
         """Projects in which `user` has one of `roles`; all of them for a site admin."""
         if user.is_superuser:
-            return self
+            return self.filter(is_staging=False)
         return self.filter(pk__in=user.memberships.filter(role__in=roles).values("project"))
 
     def data_readable_by(self, user: User) -> Self:
@@ -55,6 +55,7 @@ class Project(models.Model):
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     is_archived = models.BooleanField(default=False)
+    is_staging = models.BooleanField(default=False, editable=False)  # holds an import's rows until they are published
 
     objects = ProjectQuerySet.as_manager()
 
@@ -122,6 +123,9 @@ class ImportJob(models.Model):
     path = models.CharField(max_length=300, blank=True)  # relative to HONE_DATA/uploads
     options = models.JSONField(default=dict, blank=True)  # skip_bad, update
     report: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)  # counts, problems
+    staging = models.OneToOneField(Project, null=True, on_delete=models.SET_NULL, related_name="+")
+    heartbeat = models.DateTimeField(null=True, blank=True)  # a running job whose heart stopped is given up
+    finished_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"import of {self.file_name or 'records'} into {self.project}"
