@@ -41,8 +41,11 @@ class RowAccount:
         self.read += 1
         self.dropped[reason] += 1
 
-    def require(self, max_dropped_share: float) -> None:
-        """Raise DataError when nothing is left, or when more than this share had to be left out."""
+    def require(self, max_dropped_share: float, *, raisable: bool = True) -> None:
+        """Raise DataError when nothing is left, or when more than this share had to be left out.
+
+        `raisable`: a longer max_length would help, because the model can read longer rows.
+        """
         lost = sum(self.dropped.values())
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.most_common())
         if not self.used:
@@ -52,8 +55,9 @@ class RowAccount:
             )
         if lost > max_dropped_share * self.read:
             message = f"{lost} of {self.read} {self.split} rows cannot be used ({reasons})"
-            setting = "params.max_length" if self.dropped["too_long"] else "params.max_dropped_share"
-            hint = f"Raise {setting}, or accept the loss with params.max_dropped_share = {_round_up(lost / self.read)}."
+            accept = f"ccept the loss with params.max_dropped_share = {_round_up(lost / self.read)}."
+            longer = self.dropped["too_long"] and raisable
+            hint = f"Raise params.max_length, or a{accept}" if longer else f"Correct those rows, or a{accept}"
             raise DataError(f"{message}; at most {max_dropped_share:.1%} may be left out.", hint)
 
     def as_dict(self) -> dict[str, Any]:

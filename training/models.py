@@ -6,6 +6,9 @@ import json
 import os
 import random
 import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +126,13 @@ def load_causal(folder: Path, hardware: Hardware, *, training: bool = False) -> 
     return _load(AutoModelForCausalLM, folder, hardware, training=training)
 
 
-def load_classifier(folder: Path, hardware: Hardware, pad_token_id: int, *, training: bool = False) -> Any:
+def load_classifier(
+    folder: Path, hardware: Hardware, pad_token_id: int, *, training: bool = False, new_head: bool = True
+) -> Any:
     """The model in `folder` with a score head of one output, which reads the last token that is not padding."""
+    lack = "score.weight" if new_head else ""
     kind = AutoModelForSequenceClassification
-    model = _load(kind, folder, hardware, training=training, may_lack="score.weight", num_labels=1)
+    model = _load(kind, folder, hardware, training=training, may_lack=lack, num_labels=1)
     model.config.pad_token_id = pad_token_id
     return model
 
@@ -144,18 +150,54 @@ def _load(kind: Any, folder: Path, hardware: Hardware, *, training: bool, may_la
     return model.to(device_of(hardware))
 
 
-def load_reward(folder: Path, base: Path | None, hardware: Hardware, pad_token_id: int) -> Any:
+def load_reward(
+    folder: Path, base: Path | None, hardware: Hardware, pad_token_id: int, *, training: bool = False
+) -> Any:
     """A trained reward model, ready to score: an adapter on `base`, or a whole classifier when it is none."""
     if not is_adapter(folder):
-        return load_classifier(folder, hardware, pad_token_id).eval()
-    model = load_classifier(base or base_of(folder), hardware, pad_token_id)
-    return PeftModel.from_pretrained(model, folder).eval()
+        return load_classifier(folder, hardware, pad_token_id, training=training, new_head=False).eval()
+    model = load_classifier(base or base_of(folder), hardware, pad_token_id, training=training)
+    return _with_saved_adapter(model, folder).eval()
 
 
 def load_policy(folder: Path, adapter: Path | None, hardware: Hardware) -> Any:
     """A policy ready to answer: the model in `folder`, with `adapter` on it when there is one."""
     model = load_causal(folder, hardware)
-    return (PeftModel.from_pretrained(model, adapter) if adapter else model).eval()
+    return (_with_saved_adapter(model, adapter) if adapter else model).eval()
+
+
+def _with_saved_adapter(model: Any, folder: Path) -> Any:
+    with _quiet_peft():
+        return PeftModel.from_pretrained(model, folder)
+
+
+@contextmanager
+def _quiet_peft() -> Iterator[None]:
+    """PEFT 0.21 asks transformers 5 by a name that the latter has deprecated."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        yield
+
+
+def load_result(folder: Path, config: RunFile) -> Any:
+    """A policy that a run has just saved, loaded back the plain way."""
+    assert config.base_model is not None
+    if is_adapter(folder):
+        return load_policy(config.base_model.path, folder, config.hardware)
+    return load_causal(folder, config.hardware, training=True).eval()
+
+
+def core(model: Any) -> Any:
+    """The transformers model inside a PEFT wrapper, adapters in place; the model itself when there is none."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def longest(config: RunFile) -> tuple[int, bool]:
+    """(longest row in tokens, whether params.max_length could be raised): the model's own context is the limit."""
+    assert config.base_model is not None
+    known = json.loads((config.base_model.path / "config.json").read_text("utf-8"))
+    context = (known.get("text_config") or known).get("max_position_embeddings") or config.params.max_length
+    return min(context, config.params.max_length), config.params.max_length < context
 
 
 def is_adapter(folder: Path) -> bool:
@@ -182,10 +224,11 @@ def attach_adapter(
         target_modules=adapter.targets,
         inference_mode=not trainable,  # otherwise a later set_adapter would unfreeze it
     )
-    if isinstance(model, PeftModel):
-        model.add_adapter(name, config)
-    else:
-        model = get_peft_model(model, config, adapter_name=name)
+    with _quiet_peft():
+        if isinstance(model, PeftModel):
+            model.add_adapter(name, config)
+        else:
+            model = get_peft_model(model, config, adapter_name=name)
     if start:
         _copy_adapter(model, adapter, name, start)
     return model

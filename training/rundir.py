@@ -92,11 +92,13 @@ class RunDir:
             raise SystemExit(code)
 
     def phase(self, name: str, total: int | None = None, step: int = 0) -> None:
-        """Say what the run is doing now, and how many steps that takes."""
+        """Say what the run is doing now, and how many steps that takes; without `total` the count stays as it was."""
         with self._lock:
-            state = "stopping" if self.stop_requested else "running"
-            self._status |= {"state": state, "phase": name, "step": step, "total": total, "eta_seconds": None}
-            self._phase_began = (time.monotonic(), step)
+            self._status |= {"state": "stopping" if self.stop_requested else "running", "phase": name}
+            self._status["eta_seconds"] = None
+            if total is not None:
+                self._status |= {"step": step, "total": total}
+            self._phase_began = (time.monotonic(), self._status["step"])
         self._write_status()
         self.say("info", f"phase {name}" + (f", {total} steps" if total else ""))
 
@@ -162,6 +164,7 @@ class RunDir:
     def _begin(self) -> None:
         for name in ("metrics.jsonl", "samples.jsonl", "log.txt"):
             _drop_half_line(self.path / name)
+        self._last_logged = (read_metrics(self.path) or [{}])[-1]
         earlier = read_status(self.path)
         attempt = int(earlier.get("attempt") or 0) + 1
         self._before = float(earlier.get("seconds") or 0.0)

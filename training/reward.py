@@ -1,0 +1,312 @@
+"""A reward model: a score for every answer, learnt from which of two answers people preferred."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from training import checkpoints, data, forward, models, reports
+from training.data import RowAccount
+from training.rundir import RunDir, Stopped, read_metrics
+from training.runfile import RunFile, RunFileError
+from training.schedule import learning_rate, set_rate
+
+RELOAD_PAIRS = 4
+SCALE_PAIRS = 512  # enough for the mean and deviation of the scores to about 3 %
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One judgement: token ids, and what the judges said beside the choice itself."""
+
+    tokens: forward.Pair  # prompt, chosen, rejected
+    margin: float
+    weight: float
+    letters: tuple[int, int]  # characters of the chosen and of the rejected answer
+
+
+def train(config: RunFile, run: RunDir) -> None:
+    params = config.params
+    run.phase("loading")
+    device = models.prepare(config.hardware, config.seed)
+    tokenizer = models.load_tokenizer(config, run.path)
+    account, pairs = encoded_pairs(config, tokenizer, "train")
+    eval_account, eval_pairs = encoded_pairs(config, tokenizer, "eval")
+    run.say("info", f"{account.used} pairs to learn from, {eval_account.used} held out.")
+
+    model = load_model(config, tokenizer.pad_token_id)
+    core = models.core(model)
+    scores = scorer(core, pairs[0].tokens, tokenizer.pad_token_id)
+    weights = models.trainable(model)
+    optimizer = torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
+
+    first, tokens = 1, 0
+    if checkpoint := checkpoints.latest(run):
+        models.load_trainable_state(model, checkpoint.tensors())
+        optimizer.load_state_dict(checkpoint.state["optimizer"])
+        checkpoints.restore_rng(checkpoint.state["rng"])
+        first, tokens = checkpoint.step + 1, checkpoint.state["tokens"]
+
+    lengths = [sum(map(len, pair.tokens)) for pair in pairs]
+    total, per_epoch = data.steps_of(lengths, params)
+    run.phase("training", total, step=first - 1)
+    model.train()
+    for step, batch in data.batches_from(lengths, params, seed=config.seed, first_step=first):
+        began = time.monotonic()
+        rate = learning_rate(params, step, total)
+        set_rate(optimizer, rate)
+        chosen, rejected = scores([pairs[row].tokens for row in batch]).chunk(2)
+        loss = preference_loss(
+            chosen,
+            rejected,
+            margin=torch.tensor([pairs[row].margin * params.margin for row in batch], device=device),
+            weight=torch.tensor([pairs[row].weight for row in batch], device=device),
+            label_smoothing=params.label_smoothing,
+            center=params.center_coefficient,
+        )
+        loss.backward()
+        grad_norm = clip_grad_norm_(weights, params.max_grad_norm).item()
+        run.require_finite(step, loss=loss.item(), grad_norm=grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+
+        seconds = time.monotonic() - began
+        read = sum(lengths[row] for row in batch)
+        tokens += read
+        lead = (chosen - rejected).detach()
+        run.log(
+            step,
+            loss=loss.item(),
+            lr=rate,
+            grad_norm=grad_norm,
+            epoch=step / per_epoch,
+            accuracy=(lead > 0).float().mean().item(),
+            margin=lead.mean().item(),
+            tokens_per_s=read / seconds,
+            samples_per_s=len(batch) / seconds,
+        )
+        if params.eval_every and step % params.eval_every == 0 and step < total and eval_pairs:
+            leads = score_leads(core, scores, eval_pairs, params.batch_size)
+            run.log(step, eval_accuracy=_accuracy(leads)["value"], eval_loss=_loss(leads))
+        due = params.checkpoint_every and step % params.checkpoint_every == 0
+        if due or step == total or run.stop_requested:
+            state = {"optimizer": optimizer.state_dict(), "rng": checkpoints.capture_rng(), "tokens": tokens}
+            checkpoints.save(run, step, models.trainable_state(model), state)
+        if run.stop_requested:
+            raise Stopped
+
+    run.phase("evaluating")
+    model.eval()
+    figures, warnings = judged(score_leads(core, scores, eval_pairs, params.batch_size), eval_pairs)
+    if eval_pairs:
+        run.log(total, eval_accuracy=figures["accuracy"]["value"], eval_loss=figures["loss"])
+    mean, deviation = score_scale(core, scores, pairs, params.batch_size)
+    probe = [pair.tokens for pair in pairs[:RELOAD_PAIRS]]
+    with torch.no_grad():
+        before = scores(probe).tolist()
+
+    run.phase("saving")
+    del optimizer
+    folder = models.save_reward(model, tokenizer, run, config, reward_mean=mean, reward_std=deviation)
+    assert config.base_model is not None
+    again = models.load_reward(
+        folder, config.base_model.path, config.hardware, tokenizer.pad_token_id, training=config.adapter is None
+    )
+    after = plain_scores(again, probe, tokenizer.pad_token_id)
+    check = reports.reload_check(before, after, tolerance=reports.tolerance_of(core.dtype))
+    losses = [row["loss"] for row in read_metrics(run.path) if row.get("loss") is not None]
+    run.write_report(
+        reports.common(run, config, [account, eval_account], steps=total, tokens=tokens)
+        | {
+            "train": {
+                "first_loss": losses[0],
+                "loss": statistics.fmean(losses[-10:]),
+                "reward_mean": mean,
+                "reward_std": deviation,
+            },
+            "eval": figures,
+            "reload_check": check,
+            "sample_rendered": data.render(tokenizer, probe[0][0], probe[0][1]),
+            "warnings": warnings,
+        }
+    )
+
+
+def preference_loss(
+    chosen: Tensor, rejected: Tensor, *, margin: Tensor, weight: Tensor, label_smoothing: float, center: float
+) -> Tensor:
+    """The Bradley-Terry loss of B pairs as one number; all inputs are (B,).
+
+    -(1 - e) log s(d) - e log s(-d) with d = chosen - rejected - margin: Ouyang et al. (2022) equation 1, the margin
+    from Touvron et al. (2023) equation 2, e = `label_smoothing`; averaged by `weight`. Added is `center` times the
+    mean of (chosen + rejected)^2, which fixes the free constant: Eisenstein et al. (2023) section 3.
+    """
+    lead = chosen - rejected - margin
+    losses = -(1 - label_smoothing) * F.logsigmoid(lead) - label_smoothing * F.logsigmoid(-lead)
+    return (losses * weight).sum() / weight.sum() + center * ((chosen + rejected) ** 2).mean()
+
+
+def load_model(config: RunFile, pad_id: int) -> Any:
+    """The base model with a score head, and a new or copied adapter where the run trains one."""
+    assert config.base_model is not None
+    whole = config.adapter is None
+    model = models.load_classifier(config.base_model.path, config.hardware, pad_id, training=whole)
+    if not isinstance(getattr(model, "score", None), nn.Linear):
+        raise RunFileError("base_model.path", f"holds a {type(model).__name__}, whose score head Hone does not know")
+    if config.adapter is None:
+        return model
+    start = config.start_adapter.path if config.start_adapter else None
+    return models.attach_adapter(model, config.adapter, task="reward", start=start)
+
+
+def encoded_pairs(config: RunFile, tokenizer: Any, split: str) -> tuple[RowAccount, list[Pair]]:
+    """(account, usable pairs) of one split."""
+    account, kept = RowAccount(split), []
+    found = data.rows(config, split)
+    data.require_columns(found, "prompt", "chosen", "rejected", *(["margin"] if config.params.margin else []))
+    limit, raisable = models.longest(config)
+    for row in found:
+        pair, reason = _encoded(tokenizer, row, limit)
+        if pair is None:
+            account.drop(reason)
+            continue
+        account.use()
+        kept.append(pair)
+    if found or split == "train":
+        account.require(config.params.max_dropped_share, raisable=raisable)
+    assert all(answer[-1] == tokenizer.eos_token_id for pair in kept for answer in pair.tokens[1:])
+    return account, kept
+
+
+def _encoded(tokenizer: Any, row: dict[str, Any], limit: int) -> tuple[Pair | None, str]:
+    prompt, chosen, rejected = row["prompt"], row["chosen"], row["rejected"]
+    if reason := data.unusable(tokenizer, prompt, chosen, rejected):
+        return None, reason
+    weight = row.get("weight")
+    weight = 1.0 if weight is None else float(weight)
+    if not weight > 0:
+        return None, "weight_not_above_zero"
+    prompt_ids, chosen_ids = data.encode_pair(tokenizer, prompt, chosen)
+    _, rejected_ids = data.encode_pair(tokenizer, prompt, rejected)
+    if chosen_ids == rejected_ids:
+        return None, "answers_equal"
+    if len(prompt_ids) + max(len(chosen_ids), len(rejected_ids)) > limit:
+        return None, "too_long"
+    letters = (sum(len(m["content"]) for m in chosen), sum(len(m["content"]) for m in rejected))
+    tokens = (prompt_ids, chosen_ids, rejected_ids)
+    return Pair(tokens=tokens, margin=float(row.get("margin") or 0.0), weight=weight, letters=letters), ""
+
+
+Scorer = Callable[[Sequence[forward.Pair]], Tensor]
+
+
+def scorer(core: Any, probe: forward.Pair, pad_id: int) -> Scorer:
+    """A function from B pairs to their (2B,) scores, chosen first; the prompt is read once where possible."""
+
+    def apart(pairs: Sequence[forward.Pair]) -> Tensor:
+        packed = forward.pack_apart(pairs, pad_id, core.device)
+        return _score(core, packed, packed.last_tokens())
+
+    def together(pairs: Sequence[forward.Pair]) -> Tensor:
+        packed = forward.pack_pairs(pairs, pad_id, core.device)
+        width = packed.ids.shape[1]
+        chosen = [row * width + len(p) + len(c) - 1 for row, (p, c, _) in enumerate(pairs)]
+        rejected = [row * width + len(p) + len(c) + len(r) - 1 for row, (p, c, r) in enumerate(pairs)]
+        return _score(core, packed, torch.tensor(chosen + rejected, device=core.device))
+
+    if getattr(core.config.get_text_config(), "sliding_window", None):
+        return apart
+    core.eval()
+    with torch.no_grad():
+        try:
+            same = torch.allclose(together([probe]), apart([probe]), rtol=0, atol=reports.tolerance_of(core.dtype))
+        except (TypeError, ValueError, RuntimeError):
+            same = False
+    return together if same else apart
+
+
+def _score(core: Any, packed: forward.Batch, last: Tensor) -> Tensor:
+    hidden = forward.hidden_states(core, packed)[last]
+    return core.score(hidden.to(core.score.weight.dtype))[:, 0].float()
+
+
+@torch.no_grad()
+def plain_scores(model: Any, pairs: Sequence[forward.Pair], pad_id: int) -> list[float]:
+    """(2B,) scores as any user of transformers gets them: padded rows in, logits out."""
+    ids, mask = data.pad([p + c for p, c, _ in pairs] + [p + r for p, _, r in pairs], pad_id)
+    return model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits[:, 0].float().tolist()
+
+
+@torch.no_grad()
+def _all_scores(core: Any, scores: Scorer, pairs: Sequence[Pair], batch_size: int) -> tuple[list[float], list[float]]:
+    was_training = core.training
+    core.eval()
+    chosen, rejected = [0.0] * len(pairs), [0.0] * len(pairs)
+    for batch in data.in_order([sum(map(len, pair.tokens)) for pair in pairs], batch_size):
+        found = scores([pairs[row].tokens for row in batch]).tolist()
+        for place, row in enumerate(batch):
+            chosen[row], rejected[row] = found[place], found[len(batch) + place]
+    core.train(was_training)
+    return chosen, rejected
+
+
+def score_leads(core: Any, scores: Scorer, pairs: Sequence[Pair], batch_size: int) -> list[float]:
+    """By how much each chosen answer leads."""
+    chosen, rejected = _all_scores(core, scores, pairs, batch_size)
+    return [c - r for c, r in zip(chosen, rejected, strict=True)]
+
+
+def score_scale(core: Any, scores: Scorer, pairs: Sequence[Pair], batch_size: int) -> tuple[float, float]:
+    """Mean and deviation of the scores of training answers, by which PPO brings rewards to one scale."""
+    some = pairs[:: max(1, len(pairs) // SCALE_PAIRS)]
+    chosen, rejected = _all_scores(core, scores, some, batch_size)
+    return statistics.fmean(chosen + rejected), statistics.stdev(chosen + rejected)
+
+
+def judged(leads: Sequence[float], pairs: Sequence[Pair]) -> tuple[dict[str, Any], list[str]]:
+    """(held-out figures, warnings): accuracy and calibration, beside what the length of the answers alone would say."""
+    if not pairs:
+        return {}, ["The snapshot has no held-out pairs: nothing says how accurate this reward model is."]
+    chances = [1 / (1 + math.exp(-max(-500.0, min(500.0, lead)))) for lead in leads]
+    right = [1.0 if p > 0.5 else 0.5 if p == 0.5 else 0.0 for p in chances]
+    ece, bins = reports.calibration([max(p, 1 - p) for p in chances], right)
+    shorter = [pair.letters[1] - pair.letters[0] for pair in pairs]
+    figures = {
+        "accuracy": _accuracy(leads),
+        "loss": _loss(leads),
+        "ece": ece,
+        "calibration": bins,
+        "baseline_shorter": _accuracy(shorter),
+        "baseline_longer": _accuracy([-lead for lead in shorter]),
+    }
+    name = max(("shorter", "longer"), key=lambda each: figures[f"baseline_{each}"]["value"])
+    return figures, _compared(figures["accuracy"], name, figures[f"baseline_{name}"])
+
+
+def _compared(accuracy: dict[str, Any], name: str, baseline: dict[str, Any]) -> list[str]:
+    if accuracy["low"] > baseline["high"]:
+        return []
+    shown = [f"{each['value']:.1%} ({each['low']:.1%} to {each['high']:.1%})" for each in (accuracy, baseline)]
+    chance = " beyond chance" if accuracy["value"] > baseline["value"] else ""
+    return [
+        f"This reward model does not beat the rule that the {name} answer wins{chance}: "
+        f"{shown[0]} against {shown[1]} on {accuracy['n']} held-out pairs, with 95 % intervals."
+    ]
+
+
+def _accuracy(leads: Sequence[float]) -> dict[str, Any]:
+    """How often the chosen answer leads, ties counting half."""
+    return reports.wilson(sum(1.0 if lead > 0 else 0.5 if lead == 0 else 0.0 for lead in leads), len(leads))
+
+
+def _loss(leads: Sequence[float]) -> float:
+    return -F.logsigmoid(torch.tensor(leads, dtype=torch.float64)).mean().item()
