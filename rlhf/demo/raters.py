@@ -1,8 +1,8 @@
 """Simulated people: they know the true utility, and judge by it with Bradley-Terry noise, each in a way of their own.
 
-A rater feels the difference of two replies as `(utility(a) - utility(b)) / temperature + side_bias` plus logistic noise,
-so that apart from ties P(a over b) is the logistic function of that difference (Bradley and Terry 1952). A feeling close
-to nothing is a tie, and a stronger one a stronger choice.
+A rater feels the difference of two replies as `(utility(a) - utility(b)) / temperature + side_bias` plus logistic
+noise, so that apart from ties P(a over b) is the logistic function of that difference (Bradley and Terry 1952). A
+feeling close to nothing is a tie, and a stronger one a stronger choice.
 """
 
 import math

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 _WORD = re.compile(r"[\w']+")
-HAPPY = frozenset("happy smiled laughed fun love loved friend friends together kind hug play played glad nice".split())
+HAPPY = frozenset(["happy", "smiled", "laughed", "fun", "love", "loved", "friend", "friends", "together", "kind", "hug", "play", "played", "glad", "nice"])
 
 
 def _words(text: str) -> list[str]:

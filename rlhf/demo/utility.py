@@ -30,7 +30,7 @@ SHORT, LONG = 8, 45  # words
 
 _COURTESY = re.compile(r"\b(thanks?|thank you|sorry|apolog\w+)\b", re.IGNORECASE)
 _OFFER = re.compile(
-    r"\b(let (us|me) know|write again|feel free|happy to help|more questions|anything else|reply (here|again|at any))\b",
+    r"\b(let (us|me) know|write again|feel free|happy to help|more questions|anything else|reply (here|at any))\b",
     re.IGNORECASE,
 )
 _RUDE = re.compile(

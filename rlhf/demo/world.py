@@ -67,7 +67,7 @@ def prompts(n: int, seed: int, split: Split = "train") -> list[list[Message]]:
 
 
 def corpus(n: int, seed: int) -> list[dict[str, Any]]:
-    """`n` conversations to pretrain on, lines of corpus.jsonl: training prompts, replies of every habit, mostly mediocre."""
+    """`n` conversations to pretrain on, lines of corpus.jsonl: training prompts with replies of every habit."""
     rng = random.Random(f"corpus/{seed}")
     return [
         {"messages": [*prompt, {"role": "assistant", "content": mediocre_reply(prompt, rng)}]}
