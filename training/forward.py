@@ -132,7 +132,7 @@ def token_logps(
     backward pass, so that no (M, V) matrix of a large vocabulary is ever held. The entropy has no gradient.
     """
     hidden = hidden_states(model, batch)[batch.sources]
-    block = block or max(1, LOGITS_AT_ONCE // model.config.get_text_config().vocab_size)
+    block = block or block_of(model)
     if len(hidden) <= block:
         return _block_logps(model, hidden, batch.targets, temperature)
     pieces = []
@@ -142,6 +142,11 @@ def token_logps(
         else:
             pieces.append(_block_logps(model, states, targets, temperature))
     return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
+
+
+def block_of(model: nn.Module) -> int:
+    """How many tokens the LM head may work on at a time."""
+    return max(1, LOGITS_AT_ONCE // model.config.get_text_config().vocab_size)
 
 
 def _block_logps(model: nn.Module, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

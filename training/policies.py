@@ -30,8 +30,9 @@ class SharedBase:
     and only their active name moves; what learns is decided when an adapter is added, and never again.
     """
 
-    def __init__(self, folder: Path, hardware: Hardware) -> None:
-        self.lm = models.load_causal(folder, hardware).eval().requires_grad_(False)
+    def __init__(self, folder: Path, hardware: Hardware, *, learns: bool = False) -> None:
+        """`learns` is for full fine-tuning: there are no adapters then, and the bare model is the policy."""
+        self.lm = models.load_causal(folder, hardware, training=learns).eval().requires_grad_(learns)
         self.peft: PeftModel | None = None
         self._layers: list[LoraLayer] = []
 
@@ -91,13 +92,21 @@ class SharedBase:
             layer._active_adapter = active
 
     @contextmanager
-    def speaking_as(self, name: str | None) -> Iterator[Any]:
-        """The model as adapter `name`, or as the bare base (None). A backward pass belongs inside as well."""
+    def speaking_as(self, name: str | None, *, dropout: bool = False) -> Iterator[Any]:
+        """The model as adapter `name`, or as the bare base (None). A backward pass belongs inside as well.
+
+        `dropout` switches on the adapter's own; that of the base model is always off, for log-probabilities with
+        another mask in each pass cannot be compared.
+        """
         previous = [layer._active_adapter for layer in self._layers]
         self._activate(name)
+        if name is not None and dropout:
+            self._let_dropout(name, True)
         try:
             yield self.lm
         finally:
+            if name is not None and dropout:
+                self._let_dropout(name, False)
             for layer, active in zip(self._layers, previous, strict=True):
                 layer._active_adapter = active
 
@@ -130,15 +139,16 @@ class SharedBase:
             for layer in self._layers
         )
 
-    def let_dropout(self, name: str, on: bool) -> None:
-        """Switch the adapter's own dropout; that of the base model stays off."""
+    def _let_dropout(self, name: str, on: bool) -> None:
         for layer in self._layers:
             if name in layer.lora_dropout:
                 layer.lora_dropout[name].train(on)
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write the policy's adapter alone, as plain PEFT reads it."""
-        assert self.peft is not None
+        """Write the policy as plain transformers and PEFT read it: its adapter alone, or the whole model."""
+        if self.peft is None:
+            self.lm.save_pretrained(str(folder))
+            return
         self.peft.save_pretrained(str(folder), selected_adapters=[POLICY])
 
 

@@ -34,6 +34,10 @@ class Rollout:
         length = int(self.lengths[row]) - int(self.ended[row])
         return self.tokens[row, :length].tolist()
 
+    def answers(self) -> list[list[int]]:
+        """The token ids of every answer, EOS included where there is one."""
+        return [ids[:length] for ids, length in zip(self.tokens.tolist(), self.lengths.tolist(), strict=True)]
+
     def finish(self, row: int) -> str:
         return "eos" if self.ended[row] else "length"
 

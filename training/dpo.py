@@ -1,0 +1,271 @@
+"""Direct preference optimisation and its relatives: a policy learns from pairs, with no reward model in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from training import answers, checkpoints, data, forward, losses, models, reports
+from training.data import RowAccount
+from training.forward import Batch, Pair
+from training.policies import POLICY, SharedBase
+from training.prompts import Prompt
+from training.references import ReferenceCache, cache_folder
+from training.rundir import RunDir, Stopped, read_metrics
+from training.runfile import RunFile
+from training.schedule import learning_rate, set_rate
+
+RELOAD_ROWS = 4
+Packing = Callable[[Sequence[Pair], int, torch.device], Batch]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The usable pairs of one split."""
+
+    account: RowAccount
+    rows: list[Pair]
+    prompts: list[Prompt]
+
+    @property
+    def lengths(self) -> list[int]:
+        return [sum(map(len, pair)) for pair in self.rows]
+
+
+def train(config: RunFile, run: RunDir) -> None:
+    params = config.params
+    run.phase("loading")
+    models.prepare(config.hardware, config.seed)
+    tokenizer = models.load_tokenizer(config, run.path)
+    learn, held_out = read_pairs(config, tokenizer, "train"), read_pairs(config, tokenizer, "eval")
+    run.say("info", f"{len(learn.rows)} pairs to learn from, {len(held_out.rows)} held out.")
+    base, policy = load_policy(config)
+    pad_id = tokenizer.pad_token_id
+    forward.check_head(base.lm, learn.rows[0][0])
+    pack = choose_packing(base, learn.rows[0], pad_id, run)
+    # Both before a checkpoint is put back: full fine-tuning has its reference only as long as nothing has been learnt.
+    references = [reference_logps(pairs, base, pack, pad_id, config, run) for pairs in (learn, held_out)]
+    shown = samples_of(base, policy, (held_out.prompts or learn.prompts), tokenizer, config, run)
+
+    weights = models.trainable(base.lm)
+    optimizer = torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
+    first, tokens = 1, 0
+    if checkpoint := checkpoints.latest(run):
+        models.load_trainable_state(base.lm, checkpoint.tensors())
+        optimizer.load_state_dict(checkpoint.state["optimizer"])
+        checkpoints.restore_rng(checkpoint.state["rng"])
+        first, tokens = checkpoint.step + 1, checkpoint.state["tokens"]
+
+    total, per_epoch = data.steps_of(learn.lengths, params)
+    run.phase("training", total, step=first - 1)
+    for step, rows in data.batches_from(learn.lengths, params, seed=config.seed, first_step=first):
+        began = time.monotonic()
+        rate = learning_rate(params, step, total)
+        set_rate(optimizer, rate)
+        batch = pack([learn.rows[row] for row in rows], pad_id, base.device)
+        ref_logps = references[0][:, rows].flatten().to(base.device)
+        with base.speaking_as(policy, dropout=True) as lm:
+            logps = forward.answer_logps(lm, batch)
+            loss = pair_losses(logps, ref_logps, batch, params).mean()
+            loss.backward()
+        grad_norm = clip_grad_norm_(weights, params.max_grad_norm).item()
+        run.require_finite(step, loss=loss.item(), grad_norm=grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+
+        seconds, read = time.monotonic() - began, sum(learn.lengths[row] for row in rows)
+        tokens += read
+        run.log(
+            step,
+            loss=loss.item(),
+            **lead(logps.detach(), ref_logps, params.beta),
+            lr=rate,
+            grad_norm=grad_norm,
+            epoch=step / per_epoch,
+            tokens_per_s=read / seconds,
+            samples_per_s=len(rows) / seconds,
+        )
+        if held_out.rows and params.eval_every and step % params.eval_every == 0 and step < total:
+            found = evaluate(base, policy, held_out, references[1], pack, pad_id, params)
+            run.log(step, eval_loss=found["loss"], eval_accuracy=found["accuracy"]["value"])
+        if params.sample_every and step % params.sample_every == 0 and step < total:
+            shown.show(step)
+        due = params.checkpoint_every and step % params.checkpoint_every == 0
+        if due or step == total or run.stop_requested:
+            state = {"optimizer": optimizer.state_dict(), "rng": checkpoints.capture_rng(), "tokens": tokens}
+            checkpoints.save(run, step, models.trainable_state(base.lm), state)
+        if run.stop_requested:
+            raise Stopped
+
+    run.phase("evaluating")
+    figures: dict[str, Any] = {}
+    if held_out.rows:
+        figures = evaluate(base, policy, held_out, references[1], pack, pad_id, params)
+        run.log(total, eval_loss=figures["loss"], eval_accuracy=figures["accuracy"]["value"])
+    shown.show(total)
+    check = save(base, policy, learn.rows[:RELOAD_ROWS], tokenizer, config, run)
+    run.write_report(
+        reports.common(run, config, [learn.account, held_out.account], steps=total, tokens=tokens)
+        | {
+            "train": recent(run, "loss", "accuracy", "margin", "chosen_reward", "rejected_reward"),
+            "eval": figures,
+            "reload_check": check,
+            "sample_rendered": data.render(tokenizer, *learn.rows[0][:2]),
+            "warnings": warnings(run, bool(held_out.rows)),
+        }
+    )
+
+
+def read_pairs(config: RunFile, tokenizer: Any, split: str) -> Pairs:
+    """The pairs of one split as token ids, every row that was read accounted for."""
+    found = data.rows(config, split)
+    data.require_columns(found, "prompt", "chosen", "rejected")
+    pairs = Pairs(RowAccount(split), [], [])
+    limit, raisable = models.longest(config)
+    for number, row in enumerate(found, start=1):
+        if reason := data.unusable(tokenizer, row["prompt"], row["chosen"], row["rejected"]):
+            pairs.account.drop(reason)
+            continue
+        prompt, chosen = data.encode_pair(tokenizer, row["prompt"], row["chosen"])
+        _, rejected = data.encode_pair(tokenizer, row["prompt"], row["rejected"])
+        if len(prompt) + max(len(chosen), len(rejected)) > limit:
+            pairs.account.drop("too_long")
+            continue
+        pairs.account.use()
+        pairs.rows.append((prompt, chosen, rejected))
+        pairs.prompts.append(Prompt(str(row.get("task_id") or number), row["prompt"], prompt))
+    if found or split == "train":
+        pairs.account.require(config.params.max_dropped_share, raisable=raisable)
+    return pairs
+
+
+def load_policy(config: RunFile) -> tuple[SharedBase, str | None]:
+    """The model that learns and the name it speaks under: an adapter, or None for all weights."""
+    assert config.base_model is not None
+    if config.adapter is None:
+        return SharedBase(config.base_model.path, config.hardware, learns=True), None
+    base = SharedBase(config.base_model.path, config.hardware)
+    base.add(POLICY, config.adapter, start=config.start_adapter.path if config.start_adapter else None)
+    return base, POLICY
+
+
+def choose_packing(base: SharedBase, pair: Pair, pad_id: int, run: RunDir) -> Packing:
+    """One row a pair where the model takes it, two rows where it does not."""
+    if forward.takes_trees(base.lm, pair, pad_id):
+        return forward.pack_pairs
+    run.say("warning", "This architecture cannot share a prompt between two answers; each pair takes two rows.")
+    return forward.pack_apart
+
+
+def reference_logps(pairs: Pairs, base: SharedBase, pack: Packing, pad_id: int, config: RunFile, run: RunDir) -> Tensor:
+    """(2, N): chosen and rejected under the reference named in the run file, from the cache where it has them."""
+    assert config.base_model is not None
+    adapter = config.start_adapter if config.reference == "start_adapter" else None
+    cache = ReferenceCache(cache_folder(run.path), config.base_model, adapter, base.lm.dtype)
+    # Nothing has been learnt yet, so the policy still is the adapter that it started from.
+    name = POLICY if adapter else None
+
+    @torch.no_grad()
+    def compute(rows: Sequence[Pair]) -> Tensor:
+        run.leave_if_stopped()
+        with base.speaking_as(name) as lm:
+            return forward.answer_logps(lm, pack(rows, pad_id, base.device))
+
+    run.phase(f"reference, {pairs.account.split}", len(pairs.rows))
+    return cache.logps(pairs.rows, config.params.batch_size, compute, run.progress)
+
+
+def samples_of(
+    base: SharedBase, policy: str | None, prompts: Sequence[Prompt], tokenizer: Any, config: RunFile, run: RunDir
+) -> answers.BeforeAndAfter:
+    """What the policy answers to a few prompts before it learns."""
+    params = config.params
+    room = (base.lm.config.get_text_config().max_position_embeddings or 2**30) - params.max_new_tokens
+    distinct = {tuple(prompt.ids): prompt for prompt in prompts if len(prompt.ids) <= room}
+    return answers.BeforeAndAfter(
+        base, policy, list(distinct.values())[: params.sample_prompts], tokenizer, None, run,
+        batch_size=params.batch_size, seed=config.seed, max_new_tokens=params.max_new_tokens,
+    )  # fmt: skip
+
+
+def pair_losses(logps: Tensor, ref_logps: Tensor, batch: Batch, params: Any) -> Tensor:
+    """(B,) losses of a batch."""
+    return losses.dpo_loss(
+        logps,
+        ref_logps,
+        beta=params.beta,
+        kind=params.loss,
+        label_smoothing=params.label_smoothing,
+        lengths=batch.lengths,
+    )
+
+
+def lead(logps: Tensor, ref_logps: Tensor, beta: float) -> dict[str, float]:
+    """Accuracy, margin and implicit rewards (Rafailov et al. 2023, section 4) of a batch."""
+    chosen, rejected = (beta * (logps - ref_logps)).chunk(2)
+    return {
+        "accuracy": (chosen > rejected).float().mean().item(),
+        "margin": (chosen - rejected).mean().item(),
+        "chosen_reward": chosen.mean().item(),
+        "rejected_reward": rejected.mean().item(),
+    }
+
+
+@torch.no_grad()
+def evaluate(
+    base: SharedBase, policy: str | None, pairs: Pairs, reference: Tensor, pack: Packing, pad_id: int, params: Any
+) -> dict[str, Any]:
+    """Loss, implicit-reward accuracy with its interval, and margin on `pairs`; a tie counts half."""
+    loss = right = margin = 0.0
+    for rows in data.in_order(pairs.lengths, params.batch_size):
+        batch = pack([pairs.rows[row] for row in rows], pad_id, base.device)
+        ref_logps = reference[:, rows].flatten().to(base.device)
+        with base.speaking_as(policy) as lm:
+            logps = forward.answer_logps(lm, batch)
+        loss += pair_losses(logps, ref_logps, batch, params).sum().item()
+        margins = losses.dpo_margins(logps, ref_logps)
+        right += (margins > 0).sum().item() + 0.5 * (margins == 0).sum().item()
+        margin += params.beta * margins.sum().item()
+    count = len(pairs.rows)
+    return {"loss": loss / count, "accuracy": reports.wilson(right, count), "margin": margin / count}
+
+
+def save(
+    base: SharedBase, policy: str | None, probe: Sequence[Pair], tokenizer: Any, config: RunFile, run: RunDir
+) -> dict[str, Any]:
+    """Write model/, load it back the plain way and compare; returns the reload check of the report."""
+    run.phase("saving")
+    packed = forward.pack_apart(probe, tokenizer.pad_token_id, base.device)
+    with torch.no_grad(), base.speaking_as(policy) as lm:
+        before = forward.answer_logps(lm, packed).tolist()
+    folder = models.save_policy(base, tokenizer, run, config)
+    again = models.core(models.load_result(folder, config))
+    with torch.no_grad():
+        after = forward.answer_logps(again, packed).tolist()
+    return reports.reload_check(before, after, tolerance=reports.tolerance_of(base.lm.dtype))
+
+
+def recent(run: RunDir, *names: str) -> dict[str, float]:
+    """The mean of each metric over the last ten steps that have it."""
+    rows = read_metrics(run.path)
+    found = {name: [row[name] for row in rows if row.get(name) is not None][-10:] for name in names}
+    return {name: sum(values) / len(values) for name, values in found.items() if values}
+
+
+def warnings(run: RunDir, held_out: bool) -> list[str]:
+    """What a person should know before trusting the result."""
+    found = []
+    if not held_out:
+        found.append("The snapshot has no held-out rows: nothing says how well this generalises.")
+    last = recent(run, "chosen_reward", "accuracy")
+    if last.get("chosen_reward", 0) < -3:
+        found.append("Chosen answers became much less likely than under the reference: raise params.beta.")
+    if last.get("accuracy", 1) < 0.5:
+        found.append("The policy ranks fewer than half of the training pairs rightly: raise params.learning_rate.")
+    return found
