@@ -14,6 +14,7 @@ from django.db import close_old_connections, connections
 from django_tasks_db.management.commands.db_worker import Worker as ChoreWorker
 from django_tasks_db.models import DBTaskResult
 
+from annotation import queue
 from rlhf import rounds, runner
 from rlhf.models import Round
 from training import rundir
@@ -40,8 +41,6 @@ def run_worker(stop: threading.Event) -> None:
             _guarded(advance_rounds)
             due["rounds"] = time.monotonic() + ROUNDS_EVERY
         if time.monotonic() >= due["leases"]:
-            from annotation import queue  # TEMPORARY until the queue lands
-
             _guarded(queue.expire_leases)
             due["leases"] = time.monotonic() + LEASES_EVERY
         stop.wait(INTERVAL)

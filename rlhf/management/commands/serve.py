@@ -1,0 +1,40 @@
+"""`manage.py serve`: the site and the worker in one command."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from rlhf import serving
+from rlhf.arguments import with_example
+
+
+class Command(BaseCommand):
+    help = "Serves the site and runs the worker. Both end together on Ctrl-C or SIGTERM; training goes on."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        with_example(parser, "serve", "serve --host 0.0.0.0 --port 8080 --workers 2 --threads 16")
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+        parser.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
+        parser.add_argument("--workers", type=int, default=1, help="web processes (1)")
+        parser.add_argument("--threads", type=int, default=8, help="threads in each of them (8)")
+
+    def handle(self, *, host: str, port: int, workers: int, threads: int, **options: Any) -> None:
+        if missing := serving.unapplied_migrations():
+            text = f"{len(missing)} migrations are not applied, {missing[0]} the first"
+            raise CommandError(f"{text}. Run: manage.py migrate")
+        if workers < 1 or threads < 1:
+            raise CommandError("--workers and --threads must be at least 1.")
+        if not serving.port_is_free(host, port):
+            raise CommandError(f"{host}:{port} cannot be listened on; choose another one with --port.")
+        if password := serving.first_admin():
+            self.stdout.write(f"First start. Sign in as admin with the password {password} (shown this once).")
+        serving.collect_static()
+        shown = f"[{host}]" if ":" in host else host
+
+        def announce() -> None:
+            self.stdout.write(f"Hone is at http://{shown}:{port}/ (Ctrl-C ends it; training goes on)")
+            self.stdout.flush()
+
+        self.stdout.flush()
+        if code := serving.serve(host, port, workers, threads, announce):
+            raise CommandError(f"The web server ended with code {code}.")
