@@ -108,7 +108,7 @@ def best(round: Round) -> str | None:
 
 
 def promote(round: Round, model: Model, *, by: User | None, reason: str = "") -> Round:
-    """Decide for `model`: it becomes the project's promoted policy and the round ends. A person may overrule the gate."""
+    """Make `model` the project's promoted policy and end the round; a person may overrule the gate with a reason."""
     if model.name not in candidates(round):
         raise RoundError(f"{model.name} was not trained in this round.")
     met = all(condition["met"] for condition in gate(round)[model.name]) if round.state == State.DECIDE else False
@@ -203,7 +203,8 @@ def _policy(round: Round) -> bool:
         if run is None:
             return False
         made.append(run)
-    return all([_succeeded(round, run) for run in made]) and _move(round, State.POLICY, State.EVALUATE)
+    succeeded = [_succeeded(round, run) for run in made]  # looks at all of them: each may have a problem to tell
+    return all(succeeded) and _move(round, State.POLICY, State.EVALUATE)
 
 
 def _evaluate(round: Round) -> bool:
@@ -285,7 +286,7 @@ def _divide(
 
 
 def _run(round: Round, part: str, kind: str, **options: Any) -> Run | None:
-    """The run that carries out this part of the plan: the one there is, or a new one; None when the plan is at fault."""
+    """The run that carries out this part of the plan, made when there is none; None when the plan is at fault."""
     if run := round.runs.filter(part=part).select_related("model").first():
         return run
     options |= {"round": round, "part": part, "by": round.created_by, "seed": _plan(round).seed}

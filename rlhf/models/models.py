@@ -88,6 +88,6 @@ class Model(models.Model):
     def base(self) -> Model:
         """The full weights that this model stands on: itself, or an adapter's nearest full ancestor.
 
-        An adapter trained from an adapter holds both, so the ancestors between it and the base are not needed to load it.
+        An adapter trained from an adapter holds both, so loading it needs none of the ancestors in between.
         """
         return self.parent.base if self.is_adapter and self.parent else self

@@ -70,6 +70,9 @@ class Round(models.Model):
     def __str__(self) -> str:
         return f"Round {self.number}"
 
+    def get_absolute_url(self) -> str:
+        return reverse("rlhf:loop", args=[self.project.slug])
+
     @property
     def folder(self) -> Path:
         """Where its prompts are kept."""
@@ -78,6 +81,3 @@ class Round(models.Model):
     @property
     def is_ended(self) -> bool:
         return self.state in (self.State.PROMOTED, self.State.REJECTED)
-
-    def get_absolute_url(self) -> str:
-        return reverse("rlhf:loop", args=[self.project.slug])

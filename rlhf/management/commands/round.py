@@ -16,9 +16,7 @@ from training.runfile import RunFileError, with_overrides
 
 
 class Command(BaseCommand):
-    help = (
-        "Starts a round (--start), or goes on with the last one until it waits for people, has a problem or has ended."
-    )
+    help = "Starts a round (--start), or goes on with the last one until it waits for people, is stuck or has ended."
 
     def add_arguments(self, parser: CommandParser) -> None:
         with_example(
@@ -36,9 +34,7 @@ class Command(BaseCommand):
         parser.add_argument("--set", dest="settings", action=AppendPairs, nargs="+", default=[], metavar="KEY=VALUE")
         parser.add_argument("--no-wait", dest="wait", action="store_false", help="leave it to the worker")
         parser.add_argument("--finish-step", action="store_true", help="go on with the judgements there are")
-        parser.add_argument(
-            "--retry", action="store_true", help="make failed runs anew, with --set changes to the plan"
-        )
+        parser.add_argument("--retry", action="store_true", help="make failed runs anew, --set changing the plan")
         parser.add_argument("--promote", metavar="MODEL")
         parser.add_argument("--reject", action="store_true")
         parser.add_argument("--reason", default="")
