@@ -55,9 +55,8 @@ class RowAccount:
             )
         if lost > max_dropped_share * self.read:
             message = f"{lost} of {self.read} {self.split} rows cannot be used ({reasons})"
-            accept = f"ccept the loss with params.max_dropped_share = {_round_up(lost / self.read)}."
-            longer = self.dropped["too_long"] and raisable
-            hint = f"Raise params.max_length, or a{accept}" if longer else f"Correct those rows, or a{accept}"
+            remedy = "Raise params.max_length" if self.dropped["too_long"] and raisable else "Correct those rows"
+            hint = f"{remedy}, or accept the loss with params.max_dropped_share = {_round_up(lost / self.read)}."
             raise DataError(f"{message}; at most {max_dropped_share:.1%} may be left out.", hint)
 
     def as_dict(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-WORDS = ["please", "thank", "you", "where", "is", "my", "parcel", "order", "late", "refund", "money", "back", "sorry", "we", "send", "it", "today"]
+WORDS = "please thank you where is my parcel order late refund money back sorry we send it today".split()  # noqa: SIM905
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +161,8 @@ def make_run(tmp_path: Path, tiny_model_dir: Path) -> Callable[..., Path]:
 
 def engine(folder: Path, *, prelude: str = "") -> subprocess.Popen[str]:
     """`python -m training FOLDER` as a process; `prelude` is Python that runs before it."""
-    code = f"import sys, runpy\n{prelude}\nsys.argv = ['training', {str(folder)!r}]\nrunpy.run_module('training', run_name='__main__')"
+    start = f"sys.argv = ['training', {str(folder)!r}]"
+    code = f"import sys, runpy\n{prelude}\n{start}\nrunpy.run_module('training', run_name='__main__')"
     environment = {key: value for key, value in os.environ.items() if key != "HONE_DATA"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True, **pipes)
