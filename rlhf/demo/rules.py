@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 _WORD = re.compile(r"[\w']+")
-HAPPY = frozenset(["happy", "smiled", "laughed", "fun", "love", "loved", "friend", "friends", "together", "kind", "hug", "play", "played", "glad", "nice"])
+HAPPY_WORDS = "friend friends fun glad happy hug kind laughed love loved nice play played smiled together"
+HAPPY = frozenset(HAPPY_WORDS.split(" "))
 
 
 def _words(text: str) -> list[str]:

@@ -47,8 +47,7 @@ class Command(BaseCommand):
         )
         address = f"http://{options['host']}:{options['port']}/"
         where = f"make serve, then {address}" if options["no_serve"] else address
-        self.stdout.write(f"
-{where}  sign in as {admin.username}, {password}")
+        self.stdout.write(f"\n{where}  sign in as {admin.username}, {password}")
         if options["no_serve"]:
             self.stdout.write(json.dumps(result))
         else:
