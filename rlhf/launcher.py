@@ -60,12 +60,16 @@ class LocalLauncher:
     def __init__(self) -> None:
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
+    def command(self, folder: Path) -> list[str]:
+        """What is run for a run directory."""
+        return [sys.executable, "-m", "training", str(folder)]
+
     def submit(self, folder: Path) -> Process:
         lock = _lock(folder)
         try:
             with (folder / OUTPUT).open("ab") as output:
                 child = subprocess.Popen(
-                    [sys.executable, "-m", "training", str(folder)],
+                    self.command(folder),
                     cwd=settings.BASE_DIR,
                     env=_environment(),
                     stdin=subprocess.DEVNULL,
@@ -78,6 +82,7 @@ class LocalLauncher:
             raise LaunchFailed(f"The training process could not be started: {error.strerror}.") from error
         finally:
             os.close(lock)  # the child holds its own copy, which keeps the lock for as long as it lives
+        self._children = {pid: each for pid, each in self._children.items() if each.poll() is None}
         self._children[child.pid] = child
         return Process(child.pid, rundir.process_started(child.pid))
 
