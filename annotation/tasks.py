@@ -65,7 +65,7 @@ def _unknown(batch: list[Record], known: set[str | None]) -> Iterator[Record]:
 def _insert(project: Project, records: list[Record], purpose: str, source: str) -> list[Task]:
     tasks = Task.objects.bulk_create([_task(project, record, purpose) for record in records])
     Response.objects.bulk_create(
-        response for task, record in zip(tasks, records, strict=True) for response in _responses(task, record, source)
+        response for task, record in zip(tasks, records, strict=True) for response in response_rows(task, record, source)
     )
     if tasks:
         first = min(tasks, key=lambda task: (-task.priority, task.rank))
@@ -91,7 +91,7 @@ def _task(project: Project, record: Record, purpose: str) -> Task:
     )
 
 
-def _responses(task: Task, record: Record, source: str) -> list[Response]:
+def response_rows(task: Task, record: Record, source: str) -> list[Response]:
     """The task's responses in a shuffled order, so that the smaller id says nothing about where one came from."""
     rows = [
         Response(
@@ -116,7 +116,7 @@ def restart_passed_cursors(project: Project, *, priority: int, rank: int) -> Non
 
 
 def change_overlap(project: Project, overlap: int) -> int:
-    """How many tasks now want `overlap` judgements: those that nobody has opened and that had no number of their own."""
+    """How many tasks now want `overlap` judgements: those nobody has opened that had the project's number till now."""
     with write_transaction():
         unopened = project.tasks.filter(done=0, open_slots=F("need"), need=project.overlap)
         changed = unopened.update(need=overlap, open_slots=overlap)

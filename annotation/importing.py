@@ -1,0 +1,209 @@
+"""Records from files and programs into a project: checked, staged out of sight, published at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from django.utils import timezone
+
+from annotation import formats, reading, revising, staging
+from annotation.cleaning import CleaningError, clean_json, kind_of
+from annotation.models import ImportJob, Project, Purpose, User
+from annotation.raters import Raters
+from annotation.records import Checker, Record
+from annotation.revising import Change
+from annotation.staging import ImportInterrupted, Staging
+
+__all__ = ["FORMATS", "ImportInterrupted", "ImportReport", "Problem", "import_records"]
+
+FORMATS = (*reading.FORMATS, *formats.SHAPES)
+BATCH = 1000  # records checked, looked up and staged together
+MOST_PROBLEMS = 10_000  # told one by one; more are counted
+
+Progress = Callable[["ImportReport"], None]
+Raw = tuple[int, "dict[str, Any] | CleaningError"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One bad record: its line (or row), the field, and one sentence."""
+
+    line: int
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.field}: {self.reason}" if self.field else f"line {self.line}: {self.reason}"
+
+
+@dataclass
+class ImportReport:
+    """What an import did, or would do: `applied` is False after a dry run and when bad records stopped it."""
+
+    read: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0  # known ids; without `update` their records were not even compared
+    repeated: int = 0  # records without an id that had come earlier in the same file
+    annotations: int = 0
+    bad_count: int = 0
+    bad: list[Problem] = field(default_factory=list)
+    kept_as_metadata: list[str] = field(default_factory=list)
+    applied: bool = False
+
+    def refuse(self, line: int, error: CleaningError) -> None:
+        self.bad_count += 1
+        if len(self.bad) < MOST_PROBLEMS:
+            self.bad.append(Problem(line, error.field, error.message))
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def import_records(
+    project: Project,
+    source: Path | str | Iterable[Any],
+    *,
+    format: str | None = None,
+    update: bool = False,
+    skip_bad: bool = False,
+    dry_run: bool = False,
+    by: User | None = None,
+    annotator: str = "imported",
+    metadata: dict[str, Any] | None = None,
+    purpose: str = Purpose.LABEL,
+    progress: Progress | None = None,
+    job: ImportJob | None = None,
+) -> ImportReport:
+    """Bring a file, a saved dataset or an iterable of records into `project`; what happened is in the report.
+
+    All or nothing: one bad record stops everything unless `skip_bad`. An id that the project knows is left alone unless
+    `update`. A file that cannot be read to its end raises reading.UnreadableFile and changes nothing. `annotator` is
+    whose judgement a chosen/rejected pair or a completed demonstration is ("" for nobody's); `metadata` is added to
+    every record; `by` may bring in judgements of the project's own people only, unless it is None or a site admin.
+    """
+    checker = Checker(project, annotator, clean_json(metadata or {}, "metadata"))
+    raters = Raters(project, by)
+    rows = _rows(source, format)
+    if dry_run:
+        return _Import(project, checker, raters, update, skip_bad, progress, None, purpose).read(rows)
+    job = job or ImportJob.objects.create(project=project, created_by=by, file_name=_name(source))
+    ImportJob.objects.filter(pk=job.pk).update(state=ImportJob.State.RUNNING, heartbeat=timezone.now())
+    place = Staging(job, raters)
+    run = _Import(project, checker, raters, update, skip_bad, progress, place, purpose)
+    published = False
+    try:
+        report = run.read(rows)
+        if report.bad_count == 0 or skip_bad:
+            report.applied = True
+            place.publish(report.as_dict())
+            published = True
+    except BaseException as error:  # a stopped process too should say so
+        _fail(job, {"error": str(error) or "The import was stopped."})
+        raise
+    finally:
+        if not published:
+            staging.discard(place.project)
+    if not published:
+        _fail(job, report.as_dict())
+    return report
+
+
+@dataclass
+class _Import:
+    """One pass over the records."""
+
+    project: Project
+    checker: Checker
+    raters: Raters
+    update: bool
+    skip_bad: bool
+    progress: Progress | None
+    place: Staging | None  # None in a dry run
+    purpose: str
+    report: ImportReport = field(default_factory=ImportReport)
+    seen: set[int] = field(default_factory=set)  # hashes of the ids, since a million strings are not small
+
+    def read(self, rows: Iterator[Raw]) -> ImportReport:
+        while batch := list(islice(rows, BATCH)):
+            self.report.read += len(batch)
+            self._take(list(self._checked(batch)))
+            self.report.kept_as_metadata = sorted(self.checker.kept_as_metadata)
+            if self.place:
+                self.place.beat(self.report.read)
+            if self.progress:
+                self.progress(self.report)
+        return self.report
+
+    def _checked(self, batch: list[Raw]) -> Iterator[tuple[int, Record]]:
+        for line, raw in batch:
+            try:
+                if isinstance(raw, CleaningError):
+                    raise raw
+                record = self.checker.check(raw)
+                for index, judgement in enumerate(record.judgements):
+                    self.raters.check(judgement.annotator, f"annotations[{index}]")
+                if self._is_first(record):
+                    yield line, record
+            except CleaningError as error:
+                self.report.refuse(line, error)
+
+    def _is_first(self, record: Record) -> bool:
+        mark = hash(record.fields["id"])
+        if mark not in self.seen:
+            self.seen.add(mark)
+            return True
+        if record.has_own_id:
+            raise CleaningError("id", f"{record.fields['id']} is the id of an earlier record in this import.")
+        self.report.repeated += 1
+        return False
+
+    def _take(self, checked: list[tuple[int, Record]]) -> None:
+        """New records are staged; known ones are left alone or compared."""
+        ids = [record.fields["id"] for _, record in checked]
+        known = {task.external_id: task for task in self.project.tasks.filter(external_id__in=ids)} if ids else {}
+        new = [record for _, record in checked if record.fields["id"] not in known]
+        if self.place and (self.report.bad_count == 0 or self.skip_bad) and new:
+            self.place.add(new, purpose=self.purpose)
+        self.report.created += len(new)
+        self.report.annotations += sum(len(record.judgements) for record in new)
+        found = [(line, record, known[record.fields["id"]]) for line, record in checked if record.fields["id"] in known]
+        self.report.unchanged += len(found)
+        if self.update and found:
+            self._revise(found)
+
+    def _revise(self, found: list[Any]) -> None:
+        for line, change in revising.changes(found):
+            self.report.unchanged -= 1
+            if isinstance(change, Change):
+                self.report.updated += 1
+                self.report.annotations += len(change.judgements)
+                if self.place:
+                    self.place.changes.append(change)
+            else:
+                self.report.refuse(line, change)
+
+
+def _rows(source: Path | str | Iterable[Any], format: str | None) -> Iterator[Raw]:
+    if isinstance(source, str | Path):
+        return formats.shaped(Path(source), format)
+    return ((number, _given(value)) for number, value in enumerate(source, start=1))
+
+
+def _given(value: Any) -> dict[str, Any] | CleaningError:
+    if isinstance(value, dict):
+        return value
+    return CleaningError("", f'Must be an object such as {{"prompt": "…"}}, not {kind_of(value)}.')
+
+
+def _name(source: Path | str | Iterable[Any]) -> str:
+    return Path(source).name[:200] if isinstance(source, str | Path) else ""
+
+
+def _fail(job: ImportJob, report: dict[str, Any]) -> None:
+    failed = {"state": ImportJob.State.FAILED, "report": report, "finished_at": timezone.now()}
+    ImportJob.objects.filter(pk=job.pk, state=ImportJob.State.RUNNING).update(**failed)

@@ -1,0 +1,314 @@
+"""One imported record: checked, in one shape, ready to be stored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from annotation import bodies, formats
+from annotation.bodies import BodyError
+from annotation.cleaning import CleaningError, clean_json, clean_text, kind_of
+from annotation.models import Annotation, Kind, Project
+from annotation.questions import questions_of
+
+FIELDS = {
+    "id",
+    "prompt",
+    "responses",
+    "response_a",
+    "response_b",
+    "chosen",
+    "rejected",
+    "completion",
+    "metadata",
+    "priority",
+    "gold",
+    "need",
+    "annotations",
+}
+ABOUT_A_JUDGEMENT = {"annotator", "body", "created_at", "seconds", "revision", "status"}
+ROLES = ("system", "user", "assistant")
+RESPONSES = {Kind.PREFERENCE: (2, 2), Kind.RANKING: (2, 26), Kind.RATING: (1, 1), Kind.DEMONSTRATION: (0, 0)}
+MAX_MESSAGES, MAX_PRIORITY = 1000, 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """An existing judgement; `body` holds positions (0, 1, …) where a stored one holds response ids."""
+
+    annotator: str
+    body: dict[str, Any]
+    created_at: datetime | None
+    seconds: float | None
+    status: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A checked record: `fields` are what tasks.add_tasks takes."""
+
+    fields: dict[str, Any]
+    judgements: list[Judgement]
+    has_own_id: bool
+
+
+@dataclass
+class Checker:
+    """Checks the records of one import into `project`."""
+
+    project: Project
+    annotator: str = "imported"  # whose judgement a chosen/rejected pair or a completion is; "" for nobody's
+    metadata: dict[str, Any] = field(default_factory=dict)  # the same for every record
+    kept_as_metadata: set[str] = field(default_factory=set)  # fields without a meaning here
+
+    def __post_init__(self) -> None:
+        asked = questions_of(self.project)
+        aspects = [aspect | {"required": False} for aspect in asked["aspects"]]
+        # What is asked of people here binds no judgement that was made elsewhere.
+        lenient = {"aspects": aspects, "flags": asked["flags"], "rationale": "optional", "tie": True, "both_bad": True}
+        self.lenient = Project(kind=self.project.kind, questions=lenient)
+
+    def check(self, raw: dict[str, Any]) -> Record:
+        """The record in one shape, or a CleaningError with the first field that is wrong."""
+        given = {name: value for name, value in raw.items() if value is not None}
+        prompt, responses, verdict = self._conversation(given)
+        self._check_number(responses)
+        judgements = self._judgements(given, verdict, len(responses))
+        fields = {
+            "prompt": prompt,
+            "responses": responses,
+            "metadata": self._metadata(given),
+            "priority": _whole(given, "priority", -MAX_PRIORITY, MAX_PRIORITY) or 0,
+            "gold": self._gold(given, len(responses)),
+            "need": _whole(given, "need", 1, 100),
+            "id": _identifier(given["id"]) if "id" in given else content_id(prompt, responses, judgements),
+        }
+        return Record(fields, judgements, "id" in given)
+
+    def _conversation(self, given: dict[str, Any]) -> tuple[list[Any], list[dict[str, Any]], dict[str, Any] | None]:
+        """Prompt, responses, and the judgement that a chosen/rejected pair or a demonstration is."""
+        ways = [name for name in ("responses", "response_a", "chosen", "completion") if name in given]
+        if len(ways) > 1:
+            raise CleaningError(ways[1], f"Is given beside {ways[0]}; give the responses in one way.")
+        if "chosen" in given or "rejected" in given:
+            prompt, good, bad = _pair(given)
+            sides = [_response(good, "chosen", "chosen"), _response(bad, "rejected", "rejected")]
+            return _prompt(prompt), sides, self._preferred()
+        if "prompt" not in given:
+            raise CleaningError("prompt", "Is missing.")
+        prompt = _prompt(given["prompt"])
+        if "completion" in given:
+            text = clean_text(formats.answer_of(given["completion"], "completion"), "completion")
+            if self.project.kind == Kind.DEMONSTRATION:
+                return prompt, [], {"text": text}
+            return prompt, [_response(text, "completion")], None
+        if "response_a" in given or "response_b" in given:
+            names = ("response_a", "response_b")
+            if missing := [name for name in names if name not in given]:
+                raise CleaningError(missing[0], "Is missing.")
+            return prompt, [_response(given[name], name) for name in names], None
+        listed = given.get("responses", [])
+        if not isinstance(listed, list):
+            raise CleaningError("responses", f"Must be a list, not {kind_of(listed)}.")
+        return prompt, [_response(item, f"responses[{index}]") for index, item in enumerate(listed)], None
+
+    def _preferred(self) -> dict[str, Any]:
+        if self.project.kind == Kind.RANKING:
+            return {"ranking": [[0], [1]]}
+        return {"choice": "a"}
+
+    def _check_number(self, responses: list[dict[str, Any]]) -> None:
+        least, most = RESPONSES[Kind(self.project.kind)]
+        if not least <= len(responses) <= most:
+            wanted = str(least) if least == most else f"{least} to {most}"
+            raise CleaningError(
+                "responses", f"There are {len(responses)}; a {self.project.kind} project takes {wanted} a prompt."
+            )
+        if self.project.kind == Kind.PREFERENCE and responses[0]["text"] == responses[1]["text"]:
+            raise CleaningError("responses", "The two are the same text, so there is nothing to choose between.")
+
+    def _metadata(self, given: dict[str, Any]) -> dict[str, Any]:
+        metadata = given.get("metadata", {})
+        if not isinstance(metadata, dict):
+            raise CleaningError("metadata", f"Must be an object, not {kind_of(metadata)}.")
+        extra = {name: value for name, value in given.items() if name not in FIELDS}
+        self.kept_as_metadata |= extra.keys()
+        return clean_json({**extra, **metadata, **self.metadata}, "metadata")  # type: ignore[no-any-return]
+
+    def _gold(self, given: dict[str, Any], responses: int) -> Any:
+        """The expected judgement in terms of the responses as given; it is checked but kept as it came."""
+        if "gold" not in given:
+            return None
+        gold = given["gold"] if isinstance(given["gold"], dict) else {"choice": given["gold"]}
+        self._body(gold, "gold", responses)
+        return gold
+
+    def _judgements(self, given: dict[str, Any], verdict: dict[str, Any] | None, responses: int) -> list[Judgement]:
+        listed = given.get("annotations", [])
+        if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+            raise CleaningError("annotations", 'Must be a list of objects such as {"annotator": "ada", "choice": "a"}.')
+        if not listed and verdict is not None and self.annotator:
+            listed = [{"annotator": self.annotator, "body": verdict}]
+        found = [self._judgement(item, f"annotations[{index}]", responses) for index, item in enumerate(listed)]
+        return _one_standing(found)
+
+    def _judgement(self, item: dict[str, Any], place: str, responses: int) -> Judgement:
+        body = item.get("body")
+        if body is None:
+            body = {name: value for name, value in item.items() if name not in ABOUT_A_JUDGEMENT}
+        name = clean_text(item.get("annotator"), f"{place}.annotator", limit=150).strip()
+        if not name:
+            raise CleaningError(f"{place}.annotator", "Must name who judged.")
+        seconds = item.get("seconds")
+        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0):
+            raise CleaningError(f"{place}.seconds", "Must be a number of seconds, not below 0.")
+        status = item.get("status", "")
+        if status and status not in Annotation.Status.values:
+            raise CleaningError(f"{place}.status", f"Must be one of {', '.join(Annotation.Status.values)}.")
+        return Judgement(
+            annotator=name,
+            body=self._body(body, place, responses),
+            created_at=_moment(item.get("created_at"), f"{place}.created_at"),
+            seconds=None if seconds is None else float(clean_json(seconds, f"{place}.seconds")),
+            status=status,
+        )
+
+    def _body(self, body: Any, place: str, responses: int) -> dict[str, Any]:
+        if isinstance(body, dict) and isinstance(body.get("ranking"), list):
+            body = body | {"ranking": _positions(body["ranking"])}
+        try:
+            return bodies.check(self.lenient, body, list(range(responses)))
+        except BodyError as error:
+            name, message = next(iter(error.errors.items()))
+            raise CleaningError(place if name == "body" else f"{place}.{name}", message) from None
+
+
+def content_id(prompt: list[Any], responses: list[dict[str, Any]], judgements: list[Judgement]) -> str:
+    """The id of a record that brings none: the same content, the same id, so that importing again changes nothing."""
+    said = [judgement.body["text"] for judgement in judgements if "text" in judgement.body]
+    parts = [prompt, [response["text"] for response in responses], said]
+    return "auto-" + hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()[:24]
+
+
+def _pair(given: dict[str, Any]) -> tuple[Any, Any, Any]:
+    for name in ("chosen", "rejected"):
+        if name not in given:
+            raise CleaningError(name, "Is missing.")
+    chosen, rejected, prompt = given["chosen"], given["rejected"], given.get("prompt")
+    if isinstance(chosen, list) and isinstance(rejected, list):
+        messages = [_messages(part, name) for part, name in ((chosen, "chosen"), (rejected, "rejected"))]
+        return formats.split_messages(*messages, None if prompt is None else _prompt(prompt))
+    chosen, rejected = clean_text(chosen, "chosen"), clean_text(rejected, "rejected")
+    if prompt is not None:
+        return prompt, chosen, rejected
+    for name, text in (("chosen", chosen), ("rejected", rejected)):
+        if not formats.is_transcript(text):
+            raise CleaningError(
+                name, 'Needs a prompt beside it, or must be a "\\n\\nHuman: … \\n\\nAssistant: …" transcript.'
+            )
+    return formats.split_transcripts(chosen, rejected)
+
+
+def _prompt(value: Any) -> list[dict[str, str]]:
+    if isinstance(value, str):
+        value = [{"role": "user", "content": value}]
+    return _messages(value, "prompt")
+
+
+def _messages(value: Any, field: str) -> list[dict[str, str]]:
+    if not isinstance(value, list):
+        raise CleaningError(field, f"Must be text or a list of messages, not {kind_of(value)}.")
+    if not 1 <= len(value) <= MAX_MESSAGES:
+        raise CleaningError(field, f"Must hold 1 to {MAX_MESSAGES} messages, not {len(value)}.")
+    return [_message(message, f"{field}[{index}]") for index, message in enumerate(value)]
+
+
+def _message(value: Any, place: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not {"role", "content"} <= value.keys() or len(value) > 2:
+        raise CleaningError(place, 'Must be {"role": "…", "content": "…"} and nothing more.')
+    if value["role"] not in ROLES:
+        raise CleaningError(f"{place}.role", f"Must be one of {', '.join(ROLES)}.")
+    content = clean_text(value["content"], f"{place}.content")
+    if not content.strip():
+        raise CleaningError(f"{place}.content", "Must not be empty.")
+    return {"role": value["role"], "content": content}
+
+
+def _response(value: Any, place: str, source: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {"text": clean_text(value, place), "source": source}
+    if strange := value.keys() - {"text", "source", "params", "score"}:
+        raise CleaningError(f"{place}.{min(strange)}", "Is not known; a response has text, source, params and score.")
+    params, score = value.get("params") or {}, value.get("score")
+    if not isinstance(params, dict):
+        raise CleaningError(f"{place}.params", f"Must be an object, not {kind_of(params)}.")
+    if score is not None and (isinstance(score, bool) or not isinstance(score, int | float)):
+        raise CleaningError(f"{place}.score", f"Must be a number, not {kind_of(score)}.")
+    return {
+        "text": clean_text(value.get("text"), f"{place}.text"),
+        "source": clean_text(value.get("source") or "", f"{place}.source", limit=120),
+        "params": clean_json(params, f"{place}.params"),
+        "score": clean_json(score, f"{place}.score"),
+    }
+
+
+def _identifier(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    text = clean_text(value, "id", limit=200)
+    if not text or text != text.strip() or not text.isprintable():
+        raise CleaningError("id", "Must be printable text without spaces around it.")
+    return text
+
+
+def _whole(given: dict[str, Any], name: str, least: int, most: int) -> int | None:
+    value = given.get(name)
+    if isinstance(value, str) and value.strip().removeprefix("-").isdecimal() and len(value) < 20:
+        value = int(value)  # a CSV cell
+    if value is not None and (type(value) is not int or not least <= value <= most):
+        raise CleaningError(name, f"Must be a whole number from {least:,} to {most:,}.")
+    return value
+
+
+def _positions(ranking: list[Any]) -> list[Any]:
+    """Places that name responses by letter or by index, as indexes."""
+    places = [place if isinstance(place, list) else [place] for place in ranking]
+    return [
+        [ord(name) - 97 if isinstance(name, str) and len(name) == 1 else name for name in place] for place in places
+    ]
+
+
+def _moment(value: Any, place: str) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = parse_datetime(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise CleaningError(place, "Must be a time such as 2026-03-01T12:00:00Z.")
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    if not datetime(1970, 1, 1, tzinfo=UTC) <= moment <= timezone.now():
+        raise CleaningError(place, "Must lie in the past, after 1970.")
+    return moment
+
+
+def _one_standing(found: list[Judgement]) -> list[Judgement]:
+    """Of several judgements by one person the last stands and the earlier ones are its history, unless they say."""
+    last = {judgement.annotator: index for index, judgement in enumerate(found)}
+    settled = []
+    for index, judgement in enumerate(found):
+        standing = last[judgement.annotator] == index
+        status = judgement.status or (Annotation.Status.SUBMITTED if standing else Annotation.Status.REPLACED)
+        if status == Annotation.Status.SUBMITTED and not standing:
+            raise CleaningError(
+                f"annotations[{index}]", f"{judgement.annotator} judges again later; only the last can stand."
+            )
+        settled.append(Judgement(**{**judgement.__dict__, "status": status}))
+    return settled

@@ -1,0 +1,100 @@
+"""What `--update` changes in tasks that are there already, and what it refuses to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from annotation import judgement_rows, tasks
+from annotation.cleaning import CleaningError
+from annotation.models import Annotation, Response, Task
+from annotation.records import Judgement, Record
+
+TEXTS = ("prompt", "responses")
+SETTINGS = ("metadata", "priority", "gold")
+
+
+@dataclass
+class Change:
+    """What one record changes in its task."""
+
+    task: Task
+    values: dict[str, Any] = field(default_factory=dict)
+    judgements: list[Judgement] = field(default_factory=list)
+
+
+def changes(found: list[tuple[int, Record, Task]]) -> list[tuple[int, Change | CleaningError]]:
+    """What each record would change in its task, or why it may not, with its line; records that change nothing are out."""
+    ids = [task.pk for _, _, task in found]
+    stored: dict[int, list[dict[str, Any]]] = {task: [] for task in ids}
+    for row in Response.objects.filter(task__in=ids).order_by("position"):
+        stored[row.task_id].append({"text": row.text, "source": row.source, "params": row.params, "score": row.score})
+    begun = set(Task.objects.filter(pk__in=ids).exclude(assignments=None).values_list("pk", flat=True))
+    bodies, positions = _standing_bodies(ids), judgement_rows.response_ids(ids)
+    result: list[tuple[int, Change | CleaningError]] = []
+    for line, record, task in found:
+        values = _differences(record, task, stored[task.pk])
+        news = [one for one in record.judgements if _is_news(one, bodies.get(task.pk, {}), positions[task.pk])]
+        text = next((name for name in TEXTS if name in values), None)
+        if text and (task.pk in begun or task.done):
+            result.append(
+                (line, CleaningError(text, "Differs from what is stored and people have judged; give it a new id."))
+            )
+        elif values or news:
+            result.append((line, Change(task, values, news)))
+    return result
+
+
+def apply(waiting: list[Change], account: Callable[[str], int], kind: str) -> None:
+    """Carry the changes out; the caller holds the transaction."""
+    for change in waiting:
+        _set(change.task, change.values)
+        if change.judgements:
+            _judge(change, account, kind)
+
+
+def _differences(record: Record, task: Task, responses: list[dict[str, Any]]) -> dict[str, Any]:
+    """The given fields whose value is another than the stored one."""
+    given = record.fields
+    wanted = [{"source": "", "params": {}, "score": None} | response for response in given["responses"]]
+    new = {name: given[name] for name in ("prompt", *SETTINGS) if given[name] != getattr(task, name)}
+    return new | ({"responses": wanted} if wanted != responses else {})
+
+
+def _standing_bodies(ids: list[int]) -> dict[int, dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
+    rows = Annotation.objects.standing().filter(task__in=ids)
+    for task, name, body in rows.values_list("task", "annotator__username", "body"):
+        found.setdefault(task, {})[name] = body
+    return found
+
+
+def _is_news(judgement: Judgement, standing: dict[str, Any], ids: list[int]) -> bool:
+    if judgement.status != Annotation.Status.SUBMITTED:
+        return judgement.annotator not in standing
+    return standing.get(judgement.annotator) != judgement_rows.with_ids(judgement.body, ids)
+
+
+def _set(task: Task, values: dict[str, Any]) -> None:
+    columns = {name: value for name, value in values.items() if name != "responses"}
+    if "gold" in columns:
+        columns["is_gold"] = columns["gold"] is not None
+    if columns:
+        Task.objects.filter(pk=task.pk).update(**columns)
+    if "responses" in values:
+        task.responses.all().delete()
+        Response.objects.bulk_create(tasks.response_rows(task, values, ""))
+
+
+def _judge(change: Change, account: Callable[[str], int], kind: str) -> None:
+    """Add each judgement as its annotator's next revision; what stood before is replaced."""
+    task = change.task
+    ids = judgement_rows.response_ids([task.pk])[task.pk]
+    for judgement in change.judgements:
+        annotator = account(judgement.annotator)
+        earlier = Annotation.objects.filter(task=task, annotator=annotator)
+        row = judgement_rows.annotation_row(task, kind, judgement, annotator, ids, earlier.count() + 1)
+        stands = judgement.status == Annotation.Status.SUBMITTED
+        replaced = stands and earlier.standing().update(status=Annotation.Status.REPLACED)
+        judgement_rows.store([row], close=not replaced)  # the slot of what it replaces stays closed

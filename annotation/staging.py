@@ -1,0 +1,117 @@
+"""Imported rows wait in a project that nobody sees, then all change over to the real one in one short transaction.
+
+A reader of the project never meets half an import, an annotator never waits behind a long write, and whatever a killed
+import leaves behind is out of sight until it is swept away.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from typing import Any
+
+from django.db import IntegrityError
+from django.db.models import F, Q
+from django.utils import timezone
+
+from annotation import judgement_rows, revising, tasks
+from annotation.models import Annotation, Assignment, Cursor, ImportJob, Project, Response, Task, User
+from annotation.raters import Raters
+from annotation.records import Judgement, Record
+from annotation.revising import Change
+from annotation.writes import write_transaction
+
+SWEPT_AT_ONCE = 2000  # tasks deleted in one transaction
+GIVEN_UP = "The import was taken for dead while it ran; start it again."
+SAME_IDS = "Another import brought in some of the same ids meanwhile; start this one again."
+
+
+class ImportInterrupted(Exception):
+    """The import was given up by somebody else while it ran, or the same ids came in beside it."""
+
+
+class Staging:
+    """The waiting place of one import."""
+
+    def __init__(self, job: ImportJob, raters: Raters) -> None:
+        target = job.project
+        self.job, self.target, self.raters = job, target, raters
+        self.project = Project.objects.create(
+            slug=f"staging-{job.pk}-{secrets.token_hex(4)}",
+            name=f"Import {job.pk}",
+            kind=target.kind,
+            overlap=target.overlap,
+            order=target.order,
+            is_staging=True,
+        )
+        self.changes: list[Change] = []
+        ImportJob.objects.filter(pk=job.pk).update(staging=self.project)
+
+    def beat(self, read: int) -> None:
+        """Tell how far the import is, and that it lives."""
+        running = ImportJob.objects.filter(pk=self.job.pk, state=ImportJob.State.RUNNING)
+        if not running.update(heartbeat=timezone.now(), report={"read": read}):
+            raise ImportInterrupted(GIVEN_UP)
+
+    def add(self, records: list[Record], *, purpose: str) -> None:
+        """Store new tasks with their responses and judgements, out of sight."""
+        with write_transaction():
+            added = tasks.add_tasks(self.project, [record.fields for record in records], purpose=purpose)
+            judged = [
+                (task, record.judgements) for task, record in zip(added, records, strict=True) if record.judgements
+            ]
+            if judged:
+                self._add_judgements(judged)
+
+    def _add_judgements(self, judged: list[tuple[Task, list[Judgement]]]) -> None:
+        ids = judgement_rows.response_ids([task.pk for task, _ in judged])
+        rows: list[Annotation] = []
+        for task, judgements in judged:
+            revisions: dict[str, int] = defaultdict(int)
+            for judgement in judgements:
+                revisions[judgement.annotator] += 1
+                annotator = self._account(judgement.annotator)
+                revision = revisions[judgement.annotator]
+                rows.append(
+                    judgement_rows.annotation_row(task, self.target.kind, judgement, annotator, ids[task.pk], revision)
+                )
+        judgement_rows.store(rows)
+
+    def _account(self, name: str) -> int:
+        return self.raters.account(name, self.project)
+
+    def publish(self, report: dict[str, Any]) -> None:
+        """Everything staged becomes part of the project, and the job is done: at once, or not at all."""
+        done = {"state": ImportJob.State.DONE, "report": report, "finished_at": timezone.now(), "staging": None}
+        try:
+            with write_transaction():
+                alive = ImportJob.objects.filter(pk=self.job.pk, state=ImportJob.State.RUNNING).update(**done)
+                if alive:
+                    self._move()
+                    revising.apply(self.changes, self._account, self.target.kind)
+                    self.project.memberships.all().delete()
+                    self.project.delete()
+        except IntegrityError:
+            raise ImportInterrupted(SAME_IDS) from None
+        if not alive:
+            raise ImportInterrupted(GIVEN_UP)
+
+    def _move(self) -> None:
+        for rows in (Task, Annotation, Assignment):
+            rows._default_manager.filter(project=self.project).update(project=self.target)
+        # The staged tasks have older ids than those that came in meanwhile: cursors may be past them.
+        if Cursor.objects.filter(project=self.target).exists():
+            Project.objects.filter(pk=self.target.pk).update(epoch=F("epoch") + 1)
+
+
+def discard(staging: Project) -> None:
+    """Remove a staging project with all its rows, a few thousand at a time, and the accounts that only it made."""
+    while found := list(staging.tasks.order_by("pk").values_list("pk", flat=True)[:SWEPT_AT_ONCE]):
+        with write_transaction():
+            for rows in (Annotation, Assignment, Response):
+                rows._default_manager.filter(task__in=found)._raw_delete(using=staging._state.db)  # type: ignore[attr-defined]
+            Task.objects.filter(pk__in=found)._raw_delete(using=staging._state.db)
+    with write_transaction():
+        idle = Q(is_active=False, annotations=None, assignments=None)
+        User.objects.filter(idle, memberships__project=staging).delete()
+        staging.delete()
