@@ -1,0 +1,143 @@
+import json
+import math
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification
+
+from tests.training.conftest import LORA, preferences, run_engine, write_snapshot
+from tests.training.test_sft import KILL_AT_13, run_here, stop_at, weights
+from training import models, reward, rundir
+from training.runfile import Hardware
+
+QUICK = {"epochs": 4, "batch_size": 8, "checkpoint_every": 5, "learning_rate": 5e-3, "max_length": 128}
+PAIRS = [([5, 6, 7], [8, 9, 2], [10, 2]), ([11], [2], [12, 13, 14, 2]), ([15, 16], [17, 2], [2])]
+
+
+def loss_of(chosen: list[float], rejected: list[float], **keys: object) -> float:
+    options = {
+        "margin": [0.0] * len(chosen),
+        "weight": [1.0] * len(chosen),
+        "label_smoothing": 0.0,
+        "center": 0.0,
+    } | keys
+    tensors = {name: torch.tensor(options.pop(name)) for name in ("margin", "weight")}
+    return reward.preference_loss(torch.tensor(chosen), torch.tensor(rejected), **tensors, **options).item()
+
+
+def nll(lead: float) -> float:
+    return math.log1p(math.exp(-lead))
+
+
+def test_the_loss_by_hand() -> None:
+    assert loss_of([0.0], [0.0]) == pytest.approx(math.log(2))
+    assert loss_of([2.0, 0.0], [1.0, 1.0]) == pytest.approx((nll(1) + nll(-1)) / 2)
+    assert loss_of([2.0], [1.0], margin=[3.0]) == pytest.approx(nll(-2))
+    assert loss_of([2.0, 0.0], [1.0, 1.0], weight=[3.0, 1.0]) == pytest.approx((3 * nll(1) + nll(-1)) / 4)
+    assert loss_of([2.0], [1.0], label_smoothing=0.1) == pytest.approx(0.9 * nll(1) + 0.1 * nll(-1))
+    assert loss_of([2.0], [1.0], center=0.5) == pytest.approx(nll(1) + 0.5 * 9)
+
+
+def test_scores_do_not_depend_on_how_pairs_are_laid_out(tiny_model_dir) -> None:
+    torch.manual_seed(0)
+    core = models.load_classifier(tiny_model_dir, Hardware(device="cpu"), 0).eval()
+    with torch.no_grad():
+        core.score.weight.normal_()
+        together = reward.scorer(core, PAIRS[0], 0)
+        assert together.__name__ == "together"
+        found = together(PAIRS).tolist()
+    assert found == pytest.approx(reward.plain_scores(core, PAIRS, 0), abs=1e-4)
+    core.config.sliding_window = 64
+    apart = reward.scorer(core, PAIRS[0], 0)
+    assert apart.__name__ == "apart"
+    with torch.no_grad():
+        assert apart(PAIRS).tolist() == pytest.approx(found, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapter", [LORA | {"dropout": 0.1}, None], ids=["lora", "all weights"])
+def test_killed_stopped_and_resumed_it_ends_as_if_nothing_had_happened(
+    make_run, tiny_snapshot, monkeypatch, adapter
+) -> None:
+    keys = {"params": QUICK, "snapshot": tiny_snapshot, "adapter": adapter}
+    unbroken, broken = make_run("reward", "unbroken", **keys), make_run("reward", "broken", **keys)
+    assert run_here(unbroken) == 0
+
+    code, output = run_engine(broken, prelude=KILL_AT_13)
+    assert code == -signal.SIGKILL, output
+    with monkeypatch.context() as patch:
+        stop_at(17, patch)
+        assert run_here(broken) == 143
+    assert run_here(broken) == 0
+
+    assert weights(broken) == weights(unbroken)
+    assert rundir.read_report(broken)["eval"] == rundir.read_report(unbroken)["eval"]
+    assert [row["loss"] for row in rundir.read_metrics(broken)] == [
+        row["loss"] for row in rundir.read_metrics(unbroken)
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT's, of transformers
+def test_it_learns_what_people_prefer_and_plain_libraries_load_it(make_run, tiny_model_dir, tiny_snapshot) -> None:
+    folder = make_run("reward", params=QUICK, snapshot=tiny_snapshot, adapter=LORA)
+    assert run_here(folder) == 0
+    report = rundir.read_report(folder)
+    assert report["eval"]["accuracy"]["value"] > 0.9
+    assert report["reload_check"]["ok"] and report["reload_check"]["max_abs_diff"] < 1e-4
+    assert sum(row["n"] for row in report["eval"]["calibration"]) == 16
+    base = AutoModelForSequenceClassification.from_pretrained(tiny_model_dir, num_labels=1)
+    model = PeftModel.from_pretrained(base, folder / "model").eval()
+    assert model.get_base_model().score.weight.std() > 0
+    card = json.loads((folder / "model" / "hone.json").read_text())
+    assert card["role"] == "reward"
+    assert (card["reward_mean"], card["reward_std"]) == (report["train"]["reward_mean"], report["train"]["reward_std"])
+
+
+def test_margins_and_weights_are_used_when_asked_for(make_run, tiny_snapshot) -> None:
+    folder = make_run("reward", params=QUICK | {"epochs": 1, "margin": True}, snapshot=tiny_snapshot, adapter=LORA)
+    assert run_here(folder) == 0
+    # Margins of 1 to 3 before anything is learnt: well above log 2.
+    assert rundir.read_metrics(folder)[0]["loss"] > 1.2
+
+
+def test_a_reward_model_no_better_than_a_ruler_says_so(make_run, tmp_path) -> None:
+    rows = [
+        row | {"rejected": [{"role": "assistant", "content": "x" + row["chosen"][0]["content"]}]}
+        for row in preferences(24)
+    ]
+    snapshot = write_snapshot(tmp_path / "snapshot", "preference", rows, rows[:8])
+    folder = make_run("reward", params=QUICK | {"epochs": 1, "learning_rate": 1e-6}, snapshot=snapshot, adapter=LORA)
+    assert run_here(folder) == 0
+    report = rundir.read_report(folder)
+    assert report["eval"]["baseline_shorter"]["value"] == 1.0
+    assert "does not beat the rule that the shorter answer wins" in report["warnings"][0]
+
+
+def test_pairs_that_teach_nothing_are_counted(make_run, tmp_path) -> None:
+    rows = preferences(20)
+    rows[3]["rejected"] = rows[3]["chosen"]
+    rows[4]["weight"] = 0.0
+    snapshot = write_snapshot(tmp_path / "snapshot", "preference", rows, preferences(4, first=50))
+    folder = make_run("reward", params=QUICK | {"epochs": 1, "max_dropped_share": 0.1}, snapshot=snapshot, adapter=LORA)
+    assert run_here(folder) == 0
+    assert rundir.read_report(folder)["rows"]["train"]["dropped"] == {"answers_equal": 1, "weight_not_above_zero": 1}
+
+
+def test_a_result_that_does_not_reload_fails_the_run(make_run, tiny_snapshot, monkeypatch) -> None:
+    folder = make_run("reward", params=QUICK | {"epochs": 1}, snapshot=tiny_snapshot, adapter=LORA)
+    honest = models.load_reward
+
+    def without_its_head(*values: object, **keys: object) -> object:
+        model = honest(*values, **keys)
+        with torch.no_grad():
+            model.get_base_model().score.weight.zero_()
+        return model
+
+    monkeypatch.setattr(models, "load_reward", without_its_head)
+    assert run_here(folder) == 1
+    assert "differs from the trained one" in rundir.read_status(folder)["error"]["message"]
+    assert rundir.read_report(folder) is None
+    assert Path(folder / "checkpoints").is_dir()

@@ -1,0 +1,165 @@
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.conftest import CHATML, LORA, assistant, demonstrations, run_engine, user, write_snapshot
+from training import __main__ as engine
+from training import forward, models, rundir, sft
+
+QUICK = {"epochs": 4, "batch_size": 8, "checkpoint_every": 5, "learning_rate": 1e-2, "max_length": 128}
+KILL_AT_13 = """
+import os, signal
+from training.rundir import RunDir
+logged = RunDir.log
+def log(self, step, **metrics):
+    logged(self, step, **metrics)
+    if step == 13:
+        os.kill(os.getpid(), signal.SIGKILL)
+RunDir.log = log
+"""
+
+
+def run_here(folder: Path) -> int:
+    try:
+        return engine.main([str(folder)])
+    except SystemExit as left:
+        return left.code
+
+
+def weights(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted((folder / "model").glob("*.safetensors")))
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged = rundir.RunDir.log
+
+    def log(self: rundir.RunDir, at: int, **metrics: float) -> None:
+        logged(self, at, **metrics)
+        if at == step:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(rundir.RunDir, "log", log)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapter", [LORA | {"dropout": 0.1}, None], ids=["lora", "all weights"])
+def test_killed_stopped_and_resumed_it_ends_as_if_nothing_had_happened(
+    make_run, demonstration_snapshot, monkeypatch, adapter
+) -> None:
+    keys = {"params": QUICK, "snapshot": demonstration_snapshot, "adapter": adapter}
+    unbroken, broken = make_run("sft", "unbroken", **keys), make_run("sft", "broken", **keys)
+    assert run_here(unbroken) == 0
+
+    code, output = run_engine(broken, prelude=KILL_AT_13)
+    assert code == -signal.SIGKILL, output
+    assert rundir.read_status(broken)["checkpoint"] == 10
+    with monkeypatch.context() as patch:
+        stop_at(17, patch)
+        assert run_here(broken) == 143
+    status = rundir.read_status(broken)
+    assert (status["state"], status["checkpoint"], status["attempt"]) == ("cancelled", 17, 2)
+    assert run_here(broken) == 0
+
+    assert weights(broken) == weights(unbroken)
+    rows, whole = rundir.read_metrics(broken), rundir.read_metrics(unbroken)
+    assert [row["step"] for row in rows] == list(range(1, 25))
+    assert [row["loss"] for row in rows] == [row["loss"] for row in whole]
+    assert rundir.read_report(broken)["eval"] == rundir.read_report(unbroken)["eval"]
+    assert rundir.read_report(broken)["tokens"] == rundir.read_report(unbroken)["tokens"]
+
+
+def test_it_learns_and_says_what_it_did(make_run, demonstration_snapshot) -> None:
+    folder = make_run("sft", params=QUICK | {"epochs": 8, "eval_every": 20}, snapshot=demonstration_snapshot)
+    assert run_here(folder) == 0
+    report = rundir.read_report(folder)
+    assert report["train"]["loss"] < 0.5 * report["train"]["first_loss"]
+    assert report["rows"]["train"] == {"read": 48, "used": 48, "truncated": 0, "dropped": {}}
+    assert report["reload_check"]["ok"] and report["steps"] == 48 and report["tokens"] > 0
+    assert report["sample_rendered"].startswith("<|im_start|>user\n")
+    assert report["sample_rendered"].endswith("<|im_end|>")
+    assert [row["step"] for row in rundir.read_metrics(folder) if "eval_loss" in row] == [20, 40, 48]
+    status = rundir.read_status(folder)
+    assert (status["state"], status["step"], status["total"]) == ("succeeded", 48, 48)
+    card = json.loads((folder / "model" / "hone.json").read_text())
+    assert (card["kind"], card["role"], card["seed"]) == ("sft", "policy", 7)
+    assert run_here(folder) == 0  # nothing left to do
+    assert rundir.read_status(folder)["attempt"] == 1
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(make_run, demonstration_snapshot, monkeypatch) -> None:
+    folder = make_run("sft", params=QUICK, snapshot=demonstration_snapshot, adapter=LORA)
+    honest, calls = sft.answer_loss, []
+
+    def lying(core, packed):
+        calls.append(1)
+        return honest(core, packed) * (float("nan") if len(calls) == 8 else 1.0)
+
+    monkeypatch.setattr(sft, "answer_loss", lying)
+    assert run_here(folder) == 1
+    status = rundir.read_status(folder)
+    assert (status["state"], status["error"]["code"], status["checkpoint"]) == ("failed", "nan", 5)
+    assert "step 8" in status["error"]["message"]
+    assert not (folder / "model").exists()
+    assert run_here(folder) == 0
+
+
+def test_rows_that_cannot_be_used_are_counted_or_stop_the_run(make_run, tmp_path) -> None:
+    rows = [
+        *demonstrations(18),
+        {"prompt": [user("long")], "completion": [assistant("very " * 300)]},
+        {"prompt": [user("nothing")], "completion": [assistant("")]},
+    ]
+    snapshot = write_snapshot(tmp_path / "snapshot", "sft", rows, [])
+    params = QUICK | {"epochs": 1, "max_length": 100}
+    refused = make_run("sft", "refused", params=params, snapshot=snapshot)
+    assert run_here(refused) == 1
+    error = rundir.read_status(refused)["error"]
+    assert error["code"] == "data"
+    assert "2 of 20 train rows cannot be used" in error["message"]
+    accepted = make_run("sft", "accepted", params=params | {"max_dropped_share": 0.1}, snapshot=snapshot)
+    assert run_here(accepted) == 0
+    report = rundir.read_report(accepted)
+    assert report["rows"]["train"]["dropped"] == {"too_long": 1, "empty_completion": 1}
+    assert report["rows"]["train"]["used"] == 18
+    assert "no held-out rows" in report["warnings"][0]
+
+
+def test_a_snapshot_of_another_kind_is_named(make_run, tiny_snapshot) -> None:
+    folder = make_run("sft", params=QUICK, snapshot=tiny_snapshot)
+    assert run_here(folder) == 1
+    assert rundir.read_status(folder)["error"]["message"] == "The snapshot has no column completion."
+
+
+def test_the_loss_is_that_of_transformers_on_the_answers_alone(tiny_model_dir) -> None:
+    model = models.load_causal(tiny_model_dir, models.Hardware(device="cpu")).eval()
+    rows = [([5, 6, 7], [8, 9, 2]), ([10], [11, 12, 13, 14, 2])]
+    ours = sft.answer_loss(model, forward.pack_answers(rows, 0, model.device))
+    ids = torch.tensor([[5, 6, 7, 8, 9, 2], [10, 11, 12, 13, 14, 2]])
+    labels = torch.tensor([[-100, -100, -100, 8, 9, 2], [-100, 11, 12, 13, 14, 2]])
+    assert ours.item() == pytest.approx(model(ids, labels=labels).loss.item(), abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_loss_is_that_of_trl(tiny_model_dir, tmp_path) -> None:
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    from training import data, runfile
+
+    rows = demonstrations(4)
+    keys = {"kind": "sft", "base_model": str(tiny_model_dir), "snapshot": "s"}
+    tokenizer = models.load_tokenizer(runfile.check(keys), tmp_path)
+    tokenizer.chat_template = CHATML.replace("<|im_end|>\n", "<|im_end|>")  # TRL learns what follows EOS as well
+    model = models.load_causal(tiny_model_dir, models.Hardware(device="cpu")).eval()
+    pairs = [data.encode_pair(tokenizer, row["prompt"], row["completion"]) for row in rows]
+    ours = sft.answer_loss(model, forward.pack_answers(pairs, tokenizer.pad_token_id, model.device)).item()
+    options = SFTConfig(
+        output_dir=str(tmp_path), per_device_train_batch_size=4, use_cpu=True, report_to=[], completion_only_loss=True
+    )
+    trainer = SFTTrainer(model=model, args=options, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert trainer.compute_loss(model, batch).item() == pytest.approx(ours, abs=1e-4)
