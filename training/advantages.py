@@ -59,12 +59,13 @@ class KLController:
 
     beta: float
     target: float | None = None
+    horizon: int = 10_000  # answers after which beta may have changed by a fifth
 
-    def update(self, kl: float) -> None:
-        """Move beta by at most 2 % towards the KL per response that was asked for."""
+    def update(self, kl: float, answers: int) -> None:
+        """Move beta towards the KL per answer that was asked for, after a batch of `answers`."""
         if self.target is not None:
             error = max(-0.2, min(0.2, kl / self.target - 1))
-            self.beta *= 1 + 0.1 * error
+            self.beta *= 1 + error * answers / self.horizon
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from training.forward import Batch, Pair
 from training.policies import POLICY, SharedBase
 from training.prompts import Prompt
 from training.references import ReferenceCache, cache_folder
-from training.rundir import RunDir, Stopped, read_metrics
+from training.results import recent, save_checked
+from training.rundir import RunDir, Stopped
 from training.runfile import RunFile
 from training.schedule import learning_rate, set_rate
 
@@ -109,7 +110,8 @@ def train(config: RunFile, run: RunDir) -> None:
         figures = evaluate(base, policy, held_out, references[1], pack, pad_id, params)
         run.log(total, eval_loss=figures["loss"], eval_accuracy=figures["accuracy"]["value"])
     shown.show(total)
-    check = save(base, policy, learn.rows[:RELOAD_ROWS], tokenizer, config, run)
+    probe = forward.pack_apart(learn.rows[:RELOAD_ROWS], pad_id, base.device)
+    check = save_checked(base, policy, probe, tokenizer, config, run)
     run.write_report(
         reports.common(run, config, [learn.account, held_out.account], steps=total, tokens=tokens)
         | {
@@ -234,28 +236,6 @@ def evaluate(
         margin += params.beta * margins.sum().item()
     count = len(pairs.rows)
     return {"loss": loss / count, "accuracy": reports.wilson(right, count), "margin": margin / count}
-
-
-def save(
-    base: SharedBase, policy: str | None, probe: Sequence[Pair], tokenizer: Any, config: RunFile, run: RunDir
-) -> dict[str, Any]:
-    """Write model/, load it back the plain way and compare; returns the reload check of the report."""
-    run.phase("saving")
-    packed = forward.pack_apart(probe, tokenizer.pad_token_id, base.device)
-    with torch.no_grad(), base.speaking_as(policy) as lm:
-        before = forward.answer_logps(lm, packed).tolist()
-    folder = models.save_policy(base, tokenizer, run, config)
-    again = models.core(models.load_result(folder, config))
-    with torch.no_grad():
-        after = forward.answer_logps(again, packed).tolist()
-    return reports.reload_check(before, after, tolerance=reports.tolerance_of(base.lm.dtype))
-
-
-def recent(run: RunDir, *names: str) -> dict[str, float]:
-    """The mean of each metric over the last ten steps that have it."""
-    rows = read_metrics(run.path)
-    found = {name: [row[name] for row in rows if row.get(name) is not None][-10:] for name in names}
-    return {name: sum(values) / len(values) for name, values in found.items() if values}
 
 
 def warnings(run: RunDir, held_out: bool) -> list[str]:

@@ -21,19 +21,25 @@ class Prompt:
 def load(
     config: RunFile, run_path: Path, tokenizer: Any, split: str, *, context: int | None
 ) -> tuple[list[Prompt], RowAccount]:
-    """The usable prompts of one split, each once, and what became of the others.
+    """The usable prompts of the file in the run directory, or else of one split of the snapshot."""
+    found = from_file(run_path / config.prompts) if config.prompts else from_snapshot(config, split)
+    prompts, account = usable(found, split, tokenizer, config.params, context=context)
+    _require(account, config.params.max_dropped_share)
+    return prompts, account
+
+
+def usable(
+    found: Iterable[tuple[str, Messages]], split: str, tokenizer: Any, params: Any, *, context: int | None
+) -> tuple[list[Prompt], RowAccount]:
+    """The prompts that can be answered, each once, and what became of the others.
 
     `context` is how many tokens the model can hold; an answer of `max_new_tokens` must still fit behind the prompt.
     """
-    params = config.params
-    longest = params.max_prompt_length
-    if context:
-        longest = min(longest, context - params.max_new_tokens)
-    found = from_file(run_path / config.prompts) if config.prompts else from_snapshot(config, split)
+    longest = min(params.max_prompt_length, context - params.max_new_tokens if context else params.max_prompt_length)
     account, prompts, seen = RowAccount(split), [], set()
     for name, messages in found:
         key = json.dumps(messages, sort_keys=True)
-        reason = "repeated_prompt" if key in seen else _unusable(tokenizer, messages)
+        reason = "repeated_prompt" if key in seen else data.unusable(tokenizer, messages)
         seen.add(key)
         ids = [] if reason else data.encode_prompt(tokenizer, messages)
         if not reason and len(ids) > longest:
@@ -43,7 +49,6 @@ def load(
             continue
         account.use()
         prompts.append(Prompt(name, messages, ids))
-    _require(account, params.max_dropped_share)
     return prompts, account
 
 
@@ -71,10 +76,6 @@ def from_snapshot(config: RunFile, split: str) -> Iterable[tuple[str, Messages]]
     data.require_columns(rows, "prompt")
     for number, row in enumerate(rows, start=1):
         yield str(row.get("task_id") or number), row["prompt"]
-
-
-def _unusable(tokenizer: Any, messages: Messages) -> str | None:
-    return data.unusable(tokenizer, messages)
 
 
 def _require(account: RowAccount, max_dropped_share: float) -> None:

@@ -47,18 +47,18 @@ def test_explained_variance_of_a_perfect_and_of_a_constant_critic():
 
 
 def test_the_controller_pays_more_above_the_target_and_less_below():
-    controller = advantages.KLController(beta=0.1, target=5.0)
-    controller.update(5.5)
+    controller = advantages.KLController(beta=0.1, target=5.0, horizon=1000)
+    controller.update(5.5, answers=100)
     assert controller.beta == pytest.approx(0.1 * 1.01)
-    controller.update(500.0)
+    controller.update(500.0, answers=100)
     assert controller.beta == pytest.approx(0.1 * 1.01 * 1.02)
-    controller.update(0.0)
-    assert controller.beta == pytest.approx(0.1 * 1.01 * 1.02 * 0.98)
+    controller.update(0.0, answers=500)
+    assert controller.beta == pytest.approx(0.1 * 1.01 * 1.02 * 0.9)
 
 
 def test_without_a_target_the_price_stays():
     controller = advantages.KLController(beta=0.1)
-    controller.update(500.0)
+    controller.update(500.0, answers=100)
     assert controller.beta == 0.1
 
 

@@ -1,0 +1,322 @@
+"""Proximal policy optimisation against a reward model: one frozen base with policy, value and reward adapters.
+
+The details that decide whether it learns follow Ouyang et al. (2022), Huang et al. (2024, The N+ Implementation
+Details of RLHF with PPO) and Zheng et al. (2023, Secrets of RLHF).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from training import answers, checkpoints, data, forward, losses, models, prompts, reports
+from training.advantages import KLController, ScoreScale
+from training.data import RowAccount
+from training.experience import Experience, Players, gather, pick, reference_scale
+from training.forward import Answered
+from training.policies import POLICY, SharedBase, ValueModel, load_scorer
+from training.prompts import Prompt
+from training.results import recent, save_checked
+from training.rundir import RunDir, Stopped, read_metrics
+from training.runfile import RunFile, RunFileError
+from training.schedule import learning_rate, set_rate
+
+REFERENCE = "reference"
+RELOAD_ROWS = 4
+ADAM_EPS = 1e-5  # as in the PPO baselines; Huang et al. (2024), section 4.4
+RATIO_TOLERANCE = 1e-2  # how far the first ratio may be from 1 before somebody should know
+
+
+def train(config: RunFile, run: RunDir) -> None:
+    params = config.params
+    if config.adapter is None or config.adapter.dropout:
+        raise RunFileError("adapter.dropout", "must be 0 in a ppo run: with dropout the ratio is not 1 at the start")
+    run.phase("loading")
+    models.prepare(config.hardware, config.seed)
+    tokenizer = models.load_tokenizer(config, run.path)
+    players = assemble(config, tokenizer)
+    base, value = players.base, players.value
+    learn, held_out, accounts = split_prompts(config, run, tokenizer, base)
+    run.say("info", f"{len(learn)} prompts to learn from, {len(held_out)} held out.")
+    forward.check_head(base.lm, learn[0].ids)
+    shown = samples_of(players, held_out, config, run)  # before a checkpoint is put back
+
+    policy_weights, value_weights = players.policy_weights(), value.weights()
+    value_rate = params.value_learning_rate or params.learning_rate
+    policy_optimizer = torch.optim.AdamW(
+        policy_weights.values(), lr=params.learning_rate, weight_decay=params.weight_decay, eps=ADAM_EPS
+    )
+    value_optimizer = torch.optim.AdamW(value_weights.values(), lr=value_rate, eps=ADAM_EPS)
+    controller = KLController(params.beta, params.kl_target, params.kl_horizon)
+    tensors = {f"policy.{key}": weight for key, weight in policy_weights.items()}
+    tensors |= {f"value.{key}": weight for key, weight in value_weights.items()}
+    first, tokens = 1, 0
+    if checkpoint := checkpoints.latest(run):
+        put_back(tensors, checkpoint.tensors())
+        policy_optimizer.load_state_dict(checkpoint.state["policy_optimizer"])
+        value_optimizer.load_state_dict(checkpoint.state["value_optimizer"])
+        checkpoints.restore_rng(checkpoint.state["rng"])
+        scale = ScoreScale(*checkpoint.state["scale"])
+        controller.beta, tokens = checkpoint.state["beta"], checkpoint.state["tokens"]
+        first = checkpoint.step + 1
+    else:
+        scale = reference_scale(players, learn, config, run)
+        value.rescale(scale)
+
+    told: set[str] = set()
+    run.phase("training", params.steps, step=first - 1)
+    for step in range(first, params.steps + 1):
+        began = time.monotonic()
+        rate = learning_rate(params, step, params.steps)
+        set_rate(policy_optimizer, rate)
+        set_rate(value_optimizer, rate / params.learning_rate * value_rate)
+        batch = pick(learn, step, params.rollout_batch, config.seed)
+        experience = gather(players, batch, scale, controller.beta, seed=config.seed * 1_000_003 + step)
+        # While the value head finds its feet, its advantages would lead the policy astray.
+        optimizer = policy_optimizer if step > params.value_warmup_steps else None
+        learnt = improve(players, experience, optimizer, value_optimizer, run, step, seed=config.seed)
+        beta = controller.beta
+        controller.update(experience.metrics["kl"], len(batch))
+
+        seconds, read = time.monotonic() - began, sum(len(p) + len(a) for p, a in experience.answered)
+        tokens += read
+        speed = {"tokens_per_s": read / seconds, "samples_per_s": len(batch) / seconds}
+        epoch = step * params.rollout_batch / len(learn)
+        row = experience.metrics | learnt | {"beta": beta, "lr": rate, "epoch": epoch} | speed
+        run.log(step, **row)
+        for text in symptoms(row, params):
+            if text not in told:
+                run.say("warning", f"Step {step}: {text}")
+                told.add(text)
+        if held_out and params.sample_every and step % params.sample_every == 0 and step < params.steps:
+            _, scores = shown.show(step)
+            run.log(step, eval_score=scores.mean().item(), eval_reward=scale(scores).mean().item())
+        due = params.checkpoint_every and step % params.checkpoint_every == 0
+        if due or step == params.steps or run.stop_requested:
+            state = {
+                "policy_optimizer": policy_optimizer.state_dict(),
+                "value_optimizer": value_optimizer.state_dict(),
+                "rng": checkpoints.capture_rng(),
+                "scale": [scale.mean, scale.std],
+                "beta": controller.beta,
+                "tokens": tokens,
+            }
+            checkpoints.save(run, step, tensors, state)
+        if run.stop_requested:
+            raise Stopped
+
+    run.phase("evaluating")
+    figures = evaluate(players, shown, scale, run) if held_out else {}
+    last = [a.answered for a in shown.before[:RELOAD_ROWS]] or experience_probe(players, learn, config)
+    facts = {"reward_mean": scale.mean, "reward_std": scale.std, "beta": controller.beta}
+    check = save_checked(base, POLICY, players.pack(last), tokenizer, config, run, **facts)
+    run.write_report(
+        reports.common(run, config, accounts, steps=params.steps, tokens=tokens)
+        | {
+            "train": recent(run, "reward", "score", "kl", "length", "eos_rate", "explained_variance"),
+            "eval": figures,
+            "reload_check": check,
+            "sample_rendered": data.render(tokenizer, *last[0]),
+            "warnings": warnings(read_metrics(run.path), params, bool(held_out)),
+        }
+    )
+
+
+def assemble(config: RunFile, tokenizer: Any) -> Players:
+    """The base with its adapters: the policy and the value learn, the reward and the reference never do."""
+    assert config.base_model is not None and config.adapter is not None and config.reward_model is not None
+    start = config.start_adapter.path if config.start_adapter else None
+    base = SharedBase(config.base_model.path, config.hardware)
+    base.add(POLICY, config.adapter, start=start)
+    reference = None
+    if config.reference == "start_adapter" and start:
+        base.load(REFERENCE, start)
+        reference = REFERENCE
+    reward = config.reward_model.path
+    scorer = load_scorer(reward, base, config.base_model.path, config.hardware, tokenizer)
+    value = ValueModel(base, config.adapter, scorer, reward, start)
+    return Players(base, reference, scorer, value, tokenizer, config.params)
+
+
+def split_prompts(
+    config: RunFile, run: RunDir, tokenizer: Any, base: SharedBase
+) -> tuple[list[Prompt], list[Prompt], list[RowAccount]]:
+    """(prompts to learn from, held-out ones, accounts). Without a snapshot some of the file's prompts are held out."""
+    params = config.params
+    context = getattr(base.lm.config.get_text_config(), "max_position_embeddings", None)
+    learn, account = prompts.load(config, run.path, tokenizer, "train", context=context)
+    accounts, wanted = [account], params.eval_prompts
+    held_out: list[Prompt] = []
+    if config.snapshot:
+        found = prompts.from_snapshot(config, "eval")
+        held_out, eval_account = prompts.usable(found, "eval", tokenizer, params, context=context)
+        held_out, accounts = held_out[:wanted], [account, eval_account]
+    if not held_out:
+        generator = torch.Generator().manual_seed(config.seed)
+        order = torch.randperm(len(learn), generator=generator).tolist()
+        held_out = [learn[row] for row in order[: min(wanted, len(learn) // 4)]]
+    known = {tuple(prompt.ids) for prompt in held_out}
+    return [prompt for prompt in learn if tuple(prompt.ids) not in known], held_out, accounts
+
+
+def samples_of(players: Players, held_out: list[Prompt], config: RunFile, run: RunDir) -> answers.BeforeAndAfter:
+    """What the policy answers to the held-out prompts before it learns."""
+    params = config.params
+    return answers.BeforeAndAfter(
+        players.base, POLICY, held_out, players.tokenizer, players.scorer, run,
+        batch_size=params.rollout_batch, seed=config.seed,
+        max_new_tokens=params.max_new_tokens, temperature=params.temperature,
+    )  # fmt: skip
+
+
+def improve(
+    players: Players,
+    experience: Experience,
+    policy_optimizer: torch.optim.Optimizer | None,
+    value_optimizer: torch.optim.Optimizer,
+    run: RunDir,
+    step: int,
+    *,
+    seed: int,
+) -> dict[str, float]:
+    """Some passes over a step's answers; without a policy optimizer only the value learns. Returns metrics."""
+    params, count = players.params, len(experience.answered)
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
+    found: list[dict[str, float]] = []
+    for _ in range(params.ppo_epochs):
+        for rows in torch.randperm(count, generator=generator).split(params.minibatch):
+            picked = rows.tolist()
+            batch = players.pack([experience.answered[row] for row in picked])
+            width = int(batch.lengths.max())
+            of = {name: experience.of(picked, width, name) for name in
+                  ("mask", "logps", "values", "advantages", "returns")}  # fmt: skip
+            row = value_step(players, batch, of, value_optimizer)
+            if policy_optimizer:
+                row |= policy_step(players, batch, of, policy_optimizer)
+                if not found and abs(row["ratio_max"] - 1) > RATIO_TOLERANCE:
+                    run.say("warning", f"The ratio was {row['ratio_max']:.4f} before any update of step {step}.")
+            run.require_finite(step, **row)
+            found.append(row)
+    means = {name: sum(row[name] for row in found) / len(found) for name in found[0]}
+    return means | ({"ratio_max": max(row["ratio_max"] for row in found)} if policy_optimizer else {})
+
+
+def policy_step(
+    players: Players, batch: forward.Batch, of: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> dict[str, float]:
+    """One update of the policy on a minibatch."""
+    params = players.params
+    with players.base.speaking_as(POLICY) as lm:
+        tokens, entropy = forward.token_logps(lm, batch, temperature=params.temperature)
+        logps = batch.per_answer(tokens)
+        loss, ratio = losses.policy_loss(logps, of["logps"], of["advantages"], of["mask"], clip=params.clip)
+        loss.backward()
+    norm = take_step(optimizer, players.policy_weights(), params.max_grad_norm)
+    return {
+        "policy_loss": loss.item(),
+        "entropy": entropy.mean().item(),
+        "clip_fraction": losses.clip_fraction(ratio, of["mask"], clip=params.clip).item(),
+        "ratio_max": ratio[of["mask"]].max().item(),
+        "grad_norm": norm,
+    }
+
+
+def value_step(
+    players: Players, batch: forward.Batch, of: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> dict[str, float]:
+    """One update of the value on a minibatch."""
+    params = players.params
+    with players.base.speaking_as(players.value.name):
+        values = players.value(batch)
+        loss = losses.value_loss(values, of["values"], of["returns"], of["mask"], clip=params.value_clip)
+        (params.value_coefficient * loss).backward()
+    norm = take_step(optimizer, players.value.weights(), params.max_grad_norm)
+    return {"value_loss": loss.item(), "value_grad_norm": norm}
+
+
+def take_step(optimizer: torch.optim.Optimizer, weights: dict[str, nn.Parameter], max_norm: float) -> float:
+    """Clip, update, forget the gradients; returns the norm before clipping. A step that is no number moves nothing."""
+    norm = clip_grad_norm_(weights.values(), max_norm)
+    if torch.isfinite(norm):
+        optimizer.step()
+    optimizer.zero_grad()
+    return norm.item()
+
+
+def put_back(own: dict[str, nn.Parameter], tensors: dict[str, Tensor]) -> None:
+    """The weights of a checkpoint into the policy and the value."""
+    if own.keys() != tensors.keys():
+        raise RunFileError("adapter", "changed since the last checkpoint; put it back, or delete checkpoints/")
+    with torch.no_grad():
+        for name, weight in own.items():
+            weight.copy_(tensors[name])
+
+
+def evaluate(players: Players, shown: answers.BeforeAndAfter, scale: ScoreScale, run: RunDir) -> dict[str, Any]:
+    """The policy beside its own beginning on held-out prompts."""
+    params = players.params
+    after, scores = shown.show(params.steps)
+    assert scores is not None and shown.scores_before is not None
+    run.log(params.steps, eval_score=scores.mean().item(), eval_reward=scale(scores).mean().item())
+    drifted = answers.in_batches([a.answered for a in after], params.rollout_batch, lambda rows: answers.drift(
+        lambda: players.base.speaking_as(POLICY),
+        lambda: players.base.speaking_as(players.reference),
+        players.pack(rows),
+        temperature=params.temperature,
+    ))  # fmt: skip
+    better = (scores > shown.scores_before).sum().item() + 0.5 * (scores == shown.scores_before).sum().item()
+    return {
+        "score_before": shown.scores_before.mean().item(),
+        "score": scores.mean().item(),
+        "reward_before": scale(shown.scores_before).mean().item(),
+        "reward": scale(scores).mean().item(),
+        "scored_higher": reports.wilson(better, len(after)),
+        "kl": drifted[:, 0].mean().item(),
+        "kl_k3": drifted[:, 1].mean().item(),
+        "length_before": sum(len(a.ids) for a in shown.before) / len(shown.before),
+        "length": sum(len(a.ids) for a in after) / len(after),
+        "eos_rate": sum(a.finish == "eos" for a in after) / len(after),
+        "distinct_1": answers.distinct([a.ids for a in after], 1),
+        "distinct_2": answers.distinct([a.ids for a in after], 2),
+        "n": len(after),
+    }
+
+
+def experience_probe(players: Players, learn: Sequence[Prompt], config: RunFile) -> list[Answered]:
+    """A few answers to compare the saved policy on when no prompt was held out."""
+    params = config.params
+    written = answers.write(
+        players.base, POLICY, learn[:RELOAD_ROWS], players.tokenizer,
+        seed=config.seed, max_new_tokens=params.max_new_tokens, temperature=params.temperature,
+    )  # fmt: skip
+    return [answer.answered for answer in written]
+
+
+def symptoms(row: dict[str, Any], params: Any) -> list[str]:
+    """What is wrong with a step, in words; nothing when it is well."""
+    found = []
+    limit = 2 * params.kl_target if params.kl_target else 30.0
+    if row["kl"] > limit:
+        found.append(f"KL is above {limit:g} nats: raise params.beta or lower params.learning_rate.")
+    if row["eos_rate"] < 0.2:
+        found.append("Fewer than a fifth of the answers end by themselves: raise params.max_new_tokens.")
+    if row.get("clip_fraction", 0) > 0.4:
+        found.append("More than 40 % of the tokens are clipped: lower params.learning_rate.")
+    if row.get("entropy", 1) < 0.05:
+        found.append("The policy hardly varies any more (entropy below 0.05 nats): raise params.beta.")
+    return found
+
+
+def warnings(rows: Sequence[dict[str, Any]], params: Any, held_out: bool) -> list[str]:
+    """The symptoms of the second half of the run, when the policy that is kept was made, each once."""
+    late = [row for row in rows if row.get("kl") is not None][len(rows) // 2 :]
+    known = [{key: value for key, value in row.items() if value is not None} for row in late]
+    found = list(dict.fromkeys(text for row in known for text in symptoms(row, params)))
+    if not held_out:
+        found.append("No prompt was held out: nothing says how well this generalises.")
+    return found
