@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from contextlib import suppress
 from difflib import SequenceMatcher
 
 import nh3
@@ -9,6 +10,7 @@ from django.core.cache import cache
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from pygments import highlight
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
@@ -18,10 +20,11 @@ MARKDOWN_LIMIT = 20_000  # characters; a longer text is shown as it is, because 
 DIFFERENCE_LIMIT = 6_000  # words of both sides together; beyond this a comparison takes longer than a reader waits
 CACHE_SECONDS = 3600
 
-TAGS = set(
-    "a b blockquote br code dd del dl dt em h1 h2 h3 h4 h5 h6 hr i ins kbd li ol p pre s span strong sub sup "
-    "table tbody td th thead tr ul div".split()
-)
+TAGS = {
+    *("a", "b", "blockquote", "br", "code", "dd", "del", "div", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6"),
+    *("hr", "i", "ins", "kbd", "li", "ol", "p", "pre", "s", "span", "strong", "sub", "sup"),
+    *("table", "tbody", "td", "th", "thead", "tr", "ul"),
+}
 ATTRIBUTES = {
     "a": {"href", "title"},
     "ol": {"start"},
@@ -39,12 +42,14 @@ def _code(text: str, language: str, _attributes: str) -> str:
     """A code block with classes for its colors; scrolls sideways in a box that keys can reach."""
     body = escape(text)
     if language and len(text) < MARKDOWN_LIMIT:
-        try:
+        with suppress(ClassNotFound):  # an unknown language is shown without colors
             body = highlight(text, get_lexer_by_name(language, stripnl=False), HtmlFormatter(nowrap=True))
-        except ClassNotFound:
-            pass  # an unknown language is shown without colors
     label = f"{language} code" if language else "Code"
     return f'<pre tabindex="0" role="group" aria-label="{escape(label)}"><code>{body}</code></pre>'
+
+
+def _plain_code(_renderer: object, tokens: list[Token], index: int, _options: object, _env: object) -> str:
+    return _code(tokens[index].content, "", "")
 
 
 _parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "highlight": _code}).enable(
@@ -106,7 +111,7 @@ def _is_word(token: str) -> bool:
 
 
 def _marked(tokens: list[str], same: set[int]) -> str:
-    """The tokens again, with runs of differing words in <mark>; a mark never spans a tag, so the nesting stays right."""
+    """The tokens again, runs of differing words in <mark>; a mark never spans a tag, so the nesting stays right."""
     out: list[str] = []
     run: list[str] = []
 
@@ -132,3 +137,19 @@ def _marked(tokens: list[str], same: set[int]) -> str:
             run.append(token)
     close()
     return "".join(out)
+
+
+def changes(before: str, after: str) -> SafeString:
+    """What turned `before` into `after`, word by word: <del> and <ins> over the plain text."""
+    if len(before) + len(after) > 2 * MARKDOWN_LIMIT:
+        return mark_safe(f'<pre class="plain">{escape(after)}</pre>')  # noqa: S308  escaped
+    left, right = re.findall(r"\s+|[^\s]+", before), re.findall(r"\s+|[^\s]+", after)
+    out: list[str] = []
+    for operation, a0, a1, b0, b1 in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+        gone, new = escape("".join(left[a0:a1])), escape("".join(right[b0:b1]))
+        if operation == "equal":
+            out.append(new)
+            continue
+        out.append(f"<del>{gone}</del>" if gone.strip() else "")
+        out.append(f"<ins>{new}</ins>" if new.strip() else new)
+    return mark_safe(f'<div class="plain" dir="auto">{"".join(out)}</div>')  # noqa: S308  escaped

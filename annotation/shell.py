@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
 
 from annotation.models import Project, Role, Task, User
-from annotation.models.people import JUDGES, MANAGES, READS_DATA
+from annotation.models.people import MANAGES, READS_DATA
 
 THEMES = ("auto", "light", "dark")
 PROGRESS_SECONDS = 60  # the share done is a sum over all tasks, so it is remembered for a minute
@@ -105,7 +105,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 def signed_in(
     view: Callable[Concatenate[HttpRequest, P], HttpResponse],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """The view for people who are signed in; a script is told 401 so that it can ask, anybody else goes to the sign-in page."""
+    """The view, for people who are signed in; a script is told 401 so that it can ask, others get the sign-in page."""
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -127,10 +127,11 @@ def side_bar(request: HttpRequest, project: Project | None) -> dict[str, Any]:
         return dict(kept)
     projects = list(Project.objects.visible_to(user).filter(is_archived=False)[:50])
     project = _current(request, project, projects)
-    role = project.role_of(user) if project else None
+    roles = dict(user.memberships.values_list("project", "role"))
+    role = (Role.MANAGER if user.is_superuser else roles.get(project.pk)) if project else None
     links = [link for entry in ENTRIES if project and role in entry[4] and (link := _link(request, project, *entry))]
     for other in projects:
-        other.href = _first_page(other, user)  # type: ignore[attr-defined]
+        other.href = first_page(other, Role.MANAGER if user.is_superuser else roles[other.pk])  # type: ignore[attr-defined]
     work_links = [
         Link("My work", reverse("annotation:my_work"), "check", "q", _name(request) == "annotation:my_work"),
     ]
@@ -140,13 +141,9 @@ def side_bar(request: HttpRequest, project: Project | None) -> dict[str, Any]:
     return bar
 
 
-def may_judge(project: Project, user: User) -> bool:
-    return project.role_of(user) in JUDGES
-
-
-def first_page(project: Project, user: User) -> str:
-    """Where a person who opens this project lands: annotators at the judging page, the others at its dashboard."""
-    return _first_page(project, user)
+def first_page(project: Project, role: str) -> str:
+    """Where a person with this role lands: annotators at the judging page, the others at the dashboard."""
+    return reverse("annotation:work" if role == Role.ANNOTATOR else "annotation:project", args=[project.slug])
 
 
 def _current(request: HttpRequest, project: Project | None, projects: list[Project]) -> Project | None:
@@ -182,8 +179,3 @@ def _link(
 def _name(request: HttpRequest) -> str:
     match = request.resolver_match
     return match.view_name if match else ""
-
-
-def _first_page(project: Project, user: User) -> str:
-    reads = user.is_superuser or project.role_of(user) != Role.ANNOTATOR
-    return reverse("annotation:project" if reads else "annotation:work", args=[project.slug])

@@ -1,0 +1,160 @@
+"""What pages send: each form checks its input and decides nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.text import slugify
+
+from annotation.cleaning import CleaningError, clean_text
+from annotation.models import ApiToken, Kind, Project, Role, User
+from annotation.questions import STEPS
+from annotation.shell import THEMES
+
+LONGEST_GUIDELINES = 100_000
+
+
+class PageForm(forms.Form):
+    """A form whose fields wear the design's classes and whose texts pass the one door for text."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            if not isinstance(field.widget, forms.CheckboxInput | forms.RadioSelect | forms.HiddenInput):
+                field.widget.attrs.setdefault("class", "input")
+            if field.help_text:
+                field.widget.attrs.setdefault("aria-describedby", f"help-{name}")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        for name, value in list(cleaned.items()):
+            if isinstance(value, str) and value:
+                try:
+                    cleaned[name] = clean_text(value, name)
+                except CleaningError as error:
+                    self.add_error(name, error.message)
+        return cleaned
+
+    def sentences(self) -> dict[str, str]:
+        return {name: " ".join(str(error) for error in errors) for name, errors in self.errors.items()}
+
+
+class JudgementForm(PageForm):
+    """What every judgement carries beside its body."""
+
+    key = forms.CharField(required=False, max_length=80)
+    seconds = forms.FloatField(required=False, min_value=0, max_value=86_400)
+
+
+class ProjectForm(PageForm):
+    name = forms.CharField(max_length=120, help_text="As annotators see it")
+    kind = forms.ChoiceField(choices=Kind.choices, initial=Kind.PREFERENCE)
+    question = forms.CharField(max_length=200, required=False, help_text="One line above the work; empty for the usual one")
+    overlap = forms.IntegerField(min_value=1, max_value=10, initial=1, help_text="How many people judge each item")
+    guidelines = forms.CharField(
+        required=False,
+        max_length=LONGEST_GUIDELINES,
+        widget=forms.Textarea(attrs={"rows": 6}),
+        help_text="Markdown. Annotators open them with G",
+    )
+
+    def free_slug(self) -> str:
+        """A slug made from the name that no project has yet."""
+        base = slugify(self.cleaned_data["name"])[:70] or "project"
+        base = f"{base}-project" if base == "new" else base
+        taken = set(Project.objects.filter(slug__startswith=base).values_list("slug", flat=True))
+        return next(s for s in (base, *(f"{base}-{n}" for n in range(2, len(taken) + 3))) if s not in taken)
+
+
+class QueueForm(PageForm):
+    """Name, question and queue rules of a project."""
+
+    name = forms.CharField(max_length=120)
+    question = forms.CharField(max_length=200, required=False)
+    overlap = forms.IntegerField(min_value=1, max_value=10, help_text="For items nobody has opened yet")
+    lease_minutes = forms.IntegerField(min_value=1, max_value=240, help_text="Then the item is free again; the draft stays")
+    order = forms.ChoiceField(choices=Project.Order.choices, help_text="Changing it reorders the open items")
+    daily_goal = forms.IntegerField(min_value=0, max_value=10_000, help_text="Judgments a person and day; 0 for none")
+
+
+class GuidelinesForm(PageForm):
+    text = forms.CharField(
+        label="Guidelines", max_length=LONGEST_GUIDELINES, widget=forms.Textarea(attrs={"rows": 14, "dir": "auto"})
+    )
+
+
+class MemberForm(PageForm):
+    username = forms.CharField(max_length=150, label="Name", help_text="The name this person signs in with")
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.ANNOTATOR)
+
+    def clean_username(self) -> str:
+        username = str(self.cleaned_data["username"]).strip()
+        if not User.objects.filter(username=username).exists():
+            raise forms.ValidationError(f"Nobody is called {username}. An admin makes accounts with create_user.")
+        return username
+
+
+class RoleForm(PageForm):
+    role = forms.ChoiceField(choices=Role.choices)
+
+
+class TokenForm(PageForm):
+    name = forms.CharField(max_length=80, help_text="What will use it")
+    scope = forms.ChoiceField(choices=ApiToken.Scope.choices, initial=ApiToken.Scope.READ, label="May")
+    days = forms.IntegerField(min_value=1, max_value=365, initial=90, help_text="Days until it expires")
+
+
+class PreferencesForm(PageForm):
+    """One person's theme and keys; a script sends only what changed, the account page all of it."""
+
+    theme = forms.ChoiceField(choices=[(theme, theme.capitalize()) for theme in THEMES], required=False)
+    single_keys = forms.NullBooleanField(required=False)
+    one_key = forms.NullBooleanField(required=False)
+
+
+class ImportForm(PageForm):
+    file = forms.FileField(help_text="JSONL, JSON, CSV or Parquet")
+
+
+def body_of(project: Project, sent: Any) -> dict[str, Any]:
+    """The body of a judgement, in terms of the sides shown, from the fields of the judging page."""
+    body = draft_of(project, sent)
+    if project.kind == Kind.PREFERENCE:
+        body.setdefault("choice", None)
+    if project.kind == Kind.DEMONSTRATION:
+        body.setdefault("text", "")
+    return body
+
+
+def draft_of(project: Project, sent: Any) -> dict[str, Any]:
+    """As `body_of`, of a page that may be half filled in."""
+    body: dict[str, Any] = {}
+    if flags := sent.getlist("flag"):
+        body["flags"] = flags
+    if rationale := sent.get("rationale"):
+        body["rationale"] = rationale
+    if project.kind == Kind.PREFERENCE:
+        body["aspects"] = _prefixed(sent, "aspect-")
+        verdict = sent.get("verdict", "")
+        if verdict == "both_bad":
+            body |= {"choice": "both_bad", "strength": 0}
+        elif verdict.isdigit() and int(verdict) in STEPS:
+            body["choice"], body["strength"] = STEPS[int(verdict)]
+    elif project.kind == Kind.RATING:
+        body["ratings"] = {name: int(value) for name, value in _prefixed(sent, "rating-").items() if value.isdigit()}
+    elif project.kind == Kind.RANKING:
+        body["ranking"] = _ranking({int(k): v for k, v in _prefixed(sent, "place-").items() if k.isdigit()})
+    else:
+        body["text"] = str(sent.get("text", "")).replace("\r\n", "\n")
+    return body
+
+
+def _prefixed(sent: Any, prefix: str) -> dict[str, str]:
+    return {name.removeprefix(prefix): str(sent[name]) for name in sent if name.startswith(prefix) and sent[name]}
+
+
+def _ranking(places: dict[int, str]) -> list[list[int]]:
+    """[[id, id], [id]] from {id: place}: equal places are a tie, gaps close up."""
+    wanted = {response: int(place) for response, place in places.items() if place.isdigit()}
+    return [sorted(r for r, p in wanted.items() if p == place) for place in sorted(set(wanted.values()))]

@@ -1,0 +1,278 @@
+"""What the judging page shows of one leased task: rendered texts, the questions with their keys, the saved draft.
+
+Everything comes from `presenting.leased_task`, so that the page can show no more than the API tells: no source, model
+name, gold mark or caller's id.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from string import ascii_lowercase
+from typing import Any
+
+from django.core.cache import cache
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from annotation import presenting, rendering
+from annotation.models import Assignment, Kind, Project, Task, User
+from annotation.questions import STEP_LABELS, aspect_keys, flag_keys, step_of
+
+ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
+SHORT = {1: "A+++", 2: "A++", 3: "A+", 4: "=", 5: "B+", 6: "B++", 7: "B+++"}  # the beam on a phone
+TOTAL_SECONDS = 300  # how long the number of tasks in a project is remembered
+TOOLS = (("head", "Heading", "head"), ("bold", "Bold", "bold"), ("list", "List", "list"), ("code", "Code", "code"))
+TOOLS += (("table", "Table", "table"), ("link", "Link", "link"))
+TEXT_LIMIT = 50_000
+
+
+@dataclass(frozen=True)
+class Side:
+    name: str  # "a", "b", …
+    id: int
+    html: SafeString
+    words: int
+    start: str  # the first words, for the ladder
+    place: int | None = None
+
+    @property
+    def letter(self) -> str:
+        return self.name.upper()
+
+
+@dataclass
+class Item:
+    """One task on the judging page."""
+
+    task_id: int
+    kind: str
+    prompt: list[dict[str, Any]]
+    sides: list[Side]
+    questions: dict[str, Any]
+    answer: dict[str, Any]
+    original: str = ""
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def template(self) -> str:
+        return f"annotation/_{self.kind}.html"
+
+    @property
+    def form_id(self) -> bool:
+        """Whether the dock stands outside the form and its fields must name it."""
+        return self.kind in (Kind.RATING, Kind.DEMONSTRATION)
+
+    @property
+    def aspects(self) -> list[dict[str, Any]]:
+        given = self.answer.get("aspects") or self.answer.get("ratings") or {}
+        keys = aspect_keys(self.questions) if self.kind == Kind.PREFERENCE else {}
+        return [
+            _aspect(aspect, given.get(aspect["name"]), keys.get(aspect["name"], ""))
+            for aspect in self.questions.get("aspects", [])
+        ]
+
+    @property
+    def flags(self) -> list[dict[str, Any]]:
+        on, keys = self.answer.get("flags") or [], flag_keys(self.questions)
+        return [
+            {**flag, "key": keys.get(flag["name"], "").upper(), "on": flag["name"] in on}
+            for flag in self.questions.get("flags", [])
+        ]
+
+    @property
+    def flags_in_end(self) -> bool:
+        return self.kind != Kind.PREFERENCE and bool(self.questions.get("flags"))
+
+    @property
+    def rationale(self) -> str:
+        asked = str(self.questions.get("rationale", "optional"))
+        return "" if asked == "off" else asked
+
+    @property
+    def rationale_label(self) -> str:
+        word = "Why?" if self.kind in (Kind.PREFERENCE, Kind.RANKING) else "Comment"
+        return word if self.rationale == "required" else f"{word} Optional" if word[-1] == "?" else f"{word}, optional"
+
+    @property
+    def skip_reasons(self) -> list[str]:
+        return list(self.questions.get("skip_reasons") or ["Other reason"])
+
+    @property
+    def both_bad(self) -> bool:
+        return bool(self.questions.get("both_bad", True))
+
+    @property
+    def verdict(self) -> int | str | None:
+        """The chosen step, 1 to 7, or "both_bad"."""
+        choice = self.answer.get("choice")
+        return step_of(choice, int(self.answer.get("strength") or 0)) or "both_bad" if choice else None
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        chosen, tie = self.verdict, self.questions.get("tie", True)
+        return [
+            {"value": value, "label": label, "short": SHORT[value], "on": value == chosen, "off": value == 4 and not tie}
+            for value, label in STEP_LABELS.items()
+        ]
+
+    @property
+    def points(self) -> int:
+        return max((len(aspect["points"]) for aspect in self.aspects), default=5)
+
+    @property
+    def places(self) -> list[int]:
+        return list(range(1, len(self.sides) + 1))
+
+    @property
+    def last_letter(self) -> str:
+        return self.sides[-1].letter if self.sides else ""
+
+    @property
+    def tools(self) -> list[dict[str, str]]:
+        return [{"name": name, "label": label, "icon": icon} for name, label, icon in TOOLS]
+
+    @property
+    def limit(self) -> int:
+        return TEXT_LIMIT
+
+    @property
+    def preview(self) -> SafeString:
+        return rendering.render_markdown(self.answer.get("text") or "")
+
+    @property
+    def changes(self) -> SafeString:
+        return rendering.changes(self.original, self.answer.get("text") or "")
+
+    @property
+    def words(self) -> int:
+        return len(str(self.answer.get("text") or "").split())
+
+
+def of(assignment: Assignment) -> Item:
+    """The item that `assignment` leases, as its annotator sees it."""
+    told = presenting.leased_task(assignment)
+    answer = told.get("draft") or {}
+    responses, kind = told["responses"], told["kind"]
+    texts = [str(response["text"]) for response in responses]
+    if kind == Kind.PREFERENCE and len(texts) == 2:
+        rendered = list(rendering.difference_marks(*texts))
+    else:
+        rendered = [rendering.render_markdown(text) for text in texts]
+    places = _places(answer.get("ranking"))
+    sides = [
+        Side(ascii_lowercase[i], response["id"], html, len(text.split()), _start(text), places.get(response["id"]))
+        for i, (response, html, text) in enumerate(zip(responses, rendered, texts, strict=True))
+    ]
+    prompt = [
+        {"role": ROLES.get(turn["role"], turn["role"]), "html": rendering.render_markdown(str(turn["content"]))}
+        for turn in told["prompt"]
+    ]
+    drafts = kind == Kind.DEMONSTRATION
+    original = texts[0] if drafts and texts else ""
+    return Item(told["id"], kind, prompt, [] if drafts else sides, told["questions"], answer, original)
+
+
+def counts(project: Project, user: User) -> dict[str, Any]:
+    """How far this person is: today's goal where there is one, else all tasks of the project."""
+    own = Assignment.objects.filter(annotator=user, project=project, state=Assignment.State.SUBMITTED)
+    done = own.count()
+    if project.daily_goal:
+        midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+        today = user.annotations.filter(project=project, created_at__gte=midnight).standing().count()
+        return _counted(today, project.daily_goal, done + 1, "Your goal for today")
+    key = f"tasks:{project.pk}"
+    if (total := cache.get(key)) is None or total < done:
+        total = Task.objects.filter(project=project).count()
+        cache.set(key, total, TOTAL_SECONDS)
+    return _counted(done, total, done + 1, "Your part of the project")
+
+
+def key_list(project: Project, questions: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the key list for this kind of project."""
+    rows = list(KEYS[Kind(project.kind)])
+    if project.kind == Kind.PREFERENCE:
+        keys = aspect_keys(questions)
+        rows += [([keys[a["name"]].upper()], f"{a['label']}: A, same, B, none") for a in questions["aspects"] if a["name"] in keys]
+        rows += [(["Z"], "Both bad")] if questions["both_bad"] else []
+    if project.kind != Kind.DEMONSTRATION:
+        labels = {flag["name"]: flag["label"] for flag in questions["flags"]}
+        rows += [([key.upper()], labels[name]) for name, key in flag_keys(questions).items()]
+    return [{"caps": caps, "what": what} for caps, what in rows + COMMON_KEYS]
+
+
+KEYS: dict[Kind, list[tuple[list[str], str]]] = {
+    Kind.PREFERENCE: [
+        (["1", "…", "7"], "Judge: A much better … B much better"),
+        (["Enter"], "Submit"),
+        (["D"], "Show differences"),
+        (["["], "Go to response A"),
+        (["]"], "Go to response B"),
+        (["R"], "Write a rationale"),
+    ],
+    Kind.RATING: [
+        (["1", "…", "9"], "Rate the active aspect, go to the next"),
+        (["↑", "↓"], "Move between aspects"),
+        (["Enter"], "Submit"),
+        (["R"], "Write a comment"),
+    ],
+    Kind.RANKING: [
+        (["A", "…", "H"], "Pick up a response"),
+        (["1", "…", "8"], "Put it in that place"),
+        (["←", "→"], "Move it"),
+        (["T"], "Tie with the place before"),
+        (["Enter"], "Submit"),
+        (["R"], "Write a rationale"),
+    ],
+    Kind.DEMONSTRATION: [
+        (["Ctrl", "Enter"], "Submit"),
+        (["Ctrl", "S"], "Save now"),
+        (["Ctrl", "B"], "Bold"),
+        (["Ctrl", "K"], "Link"),
+        (["P"], "Preview"),
+        (["D"], "Changes to the draft"),
+        (["R"], "Back to the editor"),
+    ],
+}
+COMMON_KEYS: list[tuple[list[str], str]] = [
+    (["S"], "Skip with a reason"),
+    (["U"], "Undo the last judgment"),
+    (["G"], "Guidelines"),
+    (["Esc"], "Close, or leave a field"),
+    (["?"], "This list"),
+]
+
+
+def _counted(done: int, total: int, number: int, label: str) -> dict[str, Any]:
+    share = min(1.0, done / total) if total else 0.0
+    return {"done": done, "total": total, "number": number, "share": share, "label": label}
+
+
+def _aspect(aspect: dict[str, Any], given: Any, key: str) -> dict[str, Any]:
+    points = int(aspect.get("points") or 5)
+    picks = (("a", "a", "A", "A"), ("tie", "t", "=", "Same"), ("b", "b", "B", "B"))
+    return {
+        "required": False,
+        **aspect,
+        "key": key.upper(),
+        "points": [{"value": n, "on": given == n} for n in range(1, points + 1)],
+        "picks": [
+            {"value": value, "short": short, "sign": sign, "label": label, "on": given == value}
+            for value, short, sign, label in picks
+        ],
+    }
+
+
+def _places(ranking: Any) -> dict[int, int]:
+    """{response id: place}, a tie sharing one place, from [[id, …], …]."""
+    places: dict[int, int] = {}
+    place = 1
+    for tied in ranking or []:
+        places.update({response_id: place for response_id in tied})
+        place += len(tied)
+    return places
+
+
+def _start(text: str) -> str:
+    words = text.split()
+    return " ".join(words[:4])

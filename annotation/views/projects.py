@@ -1,0 +1,153 @@
+"""Projects: the list, a new one, its dashboard and its settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Count, Sum
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from annotation import access, dashboard, forms, question_form, shell, tasks
+from annotation.models import Annotation, Kind, Membership, Project, Role, Task, User
+from annotation.models.people import JUDGES, MANAGES, READS_DATA, SEES_NAMES
+from annotation.questions import QuestionsError, check_questions, questions_of
+from annotation.shell import signed_in
+
+KINDS = (
+    (Kind.PREFERENCE, "Compare two", "Which response is better, and by how much? Trains reward models and DPO."),
+    (Kind.RANKING, "Rank several", "Put two to eight responses in order; ties are fine."),
+    (Kind.RATING, "Rate one", "One response, several aspects, a scale each."),
+    (Kind.DEMONSTRATION, "Write the answer", "The ideal response, from nothing or from a draft. Trains SFT."),
+)
+
+
+@require_GET
+@signed_in
+def home(request: HttpRequest) -> HttpResponse:
+    """All projects this person can see."""
+    user = request.user
+    projects = list(Project.objects.visible_to(user).filter(is_archived=False))
+    roles = dict(user.memberships.values_list("project", "role"))
+    sums = Task.objects.filter(project__in=projects).order_by().values("project")
+    counted = {row["project"]: row for row in sums.annotate(n=Count("pk"), done=Sum("done"), need=Sum("need"))}
+    rows = []
+    for project in projects:
+        role = Role.MANAGER if user.is_superuser else Role(roles[project.pk])
+        sizes = counted.get(project.pk, {"n": 0, "done": 0, "need": 0})
+        rows.append(
+            {
+                "project": project,
+                "role": "Admin" if user.is_superuser else role.label,
+                "judges": role in JUDGES,
+                "href": shell.first_page(project, role),
+                "tasks": sizes["n"],
+                "share": min(1.0, sizes["done"] / sizes["need"]) if sizes["need"] else 0.0,
+            }
+        )
+    return render(request, "annotation/home.html", {"rows": rows, "may_create": may_create(user)})
+
+
+def may_create(user: User) -> bool:
+    """Site admins make projects, and so does whoever manages one already."""
+    return user.is_superuser or user.memberships.filter(role__in=MANAGES).exists()
+
+
+@require_http_methods(["GET", "POST"])
+@signed_in
+def new_project(request: HttpRequest) -> HttpResponse:
+    """A new project; whoever makes it manages it."""
+    if not may_create(request.user):
+        raise PermissionDenied("Only admins and managers make projects.")
+    form = forms.ProjectForm(request.POST or None, initial={"kind": Kind.PREFERENCE, "overlap": 1})
+    if request.method == "POST" and form.is_valid():
+        sent = form.cleaned_data
+        with transaction.atomic():
+            project = Project.objects.create(
+                slug=form.free_slug(),
+                name=sent["name"],
+                kind=sent["kind"],
+                question=sent["question"],
+                overlap=sent["overlap"],
+                created_by=request.user,
+            )
+            Membership.objects.create(user=request.user, project=project, role=Role.MANAGER)
+            if sent["guidelines"]:
+                project.write_guidelines(sent["guidelines"], by=request.user)
+        messages.success(request, f"{project.name} is ready. Import what people shall judge.")
+        return redirect("annotation:import", project.slug)
+    status = 422 if request.method == "POST" else 200
+    return render(request, "annotation/new_project.html", {"form": form, "kinds": KINDS}, status=status)
+
+
+@require_GET
+@signed_in
+def project(request: HttpRequest, slug: str) -> HttpResponse:
+    """The dashboard "Labeling": progress, verdicts, agreement, who judged, exports."""
+    found = access.project_for(request.user, slug, READS_DATA)
+    role = found.my_role  # type: ignore[attr-defined]
+    context = dashboard.of(found, names=role in SEES_NAMES)
+    context |= {"project": found, "judges": role in JUDGES, "manages": role in MANAGES}
+    return render(request, "annotation/project.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@signed_in
+def settings(request: HttpRequest, slug: str) -> HttpResponse:
+    """Name, question, queue rules and what is asked; a POST saves all of it."""
+    found = access.project_for(request.user, slug, MANAGES)
+    if request.method == "GET":
+        return _settings_page(request, found)
+    form = forms.QueueForm(request.POST)
+    sent = question_form.read(found.kind, request.POST)
+    try:
+        questions = check_questions(found.kind, sent)
+    except QuestionsError as error:
+        return _settings_page(request, found, form=form, questions=sent, errors=error.errors, status=422)
+    if not form.is_valid():
+        return _settings_page(request, found, form=form, questions=sent, status=422)
+    values = form.cleaned_data
+    plain = {name: values[name] for name in ("name", "question", "lease_minutes", "daily_goal")}
+    with transaction.atomic():
+        Project.objects.filter(pk=found.pk).update(**plain, questions=questions)
+        if values["overlap"] != found.overlap:
+            tasks.change_overlap(found, values["overlap"])
+        if values["order"] != found.order:
+            tasks.change_order(found, values["order"])
+    messages.success(request, "Saved. Annotators see it from their next item on.")
+    return redirect("annotation:settings", slug)
+
+
+@require_POST
+@signed_in
+def write_guidelines(request: HttpRequest, slug: str) -> HttpResponse:
+    """A new version of the guidelines, shown from now on."""
+    found = access.project_for(request.user, slug, MANAGES)
+    form = forms.GuidelinesForm(request.POST)
+    if not form.is_valid():
+        return _settings_page(request, found, guidelines=form, status=422)
+    now = found.guideline
+    if now and now.text == form.cleaned_data["text"]:
+        messages.info(request, "Nothing changed, so version %d stays." % now.number)
+    else:
+        version = found.write_guidelines(form.cleaned_data["text"], by=request.user)
+        messages.success(request, f"Version {version.number} of the guidelines is what annotators see now.")
+    return redirect("annotation:settings", slug)
+
+
+def _settings_page(request: HttpRequest, found: Project, *, status: int = 200, **context: Any) -> HttpResponse:
+    fields = ("name", "question", "overlap", "lease_minutes", "order", "daily_goal")
+    questions = context.pop("questions", None) or questions_of(found)
+    made_under = dict(
+        Annotation.objects.standing().filter(project=found).order_by().values_list("guideline").annotate(n=Count("pk"))
+    )
+    versions = [(version, made_under.get(version.pk, 0)) for version in found.guideline_versions.order_by("-number")]
+    context.setdefault("form", forms.QueueForm(initial={name: getattr(found, name) for name in fields}))
+    context.setdefault("guidelines", forms.GuidelinesForm(initial={"text": versions[0][0].text if versions else ""}))
+    context |= {"project": found, "versions": versions, "open": found.tasks.open().count()}
+    context |= question_form.rows(found.kind, questions)
+    return render(request, "annotation/settings.html", context, status=status)

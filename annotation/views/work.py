@@ -1,0 +1,261 @@
+"""The judging page and what happens on it; each action answers a script with JSON and a plain form with a redirect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from annotation import access, bodies, forms, judging, queue, rendering, screen, wording
+from annotation.models import Annotation, Assignment, Project, User
+from annotation.models.people import JUDGES
+from annotation.questions import question_line, questions_of
+from annotation.shell import signed_in
+
+PER_PAGE = 50
+
+
+@require_GET
+@signed_in
+def work(request: HttpRequest, slug: str) -> HttpResponse:
+    """The judging page, opened on the task this person holds, or on the next one."""
+    project = access.project_for(request.user, slug, JUDGES)
+    return _page(request, project, queue.lease_next(project, request.user))
+
+
+@require_POST
+@signed_in
+def judge(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Store one judgement; the reply is the next task, or the one after it when the next is on display already."""
+    task = access.task_for(request.user, task_id, JUDGES)
+    form = forms.JudgementForm(request.POST)
+    if not form.is_valid():
+        return _refused(request, task.project, task_id, form.sentences())
+    try:
+        annotation = judging.submit(
+            task,
+            request.user,
+            forms.body_of(task.project, request.POST),
+            key=form.cleaned_data["key"] or None,
+            seconds=form.cleaned_data["seconds"],
+        )
+    except queue.LeaseLost:
+        return _lost(request, task.project)
+    except bodies.BodyError as error:
+        return _refused(request, task.project, task_id, error.errors)
+    return _onward(request, task.project, annotation)
+
+
+@require_POST
+@signed_in
+def skip(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Give the task back with a reason; the reply is the next one."""
+    task = access.task_for(request.user, task_id, JUDGES)
+    try:
+        queue.skip(task, request.user, str(request.POST.get("reason", ""))[:200])
+    except queue.LeaseLost:
+        return _lost(request, task.project)
+    return _onward(request, task.project, None)
+
+
+@require_POST
+@signed_in
+def undo(request: HttpRequest, annotation_id: int) -> HttpResponse:
+    """Take one's last judgement back: its task again, with the earlier answer selected."""
+    annotation = get_object_or_404(Annotation.objects.select_related("project"), pk=annotation_id, annotator=request.user)
+    project = access.project_for(request.user, annotation.project.slug, JUDGES)
+    try:
+        assignment = judging.undo(annotation, request.user)
+    except judging.CannotUndo as error:
+        if _by_script(request):
+            return JsonResponse({"title": str(error)}, status=409)
+        messages.warning(request, str(error))
+        return redirect("annotation:work", project.slug)
+    if not _by_script(request):
+        return _page(request, project, assignment, saved="Taken back: change it and submit")
+    before = _last_annotation(project, request.user)
+    reply = {"item": _item(request, project, assignment), "undo": _undo_url(before)}
+    return JsonResponse(reply | _counts(project, request.user))
+
+
+@require_POST
+@signed_in
+def draft(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Keep a half-made judgement, or start it from the model's draft."""
+    task = access.task_for(request.user, task_id, JUDGES)
+    body = forms.draft_of(task.project, request.POST)
+    if request.POST.get("start"):
+        first = task.responses.order_by("pk").first()
+        body |= {"text": first.text if first else ""}
+    try:
+        judging.save_draft(task, request.user, body)
+    except queue.LeaseLost:
+        return _lost(request, task.project)
+    return HttpResponse(status=204) if _by_script(request) else redirect("annotation:work", task.project.slug)
+
+
+@require_POST
+@signed_in
+def renew(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Hold the task for another while, because its annotator is at work."""
+    assignment = get_object_or_404(Assignment, task=task_id, annotator=request.user)
+    try:
+        queue.renew(assignment)
+    except queue.LeaseLost:
+        return _lost(request, assignment.project)
+    return HttpResponse(status=204)
+
+
+@require_POST
+@signed_in
+def ahead(request: HttpRequest, task_id: int) -> HttpResponse:
+    """The task after the one on display, leased already, so that it can be shown at once."""
+    held = get_object_or_404(Assignment.objects.select_related("project"), task=task_id, annotator=request.user)
+    project = access.project_for(request.user, held.project.slug, JUDGES)
+    following = queue.prefetch_next(project, request.user, besides=held)
+    return JsonResponse({"ahead": _item(request, project, following) if following else None})
+
+
+@require_POST
+@signed_in
+def preview(request: HttpRequest) -> HttpResponse:
+    """Markdown as it will look, beside what changed against the draft it started from."""
+    text, original = str(request.POST.get("text", "")), str(request.POST.get("original", ""))
+    context = {
+        "preview": rendering.render_markdown(text[: screen.TEXT_LIMIT]),
+        "changes": rendering.changes(original, text),
+        "words": len(text.split()),
+    }
+    return render(request, "annotation/_preview.html", context)
+
+
+@require_GET
+@signed_in
+def my_work(request: HttpRequest) -> HttpResponse:
+    """One's own judgements, newest first, and where one can go on."""
+    user = request.user
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    own = user.annotations.standing()
+    rows = own.select_related("project", "task").order_by("-created_at", "-pk")
+    page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
+    standing = Q(annotations__annotator=user, annotations__status=Annotation.Status.SUBMITTED)
+    projects = Project.objects.with_role(user, JUDGES).filter(is_archived=False)
+    projects = projects.annotate(own=Count("annotations", filter=standing)).order_by("-own", "name")
+    context = {
+        "page": page,
+        "rows": [(annotation, wording.answer_in_words(annotation)) for annotation in page],
+        "today": own.filter(created_at__gte=midnight).count(),
+        "total": page.paginator.count,
+        "projects": projects[:20],
+    }
+    return render(request, "annotation/my_work.html", context)
+
+
+def _by_script(request: HttpRequest) -> bool:
+    return request.headers.get("X-Requested-With") == "fetch"
+
+
+def _counts(project: Project, user: User) -> dict[str, Any]:
+    counts = screen.counts(project, user)
+    return {"done": counts["done"], "total": counts["total"], "number": counts["number"]}
+
+
+def _item(
+    request: HttpRequest,
+    project: Project,
+    assignment: Assignment | None,
+    *,
+    errors: dict[str, str] | None = None,
+) -> str:
+    """The fragment #item for `assignment`."""
+    context = {
+        "project": project,
+        "item": screen.of(assignment) if assignment else None,
+        "counts": screen.counts(project, request.user),
+        "errors": errors,
+    }
+    return render_to_string("annotation/_item.html", context, request)
+
+
+def _page(
+    request: HttpRequest,
+    project: Project,
+    assignment: Assignment | None,
+    *,
+    errors: dict[str, str] | None = None,
+    saved: str = "",
+    answer: dict[str, Any] | None = None,
+) -> HttpResponse:
+    item = screen.of(assignment) if assignment else None
+    if item and answer:
+        item.answer = answer
+    last = _last_annotation(project, request.user)
+    reads_data = project.my_role != "annotator"  # type: ignore[attr-defined]
+    context = {
+        "project": project,
+        "item": item,
+        "counts": screen.counts(project, request.user),
+        "heading": question_line(project),
+        "guideline": project.guideline,
+        "keys": screen.key_list(project, questions_of(project)),
+        "last": last,
+        "saved": saved,
+        "errors": errors,
+        "leave": reverse("annotation:project", args=[project.slug]) if reads_data else reverse("annotation:my_work"),
+    }
+    return render(request, "annotation/work.html", context, status=422 if errors else 200)
+
+
+def _last_annotation(project: Project, user: User) -> int | None:
+    own = Annotation.objects.standing().filter(project=project, annotator=user)
+    return own.order_by("-pk").values_list("pk", flat=True).first()
+
+
+def _undo_url(annotation_id: int | None) -> str:
+    return reverse("annotation:undo", args=[annotation_id]) if annotation_id else ""
+
+
+def _onward(request: HttpRequest, project: Project, annotation: Annotation | None) -> HttpResponse:
+    if not _by_script(request):
+        return redirect("annotation:work", project.slug)
+    shown = str(request.POST.get("next", ""))
+    reply: dict[str, Any] = {"undo": _undo_url(annotation.pk)} if annotation else {}
+    on_display = (
+        Assignment.objects.filter(task=int(shown), annotator=request.user, project=project).first()
+        if shown.isdigit()
+        else None
+    )
+    if on_display:
+        following = queue.prefetch_next(project, request.user, besides=on_display)
+        reply["ahead"] = _item(request, project, following) if following else None
+    else:
+        reply["item"] = _item(request, project, queue.lease_next(project, request.user))
+    return JsonResponse(reply | _counts(project, request.user))
+
+
+def _refused(request: HttpRequest, project: Project, task_id: int, errors: dict[str, str]) -> HttpResponse:
+    """The same task with the answer as it was sent and a sentence for each field that is wrong."""
+    if _by_script(request):
+        return JsonResponse({"errors": errors}, status=422)
+    held = Assignment.objects.live().filter(task=task_id, annotator=request.user).first()
+    if held is None:
+        return _lost(request, project)
+    return _page(request, project, held, errors=errors, answer=forms.draft_of(project, request.POST))
+
+
+def _lost(request: HttpRequest, project: Project) -> HttpResponse:
+    title = "Your time on that item ran out and it went to somebody else, so this answer was not saved."
+    if _by_script(request):
+        return JsonResponse({"title": title}, status=409)
+    messages.warning(request, title)
+    return redirect("annotation:work", project.slug)
+
+

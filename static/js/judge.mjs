@@ -1,0 +1,372 @@
+// The judging page: one key, one judgment. The form works without this file; this makes it immediate and hard to lose.
+import { $, $$, onKey, remember, say, singleKeys, typing } from './shell.mjs';
+import * as box from './outbox.mjs';
+import { editor } from './editor.mjs';
+import { ladder } from './ladder.mjs';
+
+// One key submits, except while arrows walk through the steps, and on a phone, where a tap selects and the button submits.
+let byArrow = false;
+const oneKey = () => auto && !byArrow && Boolean($('#auto')?.offsetParent);
+addEventListener('keydown', event => { byArrow = event.key.startsWith('Arrow'); }, true);
+addEventListener('pointerdown', () => { byArrow = false; }, true);
+
+const QUIET = 250;       // ms after a new item in which keys do nothing, so that a double press cannot judge unread text
+const IDLE = 60_000;     // ms without activity after which the time on the item stops
+const RENEW = 60_000;    // ms between renewals of the lease while its annotator is active
+const drafts = `hone-draft-${document.body.dataset.user}-`;
+
+const item = () => $('#item');
+const form = () => $('#judge');
+let ahead = null;        // the next item's HTML, leased already
+let quietUntil = 0, draftTimer = 0;
+let diff = true, auto = $('#auto')?.checked ?? true;
+let done = Number(item().dataset.done);   // judged by this person, as the server last said
+let active = 0, lastActive = performance.now(), lastTick = performance.now(), lastRenewed = performance.now();
+
+// ---- what the page says ----
+function saved(text, ok = true) {
+  const at = $('#saved');
+  const mark = ok ? document.createElementNS('http://www.w3.org/2000/svg', 'svg') : null;
+  at.replaceChildren(...(mark ? [mark] : []), text);
+  if (!mark) return;
+  mark.setAttribute('class', 'i'); mark.setAttribute('aria-hidden', 'true');
+  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
+  use.setAttribute('href', $('.bar-top use').getAttribute('href').replace(/#.*/, '#i-check'));
+  mark.append(use);
+}
+
+function note(kind, title, text = '', ...acts) {
+  const place = $('#problems') ?? document.body;
+  const section = document.createElement('div');
+  section.className = `note ${kind}`;
+  section.setAttribute('role', kind === 'bad' ? 'alert' : 'status');
+  const strong = document.createElement('strong');
+  strong.textContent = title;
+  section.append(strong);
+  if (text) { const p = document.createElement('p'); p.textContent = text; section.append(p); }
+  if (acts.length) { const box = document.createElement('div'); box.className = 'acts'; box.append(...acts); section.append(box); }
+  place.replaceChildren(section);
+  return section;
+}
+const clearNotes = kind => $$(`#problems > .note${kind ? `.${kind}` : ''}`).forEach(one => one.remove());
+
+function button(label, act) {
+  const one = document.createElement('button');
+  one.type = 'button'; one.className = 'btn sm'; one.textContent = label;
+  one.addEventListener('click', act);
+  return one;
+}
+
+function count(data) {
+  if (data.done === undefined) return;
+  done = Number(data.done);
+  $('#goal-done').textContent = data.done.toLocaleString('en');
+  $('#goal-total').textContent = data.total.toLocaleString('en');
+  const bar = $('#goal-bar'), share = data.total ? Math.min(100, Math.round(100 * data.done / data.total)) : 0;
+  bar.setAttribute('aria-valuenow', data.done); bar.setAttribute('aria-valuemax', data.total);
+  bar.firstElementChild.className = `p${share}`;
+}
+
+// ---- items ----
+function show(html) {
+  const notes = $$('#problems > .note.warn');
+  const template = document.createElement('template');
+  template.innerHTML = html;
+  item().replaceWith(template.content.querySelector('#item'));
+  quietUntil = performance.now() + QUIET;
+  active = 0; lastTick = performance.now();
+  start();
+  if (notes.length) $('#problems')?.append(...notes);
+  $('#prompt-h')?.focus({ preventScroll: true });
+}
+
+function start() {
+  const at = item();
+  globalThis.htmx?.process(at);
+  at.dataset.number = done + box.judged() + 1;
+  $('#number').textContent = at.dataset.task ? `item ${at.dataset.number}` : 'nothing left';
+  if ($('#diff')) $('#diff').checked = diff;
+  if ($('#auto')) $('#auto').checked = auto;
+  restoreDraft();
+  ladder(at);
+  editor(at, saveDraft);
+  activate($$('.likert').find(row => !$(':checked', row)));
+  left();
+}
+
+async function fetchAhead() {
+  const url = item().dataset.ahead, task = item().dataset.task;
+  if (!url || ahead || box.waiting()) return;
+  try {
+    const reply = await box.post(url, new URLSearchParams());
+    if (reply.status === 200 && item().dataset.task === task) ahead = reply.data.ahead;
+  } catch { /* the answer's own reply will bring the next item */ }
+}
+
+// ---- answers ----
+const fields = () => { const data = new FormData(form()); data.delete('csrfmiddlewaretoken'); return new URLSearchParams(data); };
+
+function missing() {
+  return $$('[data-required]', item()).filter(field => {
+    if (field.dataset.required === 'aspect') return !$(':checked', field);
+    return !field.value.trim();
+  });
+}
+
+function left() {
+  const label = $('#submit-label');
+  if (!label) return;
+  const open = missing(), aspects = open.filter(field => field.dataset.required === 'aspect').length;
+  const words = [];
+  if (aspects) words.push(`${aspects} aspect${aspects > 1 ? 's' : ''} left`);
+  if (open.some(field => field.dataset.required === 'reason')) words.push(words.length ? 'say why' : 'Say why');
+  label.textContent = words.join(', ') || $('#submit').dataset.label;
+}
+
+function verdictMissing() {
+  const at = item().dataset.kind;
+  if (at === 'preference') return !$('[name=verdict]:checked', form()) && $('.beam');
+  if (at === 'ranking') { const open = $$('.places select').find(one => !one.value); return open && ($('.tray .rung') ?? open); }
+  return null;
+}
+
+function words(submitter) {
+  if (submitter?.formAction.endsWith('/skip/')) return 'skipped';
+  const chosen = $('[name=verdict]:checked', form());
+  return chosen?.getAttribute('aria-label') ?? { rating: 'rated', ranking: 'ranked', demonstration: 'written' }[item().dataset.kind];
+}
+
+function submit(submitter) {
+  const skipping = submitter?.formAction?.endsWith('/skip/');
+  const gap = skipping ? null : missing()[0] ?? verdictMissing();
+  if (gap) {
+    const field = $('input, button', gap) ?? gap;
+    field.focus();
+    note('warn', gap.dataset?.name ? `${gap.dataset.name} needs an answer` : gap.dataset?.required === 'reason' ? 'Say why, then submit' : 'Choose an answer first');
+    return;
+  }
+  if (item().dataset.sent) return;
+  if (box.full()) { note('bad', 'Ten answers wait for the network', 'Nothing more can be kept here until they are sent.', button('Try now', queue.flush)); return; }
+  tick();
+  $('[name=seconds]', form()).value = (active / 1000).toFixed(1);
+  const body = fields();
+  if (skipping) body.set('reason', submitter.value);
+  const task = item().dataset.task;
+  box.put({ key: body.get('key'), url: submitter?.formAction || form().action, body: body.toString(), task, words: words(submitter), number: item().dataset.number });
+  clearTimeout(draftTimer);
+  forget(task);
+  clearNotes();
+  item().dataset.sent = 'yes';
+  saved('Saving…', false);
+  if (ahead) { const html = ahead; ahead = null; show(html); } else form().setAttribute('aria-busy', 'true');
+  queue.flush();
+}
+
+const queue = box.outbox({
+  sending() {},
+  saved(entry, data) {
+    clearNotes('warn');
+    count(data);
+    const text = entry.words === 'skipped' ? 'Skipped' : `${entry.number} saved: ${entry.words}`;
+    saved(text);
+    say(`${entry.words === 'skipped' ? 'Skipped' : 'Saved'}. Item ${data.number}`);
+    if (data.undo) canUndo(data.undo);
+    lastRenewed = performance.now();
+    const still = item().dataset.task === entry.task;
+    if (still && data.item) { show(data.item); setTimeout(fetchAhead, 300); return; }
+    if (data.ahead !== undefined) ahead = data.ahead;
+    if (item().dataset.sent && ahead) { const html = ahead; ahead = null; show(html); }
+    if (!ahead) setTimeout(fetchAhead, 300);
+  },
+  refused(entry, data) {
+    const sentences = Object.values(data.errors ?? {}).join(' ');
+    saved('Not saved', false);
+    if (item().dataset.task !== entry.task) {
+      note('bad', `Item ${entry.number} was not saved`, sentences, button('Go back to it', () => location.reload()));
+      return;
+    }
+    release();
+    note('bad', 'Not saved', sentences);
+  },
+  lost(entry, data) {
+    saved('Not saved', false);
+    const typed = new URLSearchParams(entry.body), text = typed.get('text') || typed.get('rationale') || '';
+    const acts = item().dataset.task === entry.task ? [button('Next item', () => location.reload())] : [];
+    const at = note('bad', data.title ?? `Item ${entry.number} could not be saved`, text ? 'What you wrote is kept below.' : `You had answered: ${entry.words}.`, ...acts);
+    if (text) { const kept = document.createElement('textarea'); kept.className = 'input'; kept.readOnly = true; kept.value = text; kept.setAttribute('aria-label', 'What you wrote'); at.append(kept); }
+  },
+  away(waiting) {
+    saved('Not saved yet', false);
+    note('warn', waiting > 1 ? `${waiting} answers wait for the network` : 'Your answer waits for the network', 'It is kept in this browser and sent again by itself.', button('Try now', queueNow)).setAttribute('role', 'alert');
+  },
+  signedOut() {
+    saved('Not saved yet', false);
+    const dialog = $('#signin');
+    if (!dialog.open) dialog.showModal();
+    $('[name=password]', dialog).focus();
+  },
+}, entry => (item().dataset.task && item().dataset.task !== entry.task && !item().dataset.sent ? { next: item().dataset.task } : {}));
+function queueNow() { queue.flush(); }
+
+function release() { delete item().dataset.sent; form()?.removeAttribute('aria-busy'); }
+
+// ---- drafts: on the server, and here for when the network is away ----
+const forget = task => { try { localStorage.removeItem(drafts + task); } catch { /* nothing was kept */ } };
+
+function restoreDraft() {
+  const task = item().dataset.task;
+  let kept = null;
+  try { kept = localStorage.getItem(drafts + task); } catch { return; }
+  if (!task || !kept || !form()) return;
+  const values = new URLSearchParams(kept);
+  for (const field of $$('input, textarea, select')) {
+    if (field.form !== form() || ['key', 'seconds', 'csrfmiddlewaretoken'].includes(field.name) || !field.name || field.name === 'original') continue;
+    if (field.type === 'radio' || field.type === 'checkbox') field.checked = values.getAll(field.name).includes(field.value);
+    else if (values.has(field.name)) field.value = values.get(field.name);
+  }
+}
+
+async function saveDraft() {
+  clearTimeout(draftTimer);
+  const at = item(), url = at.dataset.draft;
+  if (!url || at.dataset.sent || !form()) return;
+  const body = fields();
+  try {
+    const reply = await box.post(url, body);
+    if (item() !== at) return;
+    if (reply.status === 204) { lastRenewed = performance.now(); if (fields().toString() === body.toString()) forget(at.dataset.task); saved('Draft saved'); } else if (reply.status === 409) {
+      note('warn', 'Your time on this item ran out', 'Somebody else may have it now. What you wrote stays here; submitting will tell.');
+    } else if (reply.status === 401) $('#signin').showModal();
+    else saved('Draft kept in this browser', false);
+  } catch { if (item() === at) saved('Draft kept in this browser', false); }
+}
+
+function changed() {
+  const at = item();
+  if (!at.dataset.task || !form()) return;
+  try { localStorage.setItem(drafts + at.dataset.task, fields().toString()); } catch { /* the server's draft must do */ }
+  clearTimeout(draftTimer);
+  draftTimer = setTimeout(saveDraft, 600);
+  left();
+}
+
+// ---- time and lease ----
+function tick() {
+  const now = performance.now();
+  if (!document.hidden && now - lastActive < IDLE) active += Math.min(now - lastTick, 2000);
+  lastTick = now;
+  const seconds = Math.floor(active / 1000);
+  $('#timer').textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+  if (now - lastRenewed > RENEW && now - lastActive < IDLE && item().dataset.renew) {
+    lastRenewed = now;
+    box.post(item().dataset.renew, new URLSearchParams()).then(reply => {
+      if (reply.status === 409) note('warn', 'Your time on this item ran out', 'Somebody else may have it now. What you wrote stays here; submitting will tell.');
+    }).catch(() => {});
+  }
+}
+setInterval(tick, 1000);
+for (const kind of ['pointermove', 'keydown', 'scroll', 'touchstart']) addEventListener(kind, () => { lastActive = performance.now(); }, { passive: true, capture: true });
+
+// ---- events ----
+addEventListener('submit', async event => {
+  if (event.target.id === 'judge') { event.preventDefault(); $$('details.menu[open]').forEach(menu => { menu.open = false; }); if (event.submitter?.name !== 'start') submit(event.submitter); }
+  if (event.target.id === 'undo') { event.preventDefault(); undo(); }
+  if (event.target.closest('#signin')) { event.preventDefault(); signIn(event.target); }
+});
+
+addEventListener('change', event => {
+  const el = event.target;
+  if (el.id === 'diff') { diff = el.checked; return; }
+  if (el.id === 'auto') { auto = el.checked; remember({ one_key: auto ? '1' : '0' }); return; }
+  if (el.matches?.('[name=pane], [data-single-keys]') || el.form !== form() || !form()) return;
+  if (el.name === 'verdict' && oneKey() && !item().dataset.sent) {
+    if (performance.now() < quietUntil) { el.checked = false; return; }
+    changed();
+    submit();
+    return;
+  }
+  changed();
+  const row = el.closest('.likert');
+  if (row) { say(`${row.dataset.name}: ${el.value}`); activate($$('.likert').find(one => !$(':checked', one))); }
+});
+addEventListener('input', event => { if (event.target.form === form() && typing(event.target)) changed(); });
+addEventListener('htmx:afterSwap', () => { const at = $('#panes'); if (at && $('[data-words]', $('#counts'))) $('[data-words]', $('#counts')).textContent = Number(at.dataset.words).toLocaleString('en'); });
+
+function canUndo(url) {
+  $('#undo').hidden = !url;
+  if (url) $('#undo').action = url; else $('#undo').removeAttribute('action');
+}
+
+async function undo() {
+  const url = $('#undo').getAttribute('action');
+  if (!url || box.waiting()) return;
+  let reply;
+  try { reply = await box.post(url, new URLSearchParams()); } catch { note('warn', 'No network: nothing was taken back'); return; }
+  if (reply.status === 401) { $('#signin').showModal(); return; }
+  if (reply.status !== 200) { note('warn', reply.data.title ?? 'This judgment cannot be taken back'); return; }
+  ahead = null;
+  canUndo(reply.data.undo);
+  count(reply.data);
+  show(reply.data.item);
+  saved('Taken back', true);
+  say('Taken back. Your earlier answer is selected.');
+  setTimeout(fetchAhead, 300);
+}
+
+async function signIn(at) {
+  const error = $('.error', at);
+  error.hidden = true;
+  let reply = { status: 0 };
+  await fetch(at.action, { headers: { 'X-Requested-With': 'fetch' } }).catch(() => {});   // brings a token for the new session
+  try { reply = await box.post(at.action, new URLSearchParams(new FormData(at))); } catch { /* told below */ }
+  if (reply.status === 204) { $('[name=password]', at).value = ''; at.closest('dialog').close(); queue.flush(); return; }
+  error.textContent = reply.status ? 'Name and password do not match.' : 'No network. Try again in a moment.';
+  error.hidden = false;
+}
+
+// ---- keys ----
+function activate(row) {
+  $$('.likert').forEach(one => one.classList.toggle('active', one === row));
+  row?.scrollIntoView({ block: 'nearest' });
+}
+
+function rate(key) {
+  const rows = $$('.likert'), row = $('.likert.active');
+  if (!rows.length) return false;
+  if (row && /^[0-9]$/.test(key)) { $$('input', row)[key === '0' ? 9 : key - 1]?.click(); return true; }
+  if (key !== 'ArrowDown' && key !== 'ArrowUp') return false;
+  const at = row ? rows.indexOf(row) : key === 'ArrowDown' ? -1 : rows.length;
+  activate(rows[Math.max(0, Math.min(rows.length - 1, at + (key === 'ArrowDown' ? 1 : -1)))]);
+  return true;
+}
+
+function pick(key) {
+  const aspect = $$('.picks').find(one => $('kbd', one)?.textContent.toLowerCase() === key);
+  if (!aspect) return false;
+  const radios = $$('input', aspect), at = radios.findIndex(radio => radio.checked);       // A, same, B, none
+  if (at >= 0) radios[at].checked = false;
+  if (at < radios.length - 1) radios[at + 1].checked = true;
+  say(`${aspect.dataset.name}: ${at < radios.length - 1 ? radios[at + 1].getAttribute('aria-label') : 'no answer'}`);
+  changed();
+  return true;
+}
+
+onKey((key, event) => {
+  if (performance.now() < quietUntil) return true;
+  const menu = $('details.menu[open]');
+  if (menu && /^[1-9]$/.test(key)) { $$('.pop button', menu)[key - 1]?.click(); return true; }
+  if (key === 'Enter' && !event.target.closest('button, a, summary, label, input, .rung')) { form()?.requestSubmit($('#submit')); return true; }
+  if (key === '[' || key === ']') { const at = $$('.resp')[key === '[' ? 0 : 1]; at?.focus(); at?.scrollIntoView({ block: 'nearest', inline: 'center' }); return Boolean(at); }
+  if (key === 'r' && $('#text')) { $('#text').focus(); return true; }
+  const chosen = $(`.beam input[data-key="${CSS.escape(key)}"]:checked`);
+  if (chosen && oneKey()) { submit(); return true; }     // the earlier answer once more, after undo
+  return pick(key) || rate(key);
+});
+addEventListener('keydown', event => {
+  // Enter on a chosen step would do nothing in a radio group; here it submits.
+  if (event.key === 'Enter' && !event.repeat && singleKeys() && event.target.matches?.('.beam input, .picks input, .likert input, .chip input')) { event.preventDefault(); form().requestSubmit($('#submit')); }
+});
+addEventListener('beforeunload', event => { if (box.waiting() > 0 && !navigator.onLine) event.preventDefault(); });
+
+start();
+if (box.waiting()) queue.flush(); else setTimeout(fetchAhead, 300);
