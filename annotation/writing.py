@@ -1,0 +1,134 @@
+"""Rows as bytes of a file, piece by piece: JSON Lines, CSV and Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from annotation.reading.tables import cell_out
+
+Row = dict[str, Any]
+Columns = dict[str, str]  # name → messages | texts | floats | json | text | integer | float | boolean
+
+FIRST, PIECE = 20, 1000  # rows in the first piece, which should come at once, and in the others
+GROUP = 10_000  # rows in one Parquet row group
+NESTED = {"messages", "texts", "floats", "json"}  # JSON inside a CSV cell
+
+
+def jsonl(rows: Iterable[Row], columns: Columns) -> Iterator[bytes]:
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    for piece in _pieces(rows):
+        yield "".join(encode({name: row.get(name) for name in columns}) + "\n" for row in piece).encode()
+
+
+def comma_separated(rows: Iterable[Row], columns: Columns) -> Iterator[bytes]:
+    """CSV whose cells no spreadsheet takes for formulas; lists and objects are JSON."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
+    for piece in _pieces(rows, also_empty=True):
+        table.writerows([_cell(row.get(name), kind) for name, kind in columns.items()] for row in piece)
+        yield text.getvalue().encode()
+        text.seek(0)
+        text.truncate()
+
+
+def _cell(value: Any, kind: str) -> Any:
+    if value is None:
+        return ""
+    if kind in NESTED:
+        return json.dumps(value, ensure_ascii=False)
+    if kind == "boolean":
+        return "true" if value else "false"
+    return cell_out(value) if isinstance(value, str) else value
+
+
+def parquet(rows: Iterable[Row], columns: Columns) -> Iterator[bytes]:
+    import pyarrow as pa  # only an import or export pays for loading it
+    import pyarrow.parquet as pq
+
+    schema, sink = arrow_schema(columns), _Sink()
+    with pq.ParquetWriter(sink, schema, compression="zstd") as table:
+        for piece in _pieces(rows, GROUP):
+            table.write_table(pa.Table.from_pylist([_flat(row, columns) for row in piece], schema=schema))
+            yield sink.taken()
+    yield sink.taken()
+
+
+def _flat(row: Row, columns: Columns) -> Row:
+    found = {name: row.get(name) for name in columns}
+    for name, kind in columns.items():
+        if kind == "json" and found[name] is not None:
+            found[name] = json.dumps(found[name], ensure_ascii=False)
+    return found
+
+
+def arrow_schema(columns: Columns) -> Any:
+    import pyarrow as pa
+
+    message = pa.struct([("role", pa.string()), ("content", pa.string())])
+    kinds = {
+        "messages": pa.list_(message),
+        "texts": pa.list_(pa.string()),
+        "floats": pa.list_(pa.float64()),
+        "json": pa.string(),
+        "text": pa.string(),
+        "integer": pa.int64(),
+        "float": pa.float64(),
+        "boolean": pa.bool_(),
+    }
+    return pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
+
+
+class _Sink(io.RawIOBase):
+    """A file that gives away what was written to it."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.pieces.append(bytes(data))
+        return len(data)
+
+    def taken(self) -> bytes:
+        pieces, self.pieces = self.pieces, []
+        return b"".join(pieces)
+
+
+def to_file(pieces: Iterable[bytes], path: Path) -> int:
+    """Write the pieces under another name, then rename: a reader never meets half a file."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("wb") as handle:
+            for piece in pieces:
+                handle.write(piece)
+            handle.flush()
+            os.fsync(handle.fileno())
+        size = unfinished.stat().st_size
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return size
+
+
+def _pieces(rows: Iterable[Row], size: int = PIECE, *, also_empty: bool = False) -> Iterator[list[Row]]:
+    waiting = iter(rows)
+    first = list(islice(waiting, FIRST if size == PIECE else size))
+    if first or also_empty:
+        yield first
+    while piece := list(islice(waiting, size)):
+        yield piece
+
+
+Writer = Callable[[Iterable[Row], Columns], Iterator[bytes]]
+WRITERS: dict[str, Writer] = {"jsonl": jsonl, "csv": comma_separated, "parquet": parquet}
+FORMATS = tuple(WRITERS)
