@@ -26,6 +26,12 @@ def plain_static_files(settings: object) -> None:
     }
 
 
+@pytest.fixture(autouse=True)
+def cheap_passwords(settings: object) -> None:
+    """A real password hash takes half a second on purpose; no test is about that."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # type: ignore[attr-defined]
+
+
 @pytest.fixture
 def data_folder(settings: object, tmp_path: Path) -> Iterator[Path]:
     """A fresh HONE_DATA for tests that look at its files."""

@@ -16,7 +16,9 @@ def test_a_file_may_hold_texts_messages_and_ids(tmp_path):
     assert found[1]["prompt"] == [{"role": "user", "content": "Hello"}]
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", '{"prompt": ""} x', '{"prompt": [{"role": "robot", "content": ""}]}', "{}"])
+@pytest.mark.parametrize(
+    "line", ["{", "[1]", '{"prompt": ""} x', '{"prompt": [{"role": "robot", "content": ""}]}', "{}"]
+)
 def test_a_bad_line_is_named(tmp_path, line):
     (tmp_path / "prompts.jsonl").write_text(f'"good"\n{line}\n')
     with pytest.raises(prompts.PromptError, match="Line 2"):

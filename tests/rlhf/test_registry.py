@@ -17,7 +17,11 @@ def test_a_folder_is_copied_with_its_weights_and_words_and_nothing_else(tmp_path
     (source / "modeling_custom.py").write_text("raise SystemExit")
     (source / "pytorch_model.bin").write_bytes(b"pickle")
     model = registry.register_folder("mine", source, template="plain")
-    assert sorted(file.name for file in model.folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(file.name for file in model.folder.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
     assert (model.path, model.template, model.is_adapter, model.base) == ("models/mine", "plain", False, model)
     assert model.size == sum(file.stat().st_size for file in model.folder.iterdir())
 

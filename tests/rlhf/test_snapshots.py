@@ -1,0 +1,191 @@
+import hashlib
+import json
+
+import pyarrow.parquet as parquet
+import pytest
+
+from annotation import judging, queue
+from annotation.models import Annotation
+from rlhf import snapshots
+from rlhf.models import Snapshot
+from tests import factories
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_folder")]
+
+
+def asked(number):
+    return [{"role": "user", "content": f"Question {number}?"}]
+
+
+def judged(count=20, choice="a", **fields):
+    """A preference project in which one person has judged `count` tasks."""
+    project = factories.project(overlap=1)
+    for number in range(count):
+        factories.task(project, [f"good {number}", f"bad {number}"], prompt=asked(number), **fields)
+    judge_all(project, factories.member(project), choice)
+    return project
+
+
+def judge_all(project, person, choice="a", strength=2):
+    while assignment := queue.lease_next(project, person):
+        body = {"choice": choice, "strength": 0 if choice in ("tie", "both_bad") else strength}
+        judging.submit(assignment.task, person, body)
+
+
+def rows(snapshot, split):
+    return parquet.read_table(snapshot.folder / f"{split}.parquet").to_pylist()
+
+
+def test_a_preference_snapshot_has_the_columns_that_trainers_read():
+    project = judged()
+    snapshot = snapshots.cut(project, name="prefs", type="preference")
+    assert {path.name for path in snapshot.folder.iterdir()} == {
+        "manifest.json", "train.parquet", "eval.parquet", "README.md",
+    }  # fmt: skip
+    train, held_out = rows(snapshot, "train"), rows(snapshot, "eval")
+    assert list(train[0]) == ["prompt", "chosen", "rejected", "margin", "agreement", "weight", "task_id"]
+    assert len(train) + len(held_out) == 20 and held_out
+    assert train[0]["chosen"][0]["role"] == "assistant"
+    assert snapshot.counts["annotations"] == 20 and snapshot.counts["annotators"] == 1
+
+
+def test_the_manifest_tells_everything_and_its_hashes_hold():
+    snapshot = snapshots.cut(judged(), name="prefs", type="preference")
+    manifest = json.loads((snapshot.folder / "manifest.json").read_text())
+    for name, entry in manifest["files"].items():
+        assert hashlib.sha256((snapshot.folder / name).read_bytes()).hexdigest() == entry["sha256"]
+    assert set(manifest["files"]) == {"train.parquet", "eval.parquet", "README.md"}
+    assert [tuple(pair) for pair in manifest["annotations"]] == sorted(Annotation.objects.values_list("pk", "revision"))
+    assert manifest["recipe"]["split"] == {"by": "prompt", "eval_share": 0.1, "seed": 0}
+    assert manifest["content_hash"] == snapshot.content_hash
+    assert snapshot.path == f"snapshots/{snapshot.content_hash[:16]}"
+    assert manifest["hone_version"]
+
+
+def test_the_same_judgements_and_recipe_give_the_same_bytes():
+    project = judged()
+    first = snapshots.cut(project, name="prefs", type="preference")
+    before = {path.name: path.read_bytes() for path in first.folder.iterdir()}
+    for path in first.folder.iterdir():
+        path.unlink()
+    first.folder.rmdir()
+    again = snapshots.cut(project, name="other", type="preference")
+    assert {path.name: path.read_bytes() for path in again.folder.iterdir()} == before
+    assert (again.content_hash, again.path) == (first.content_hash, first.path)
+    assert snapshots.cut(project, name="other", type="preference") == again
+    more = snapshots.cut(project, name="other", type="preference", recipe={"split": {"by": "prompt", "seed": 1}})
+    assert (more.version, more.content_hash == first.content_hash) == (2, False)
+
+
+def test_all_rows_of_a_prompt_are_in_one_split_and_stay_there_as_data_grows():
+    project = factories.project()
+    person = factories.member(project)
+    for number in range(60):
+        factories.task(project, [f"x {number}", f"y {number}"], prompt=asked(number % 20))
+    judge_all(project, person)
+    split = {"split": {"by": "prompt", "eval_share": 0.3}}
+    first = snapshots.cut(project, name="prefs", type="preference", recipe=split)
+    sides = [{row["prompt"][0]["content"] for row in rows(first, name)} for name in ("train", "eval")]
+    assert not sides[0] & sides[1] and all(sides)
+    for number in range(20, 40):
+        factories.task(project, [f"x {number}", f"y {number}"], prompt=asked(number))
+    judge_all(project, person)
+    second = snapshots.cut(project, name="prefs", type="preference", recipe=split)
+    later = [{row["prompt"][0]["content"] for row in rows(second, name)} for name in ("train", "eval")]
+    assert sides[0] <= later[0] and sides[1] <= later[1]
+
+
+def test_a_split_by_metadata_never_trains_on_a_prompt_it_tests():
+    project = factories.project()
+    for number in range(6):
+        split = "test" if number < 2 else "train"
+        factories.task(project, [f"x {number}", "y"], prompt=asked(number), metadata={"split": split})
+    factories.task(project, ["x", "y"], prompt=asked(0), metadata={"split": "train"})
+    judge_all(project, factories.member(project))
+    recipe = {"split": {"by": "metadata", "key": "split", "eval": "test"}}
+    snapshot = snapshots.cut(project, name="hh", type="preference", recipe=recipe)
+    assert (snapshot.counts["train"], snapshot.counts["eval"]) == (4, 2)
+    assert snapshot.counts["left_out"] == {"prompt is in the eval split": 1}
+
+
+def test_ties_are_left_out_and_counted():
+    project = judged(5, choice="tie")
+    assert snapshots.preview(project, "preference")["left_out"] == {"tie": 5}
+    with pytest.raises(snapshots.SnapshotError, match="left out 5 tie"):
+        snapshots.cut(project, name="prefs", type="preference")
+    assert not Snapshot.objects.exists()
+
+
+def test_judgements_of_evaluations_never_enter():
+    from annotation import tasks
+
+    project = judged(20)
+    pair = [{"text": "one"}, {"text": "two"}]
+    tasks.add_tasks(project, [{"id": "e", "prompt": asked("secret"), "responses": pair}], purpose="evaluation")
+    judge_all(project, factories.member(project))
+    snapshot = snapshots.cut(project, name="prefs", type="preference")
+    everything = rows(snapshot, "train") + rows(snapshot, "eval")
+    assert len(everything) == 20
+    assert not [row for row in everything if "secret" in row["prompt"][0]["content"]]
+    with pytest.raises(snapshots.SnapshotError):
+        snapshots.check_recipe({"purpose": "evaluation"})
+
+
+def test_simulated_raters_are_marked_in_manifest_and_card():
+    project = judged(10)
+    Annotation.objects.update(annotator=factories.user("simulated-1", is_simulated=True))
+    snapshot = snapshots.cut(
+        project, name="prefs", type="preference", recipe={"split": {"by": "prompt", "eval_share": 0}}
+    )
+    card = (snapshot.folder / "README.md").read_text()
+    assert json.loads((snapshot.folder / "manifest.json").read_text())["simulated_share"] == 1.0
+    assert snapshot.simulated_share == 1.0
+    assert "100% of its judgements were made by simulated raters" in card
+    assert card.startswith("---\n") and "- split: train" in card
+
+
+def test_the_card_is_one_that_the_hub_accepts():
+    from huggingface_hub import DatasetCard
+
+    snapshot = snapshots.cut(judged(), name="prefs", type="preference")
+    card = DatasetCard.load(snapshot.folder / "README.md")
+    data = card.data.to_dict()
+    assert data["task_categories"] == ["text-generation"]
+    assert data["size_categories"] == ["n<1K"]
+    assert [each["split"] for each in data["configs"][0]["data_files"]] == ["train", "eval"]
+
+
+def test_demonstrations_become_prompts_and_completions():
+    project = factories.project("demonstration")
+    for number in range(10):
+        factories.task(project, prompt=asked(number))
+    person = factories.member(project)
+    while assignment := queue.lease_next(project, person):
+        judging.submit(assignment.task, person, {"text": f"Answer {assignment.task_id}."})
+    snapshot = snapshots.cut(project, name="demos", type="sft", recipe={"split": {"by": "prompt", "eval_share": 0}})
+    assert list(rows(snapshot, "train")[0]) == ["prompt", "completion"]
+    assert (snapshot.counts["train"], snapshot.counts["eval"]) == (10, 0)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "field"),
+    [
+        ({"colour": 1}, "colour"),
+        ({"split": {"by": "moon"}}, "split"),
+        ({"split": {"by": "prompt", "eval_share": 2}}, "split.eval_share"),
+        ({"split": {"by": "prompt", "key": "x"}}, "split.key"),
+        ({"aggregation": "best"}, "aggregation"),
+        ({"min_agreement": "high"}, "min_agreement"),
+        ({"since": "yesterday"}, "since"),
+        ({"exclude_annotators": "bob"}, "exclude_annotators"),
+    ],
+)
+def test_a_bad_recipe_is_refused_by_its_key(recipe, field):
+    with pytest.raises(snapshots.SnapshotError) as refused:
+        snapshots.check_recipe(recipe)
+    assert refused.value.field == field
+
+
+def test_a_project_gives_only_what_its_kind_can():
+    with pytest.raises(snapshots.SnapshotError, match="preference project gives"):
+        snapshots.cut(judged(3), name="x", type="rating")
