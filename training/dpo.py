@@ -188,8 +188,8 @@ def samples_of(
 ) -> answers.BeforeAndAfter:
     """What the policy answers to a few prompts before it learns."""
     params = config.params
-    room = (base.lm.config.get_text_config().max_position_embeddings or 2**30) - params.max_new_tokens
-    distinct = {tuple(prompt.ids): prompt for prompt in prompts if len(prompt.ids) <= room}
+    room = base.context - params.max_new_tokens if base.context else None
+    distinct = {tuple(prompt.ids): prompt for prompt in prompts if room is None or len(prompt.ids) <= room}
     return answers.BeforeAndAfter(
         base, policy, list(distinct.values())[: params.sample_prompts], tokenizer, None, run,
         batch_size=params.batch_size, seed=config.seed, max_new_tokens=params.max_new_tokens,

@@ -167,12 +167,12 @@ def load_policy(folder: Path, adapter: Path | None, hardware: Hardware) -> Any:
 
 
 def _with_saved_adapter(model: Any, folder: Path) -> Any:
-    with _quiet_peft():
+    with quiet_peft():
         return PeftModel.from_pretrained(model, folder)
 
 
 @contextmanager
-def _quiet_peft() -> Iterator[None]:
+def quiet_peft() -> Iterator[None]:
     """PEFT 0.21 asks transformers 5 by a name that the latter has deprecated."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
@@ -224,7 +224,7 @@ def attach_adapter(
         target_modules=adapter.targets,
         inference_mode=not trainable,  # otherwise a later set_adapter would unfreeze it
     )
-    with _quiet_peft():
+    with quiet_peft():
         if isinstance(model, PeftModel):
             model.add_adapter(name, config)
         else:

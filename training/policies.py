@@ -40,6 +40,16 @@ class SharedBase:
     def device(self) -> torch.device:
         return self.lm.device
 
+    @property
+    def context(self) -> int | None:
+        """How many tokens the model can hold, where it says so."""
+        return getattr(self.lm.config.get_text_config(), "max_position_embeddings", None)
+
+    @property
+    def names(self) -> set[str]:
+        """The adapters on the base."""
+        return {key for layer in self._layers for key in (*layer.lora_A, *layer.lora_embedding_A)}
+
     def add(self, name: str, adapter: Adapter, *, start: Path | None = None) -> None:
         """A new adapter that learns, a copy of the one in `start` where that is given."""
         self.peft = models.attach_adapter(self.peft or self.lm, adapter, task="causal", name=name, start=start)
@@ -49,24 +59,24 @@ class SharedBase:
         """The trained adapter in `folder`; returns what was saved beside it (a score head), by name."""
         config = PeftConfig.from_pretrained(folder)
         if not isinstance(config, LoraConfig):
-            raise RunFileError("", f"{folder} holds an adapter of type {config.peft_type}, not LoRA")
+            raise RunFileError("adapter", f"in {folder} is of type {config.peft_type}, and only LoRA can be loaded")
         config.task_type, config.modules_to_save, config.inference_mode = "CAUSAL_LM", None, not learns
-        if self.peft:
-            self.peft.add_adapter(name, config)
-        else:
-            self.peft = PeftModel(self.lm, config, adapter_name=name)
+        with models.quiet_peft():
+            if self.peft:
+                self.peft.add_adapter(name, config)
+            else:
+                self.peft = PeftModel(self.lm, config, adapter_name=name)
         saved = load_file(folder / "adapter_model.safetensors")
         adapter = {key: tensor for key, tensor in saved.items() if "lora_" in key}
         result = set_peft_model_state_dict(self.peft, adapter, adapter_name=name)
         self._added(name, learns=learns)
         if result.unexpected_keys or len(adapter) != len(self.weights(name)):
-            raise RunFileError("", f"{folder} holds an adapter that does not fit the base model")
+            raise RunFileError("adapter", f"in {folder} does not fit the base model")
         return {key: tensor for key, tensor in saved.items() if key not in adapter}
 
     def _added(self, name: str, *, learns: bool) -> None:
         self._layers = [layer for layer in self.lm.modules() if isinstance(layer, LoraLayer)]
-        names = {key for layer in self._layers for key in (*layer.lora_A, *layer.lora_embedding_A)}
-        thawed = {each: self._learns(each) for each in names - {name}} | {name: learns}
+        thawed = {each: self._learns(each) for each in self.names - {name}} | {name: learns}
         self.lm.requires_grad_(False)
         for each, wanted in thawed.items():
             for weight in self.weights(each).values():

@@ -148,13 +148,12 @@ def split_prompts(
 ) -> tuple[list[Prompt], list[Prompt], list[RowAccount]]:
     """(prompts to learn from, held-out ones, accounts). Without a snapshot some of the file's prompts are held out."""
     params = config.params
-    context = getattr(base.lm.config.get_text_config(), "max_position_embeddings", None)
-    learn, account = prompts.load(config, run.path, tokenizer, "train", context=context)
+    learn, account = prompts.load(config, run.path, tokenizer, "train", context=base.context)
     accounts, wanted = [account], params.eval_prompts
     held_out: list[Prompt] = []
     if config.snapshot:
         found = prompts.from_snapshot(config, "eval")
-        held_out, eval_account = prompts.usable(found, "eval", tokenizer, params, context=context)
+        held_out, eval_account = prompts.usable(found, "eval", tokenizer, params, context=base.context)
         held_out, accounts = held_out[:wanted], [account, eval_account]
     if not held_out:
         generator = torch.Generator().manual_seed(config.seed)

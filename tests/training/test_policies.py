@@ -10,7 +10,6 @@ from training import forward, models, policies, rollout
 from training.advantages import ScoreScale
 from training.runfile import Adapter, Hardware, RunFileError
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 CPU = Hardware(device="cpu", threads=1)
 LORA = Adapter(r=4, alpha=8)
 ANSWERED = [([5, 6, 7], [8, 9, 10, 2]), ([11], [12, 2]), ([13, 14, 15, 16, 17], [18, 19, 20, 21, 22, 23])]

@@ -14,7 +14,6 @@ from training.advantages import KLController, ScoreScale
 from training.params import PPO
 from training.rundir import RunDir, read_metrics, read_report, read_samples, read_status
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 PARAMS = {
     "steps": 4,
     "rollout_batch": 16,
