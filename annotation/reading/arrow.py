@@ -11,11 +11,14 @@ from typing import Any
 from annotation import cleaning
 from annotation.cleaning import CleaningError
 from annotation.reading.archives import UnreadableFile
+from annotation.reading.tables import cell_value
+
+Read = Iterator[tuple[int, dict[str, Any] | CleaningError]]
 
 ROWS = 1000  # turned into Python objects at a time
 
 
-def read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_parquet(path: Path) -> Read:
     import pyarrow as pa  # only an import or export pays for loading it
     import pyarrow.parquet as pq
 
@@ -26,22 +29,25 @@ def read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise UnreadableFile(f"{path.name} is not a sound Parquet file: {_first_line(error)}") from None
 
 
-def read_saved_dataset(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_saved_dataset(folder: Path) -> Read:
     """The rows of a folder written by save_to_disk; of several splits, each row tells its own in its metadata."""
     yield from enumerate(_all_splits(folder), start=1)
 
 
-def _all_splits(folder: Path) -> Iterator[dict[str, Any]]:
+def _all_splits(folder: Path) -> Iterator[dict[str, Any] | CleaningError]:
     if not (folder / "dataset_dict.json").is_file():
         yield from _one_split(folder)
         return
     for split in _listed(folder / "dataset_dict.json", "splits", str):
         for record in _one_split(_inside(folder, split)):
+            if isinstance(record, CleaningError):
+                yield record
+                continue
             metadata = record.get("metadata")
             yield record | {"metadata": {"split": split} | (metadata if isinstance(metadata, dict) else {})}
 
 
-def _one_split(folder: Path) -> Iterator[dict[str, Any]]:
+def _one_split(folder: Path) -> Iterator[dict[str, Any] | CleaningError]:
     import pyarrow as pa
 
     for entry in _listed(folder / "state.json", "_data_files", dict):
@@ -54,10 +60,22 @@ def _one_split(folder: Path) -> Iterator[dict[str, Any]]:
             raise UnreadableFile(f"{path.name} is not a sound Arrow file: {_first_line(error)}") from None
 
 
-def _records(batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
+def _records(batches: Iterable[Any]) -> Iterator[dict[str, Any] | CleaningError]:
     for batch in batches:
         for record in batch.to_pylist():
-            yield {name: _plain(value) for name, value in record.items() if value is not None}
+            yield _in_json(record)
+
+
+def _in_json(record: dict[str, Any]) -> dict[str, Any] | CleaningError:
+    """A row without its empty columns; what our own exports keep as JSON text is read."""
+    try:
+        return {
+            name: cell_value(name, value) if isinstance(value, str) else _plain(value)
+            for name, value in record.items()
+            if value is not None
+        }
+    except CleaningError as error:
+        return error
 
 
 def _plain(value: Any) -> Any:

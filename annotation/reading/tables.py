@@ -85,12 +85,13 @@ def _record(header: list[str], row: list[str]) -> dict[str, Any] | CleaningError
             "", f"Has {len(row)} cells where the header has {len(header)}; look for an unquoted comma."
         )
     try:
-        return {name: _value(name, cell_in(cell)) for name, cell in zip(header, row, strict=True) if cell}
+        return {name: cell_value(name, cell_in(cell)) for name, cell in zip(header, row, strict=True) if cell}
     except CleaningError as error:
         return error
 
 
-def _value(name: str, cell: str) -> Any:
+def cell_value(name: str, cell: str) -> Any:
+    """What a text cell of that column holds: itself, or the value of its JSON."""
     if name in JSON_CELLS or (name in MAYBE_JSON_CELLS and cell.lstrip().startswith("[{")):
         try:
             return cleaning.strict_json(cell)

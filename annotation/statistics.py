@@ -1,0 +1,136 @@
+"""How far a project is, what people answer, and how each of them compares with the others."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from datetime import timedelta
+from statistics import median
+from typing import Any
+
+from django.db.models import Case, Count, F, Q, Sum, Value, When
+from django.db.models.fields.json import KeyTransform
+from django.db.models.functions import Least, TruncDate
+from django.utils import timezone
+
+from annotation import intervals
+from annotation.exporting import pseudonym
+from annotation.models import Annotation, Kind, Project, User
+from annotation.questions import questions_of
+
+NEITHER = ("tie", "both_bad")
+
+
+def project_stats(project: Project, *, names: bool = True, days: int = 30) -> dict[str, Any]:
+    """Progress, throughput by day, how often each answer was given, and one row for each annotator.
+
+    Without `names` the annotators have pseudonyms. Shares come with their 95 % intervals.
+    """
+    standing = Annotation.objects.standing().filter(project=project)
+    return {
+        "kind": project.kind,
+        **_progress(project),
+        "per_day": _per_day(standing, days),
+        "labels": _labels(project, standing),
+        "annotators": _annotators(project, standing, names),
+    }
+
+
+def _progress(project: Project) -> dict[str, Any]:
+    counted = project.tasks.aggregate(
+        total=Count("pk"),
+        finished=Count("pk", filter=Q(done__gte=F("need"))),
+        open=Count("pk", filter=Q(open_slots__gt=0)),
+        wanted=Sum("need"),
+        useful=Sum(Least("done", "need")),
+        judged=Sum("done"),
+    )
+    wanted, useful = counted["wanted"] or 0, counted["useful"] or 0
+    return {
+        "tasks": {name: counted[name] for name in ("total", "finished", "open")},
+        "judgements": {"done": counted["judged"] or 0, "wanted": wanted, "share": useful / wanted if wanted else 0.0},
+    }
+
+
+def _per_day(standing: Any, days: int) -> list[dict[str, Any]]:
+    """Judgements on each of the last `days` days, the quiet ones too, in UTC."""
+    today = timezone.now().date()
+    first = today - timedelta(days=days - 1)
+    rows = standing.filter(created_at__date__gte=first).annotate(day=TruncDate("created_at")).values("day")
+    counts = dict(rows.order_by("day").annotate(count=Count("pk")).values_list("day", "count"))
+    dates = [first + timedelta(days=offset) for offset in range(days)]
+    return [{"day": day.isoformat(), "count": counts.get(day, 0)} for day in dates]
+
+
+def _labels(project: Project, standing: Any) -> dict[str, Any]:
+    """Preference: how often a side was preferred and how strongly, a tie, neither; rating: each aspect's points."""
+    if project.kind == Kind.PREFERENCE:
+        rows = standing.filter(body__choice__in=NEITHER).annotate(choice=KeyTransform("choice", "body"))
+        neither = dict(rows.order_by().values_list("choice").annotate(Count("pk")))
+        strengths = _counts(standing.exclude(body__choice__in=NEITHER), "strength", "body")
+        return {
+            "preferred": standing.count() - sum(neither.values()),
+            **{word: neither.get(word, 0) for word in NEITHER},
+            "strengths": strengths,
+        }
+    if project.kind == Kind.RATING:
+        names = [aspect["name"] for aspect in questions_of(project)["aspects"]]
+        return {name: _counts(standing, name, KeyTransform("ratings", "body")) for name in names}
+    return {project.kind: standing.count()}
+
+
+def _counts(rows: Any, key: str, inside: Any) -> dict[str, int]:
+    found = rows.annotate(answer=KeyTransform(key, inside)).order_by().values_list("answer").annotate(n=Count("pk"))
+    return {str(answer): n for answer, n in sorted(found, key=lambda pair: str(pair[0])) if answer is not None}
+
+
+def _annotators(project: Project, standing: Any, names: bool) -> list[dict[str, Any]]:
+    counts = dict(standing.order_by().values_list("annotator").annotate(Count("pk")))
+    seconds: dict[int, list[float]] = defaultdict(list)
+    for annotator, spent in standing.exclude(seconds=None).values_list("annotator", "seconds"):
+        seconds[annotator].append(spent)
+    sides = _first_sides(standing) if project.kind == Kind.PREFERENCE else {}
+    agreements = _agreements(standing) if project.kind == Kind.PREFERENCE else {}
+    people = User.objects.in_bulk(counts)
+    rows = [
+        {
+            "annotator": people[pk].username if names else pseudonym(project, pk, simulated=people[pk].is_simulated),
+            "simulated": people[pk].is_simulated,
+            "count": count,
+            "median_seconds": median(seconds[pk]) if seconds[pk] else None,
+            "agreement": agreements.get(pk),
+            "first_side": sides.get(pk),
+        }
+        for pk, count in counts.items()
+    ]
+    return sorted(rows, key=lambda row: (-row["count"], row["annotator"]))
+
+
+def _first_sides(standing: Any) -> dict[int, Any]:
+    """How often each person chose what was shown first, where a side was chosen and the order is known."""
+    chosen = standing.exclude(body__choice__in=NEITHER).exclude(shown=[])
+    first = Case(When(body__choice=KeyTransform(0, "shown"), then=Value(1)), default=Value(0))
+    rows = chosen.annotate(first=first).order_by().values_list("annotator").annotate(n=Count("pk"), firsts=Sum("first"))
+    return {annotator: intervals.wilson(firsts, n) for annotator, n, firsts in rows}
+
+
+def _agreements(standing: Any) -> dict[int, Any]:
+    """How often each person's choice is that of another who judged the same task, counted over pairs of votes."""
+    agreeing: Counter[int] = Counter()
+    counted: Counter[int] = Counter()
+    rows = standing.filter(task__done__gte=2).annotate(choice=KeyTransform("choice", "body"))
+    task_votes: list[tuple[int, Any]] = []
+    current = None
+    for task, annotator, choice in rows.order_by("task").values_list("task", "annotator", "choice").iterator():
+        if task != current:
+            _compare(task_votes, agreeing, counted)
+            task_votes, current = [], task
+        task_votes.append((annotator, "tie" if choice in NEITHER else choice))
+    _compare(task_votes, agreeing, counted)
+    return {annotator: intervals.wilson(agreeing[annotator], n) for annotator, n in counted.items() if n}
+
+
+def _compare(votes: list[tuple[int, Any]], agreeing: Counter[int], counted: Counter[int]) -> None:
+    choices = Counter(choice for _, choice in votes)
+    for annotator, choice in votes:
+        agreeing[annotator] += choices[choice] - 1
+        counted[annotator] += len(votes) - 1
