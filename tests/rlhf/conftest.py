@@ -81,3 +81,47 @@ def until() -> Callable[[Run, Callable[[Run], bool]], Run]:
         raise AssertionError(f"{run} is {run.state} at step {run.step}, error {run.error}")
 
     return wait
+
+
+LOOP = """
+import json, sys
+from pathlib import Path
+from training import rundir
+path = Path(sys.argv[1])
+config = json.loads((path / "run.json").read_text())
+run = rundir.RunDir(path)
+
+def answer(model, row, words):
+    texts = [f"{model} {word} to {row['id']}" for word in words]
+    texts = ["the same"] * len(texts) if row["id"] == "same" else texts
+    responses = [{"text": text, "tokens": 4, "finish": "eos", "logprob": -1.0} for text in texts]
+    return json.dumps({"id": row["id"], "prompt": row["prompt"], "model": model, "responses": responses})
+
+with run.recorded():
+    run.phase("work", 1)
+    prompts = path / "prompts.jsonl"
+    rows = [json.loads(line) for line in prompts.read_text().splitlines()] if prompts.exists() else []
+    kind, report = config["kind"], {}
+    if kind == "generate":
+        lines = [answer("policy", row, ["yes", "no"]) for row in rows]
+        (path / "generations.jsonl").write_text("".join(line + "\\n" for line in lines))
+    elif kind == "evaluate":
+        names = [policy["name"] for policy in config["params"]["policies"]]
+        lines = [answer(name, row, ["says"]) for name in names for row in rows]
+        (path / "generations.jsonl").write_text("".join(line + "\\n" for line in lines))
+        report = {"eval": {"policies": {name: {"kl": 2.0, "length": 9.0, "n": len(rows)} for name in names}}}
+    else:
+        (path / "model").mkdir(exist_ok=True)
+        (path / "model" / "adapter_model.safetensors").write_bytes(config["name"].encode())
+        (path / "model" / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 8}))
+        report = {"reload_check": {"ok": True, "rows": 4, "max_abs_diff": 0.0}}
+        report["eval"] = {"accuracy": {"value": 0.7, "low": 0.6, "high": 0.8, "n": 100}}
+    run.write_report(report)
+"""
+
+
+@pytest.fixture
+def loop_engine(engine: FakeEngine) -> FakeEngine:
+    """An engine that answers prompts with its name and trains nothing."""
+    engine.script = LOOP
+    return engine
