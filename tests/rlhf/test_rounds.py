@@ -146,9 +146,7 @@ def test_a_failed_run_stops_the_round_with_one_sentence_and_can_be_made_anew(loo
     script = loop_engine.script
     round = go(start(), State.LABEL)
     judge(round.project, yes)
-    loop_engine.script = ENGINE.format(
-        steps=1, each_step="pass", at_end="raise rundir.Diverged('loss became nan.', 'Lower it.')"
-    )
+    loop_engine.behave(at_end="raise rundir.Diverged('loss became nan.', 'Lower it.')")
     round = go(round, State.POLICY)
     assert round.state == State.REWARD
     assert round.problem == "rm-r1 did not finish. loss became nan."
