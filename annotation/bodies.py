@@ -14,7 +14,6 @@ Body = dict[str, Any]
 SIDES = ("a", "b")
 LONGEST_RATIONALE = 5_000
 LONGEST_DEMONSTRATION = 200_000
-COMMON = ("flags", "rationale")  # asked beside every kind of judgement
 
 
 class BodyError(Exception):

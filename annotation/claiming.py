@@ -1,0 +1,71 @@
+"""The statements that find and take a free slot: a few steps of an index each, however many tasks there are.
+
+They are written in SQL because the slot is found and taken in one statement, which no ORM call does: the UPDATE is
+guarded by the task's own columns, and only what it changed is handed out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from django.db import connection
+
+from annotation.models import Project, Task, User
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a project's queue: high priority first, then low rank, then low id."""
+
+    priority: int
+    rank: int
+    task_id: int
+
+
+START = Place(priority=2**31 - 1, rank=0, task_id=0)
+
+# A task is handed to a person once; only a lease that ran out may be taken up again by the same one.
+UNTOUCHED = """NOT EXISTS (
+    SELECT 1 FROM annotation_assignment AS held
+    WHERE held.task_id = task.id AND held.annotator_id = %(annotator)s AND held.state <> 'expired'
+)"""
+
+# The bounds are literals, not parameters: only then does SQLite see that the partial indexes apply.
+OPEN = f"FROM annotation_task AS task WHERE task.project_id = %(project)s AND task.open_slots > 0 AND {UNTOUCHED}"
+IN_ORDER = "ORDER BY task.priority DESC, task.rank, task.id LIMIT 1"
+
+# The arms are asked one after the other and the first hit ends it: what came back, the same priority past the cursor,
+# then a lower one. One arm with OR between them would walk the index from its start.
+ARMS = (
+    f"SELECT task.id {OPEN} AND task.reopened {IN_ORDER}",
+    f"SELECT task.id {OPEN} AND task.priority = %(priority)s AND (task.rank, task.id) > (%(rank)s, %(task_id)s) "
+    "ORDER BY task.rank, task.id LIMIT 1",
+    f"SELECT task.id {OPEN} AND task.priority < %(priority)s {IN_ORDER}",
+)
+
+FIRST_UNTOUCHED = f"SELECT task.id, task.priority, task.rank {OPEN} {IN_ORDER}"
+
+
+def probe_sql() -> str:
+    """The id of the next task for one annotator; on PostgreSQL its row comes locked and locked rows are passed over."""
+    lock = " FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
+    arms = (f"SELECT id FROM ({arm}{lock}) AS arm_{number}" for number, arm in enumerate(ARMS))  # noqa: S608
+    return f"SELECT id FROM ({' UNION ALL '.join(arms)}) AS probe LIMIT 1"  # noqa: S608
+
+
+def parameters(project: Project, user: User, place: Place) -> dict[str, int | None]:
+    return {"project": project.pk, "annotator": user.pk} | asdict(place)
+
+
+def claim(project: Project, user: User, place: Place) -> Task | None:
+    """The next task after `place` for `user`, one of its slots taken; None when no slot was found."""
+    take = "UPDATE annotation_task SET open_slots = open_slots - 1"
+    sql = f"{take} WHERE id = ({probe_sql()}) AND open_slots > 0 RETURNING *"
+    claimed = list(Task.objects.raw(sql, parameters(project, user, place)))
+    return claimed[0] if claimed else None
+
+
+def first_untouched(project: Project, user: User) -> Place | None:
+    """Just before the first free task that `user` never had, wherever the cursor is: one walk over all open tasks."""
+    found = list(Task.objects.raw(FIRST_UNTOUCHED, parameters(project, user, START)))
+    return Place(found[0].priority, found[0].rank, found[0].pk - 1) if found else None

@@ -1,0 +1,189 @@
+"""Judgements coming in: submitted once, corrected by a new revision, taken back, or kept as a draft."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, connection
+from django.db.models import F, FilteredRelation, Max, OuterRef, Q, Subquery
+from django.utils import timezone
+
+from annotation import bodies, queue
+from annotation.bodies import BodyError
+from annotation.cleaning import CleaningError, clean_json
+from annotation.models import Annotation, Assignment, GuidelineVersion, Task, User
+from annotation.models.tasks import AssignmentQuerySet
+from annotation.queue import LeaseLost
+from annotation.writes import write_transaction
+
+__all__ = ["BodyError", "CannotUndo", "LeaseLost", "save_draft", "submit", "undo"]
+
+LEASED, EXPIRED, SUBMITTED = Assignment.State.LEASED, Assignment.State.EXPIRED, Assignment.State.SUBMITTED
+LONGEST_KEY = 80
+LONGEST_DRAFT = 250_000  # characters in one text of a draft: a demonstration and its markup
+MOST_SECONDS = 4 * 3600.0  # more than this on one task is a forgotten tab, not work
+ATTEMPTS = 5  # each repeats only because the same person's other request got further
+
+
+class CannotUndo(Exception):
+    """Only a person's own last judgement in a project can be taken back."""
+
+
+class _Again(Exception):
+    """The assignment changed since it was read."""
+
+
+def submit(task: Task, user: User, body: object, *, key: str | None = None, seconds: float | None = None) -> Annotation:
+    """The stored judgement: a first one, a new revision of a standing one, or for a known `key` the one stored before.
+
+    `body` speaks of the sides as shown. A lease that ran out is no obstacle while the task has a free slot; LeaseLost
+    when it has none, or when the task was never handed to `user`; BodyError names each field that is wrong.
+    """
+    key = _checked_key(key)
+    for _ in range(ATTEMPTS):
+        assignment = _assignment(task, user, key)
+        if assignment is not None and assignment.earlier_id is not None:
+            return _earlier(assignment.earlier_id, task)
+        if assignment is None:
+            raise LeaseLost("This task was not handed to you; ask for the next one.")
+        stored = bodies.check(task.project, body, assignment.shown)
+        fields = {"body": stored, "seconds": clip_seconds(seconds), "idempotency_key": key}
+        try:
+            with write_transaction():
+                slot = _take_place(assignment)
+                annotation = _write(assignment, task, user, fields) if slot else None
+        except (_Again, IntegrityError):
+            if connection.needs_rollback:
+                raise
+            continue
+        if annotation is None:
+            raise LeaseLost("Your time on this task ran out and somebody else has judged it since.")
+        return annotation
+    raise RuntimeError(f"Judgement of task {task.pk} by {user} could not be stored.")
+
+
+def undo(annotation: Annotation, user: User) -> Assignment:
+    """The task leased again, with the judgement that is taken back as its draft; CannotUndo unless it is the last one.
+
+    Taking the same one back twice changes nothing more.
+    """
+    if annotation.annotator_id != user.pk:
+        raise CannotUndo("Only the person who judged can take a judgement back.")
+    mine = Annotation.objects.filter(annotator=user, project=annotation.project_id)
+    assignments = Assignment.objects.filter(task=annotation.task_id, annotator=user)
+    if mine.standing().filter(pk=annotation.pk).exists():
+        if mine.standing().filter(pk__gt=annotation.pk).exists():
+            raise CannotUndo("Only your last judgement can be taken back; submit this task again to correct it.")
+        _take_back(annotation, assignments)
+    held = assignments.select_related("task", "project", "annotator").prefetch_related("task__responses").first()
+    if held is None or held.state != LEASED:
+        raise CannotUndo("This judgement cannot be taken back any more.")
+    held.task.project = held.project
+    return held
+
+
+def _take_back(annotation: Annotation, assignments: AssignmentQuerySet) -> None:
+    until = timezone.now() + timedelta(minutes=annotation.project.lease_minutes)
+    draft = bodies.as_shown(annotation.kind, annotation.body, annotation.shown)
+    standing = Annotation.objects.standing().filter(pk=annotation.pk)
+    with write_transaction():
+        # The assignment's row first, as in a submit of the same task, so that the two never wait for each other.
+        if assignments.filter(state=SUBMITTED).update(state=LEASED, lease_until=until, draft=draft):
+            if not standing.update(status=Annotation.Status.UNDONE):
+                raise CannotUndo("This judgement was just replaced by a later one.")
+            Task.objects.filter(pk=annotation.task_id).update(done=F("done") - 1)
+    annotation.status = Annotation.Status.UNDONE
+
+
+def save_draft(task: Task, user: User, draft: object) -> Assignment:
+    """The assignment with `draft` kept and its lease renewed; the draft is kept even when LeaseLost is raised."""
+    if draft is not None and not isinstance(draft, dict):
+        raise BodyError({"draft": "Must be an object or null."})
+    try:
+        clean_json(draft, limit=LONGEST_DRAFT)
+    except CleaningError as error:
+        raise BodyError({error.field or "draft": error.message}) from None
+    assignment = Assignment.objects.select_related("project").filter(task=task, annotator=user).first()
+    if assignment is None:
+        raise LeaseLost("This task was not handed to you; ask for the next one.")
+    kept = Assignment.objects.filter(pk=assignment.pk, state__in=[LEASED, EXPIRED]).update(draft=draft)
+    if not kept:
+        raise LeaseLost("You have judged or skipped this task already.")
+    assignment.draft = draft
+    return queue.renew(assignment)
+
+
+def clip_seconds(seconds: float | None) -> float | None:
+    """Active time within sane bounds; what no clock can have measured counts as unknown."""
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        return None
+    return min(float(seconds), MOST_SECONDS)
+
+
+def _checked_key(key: str | None) -> str | None:
+    if key is not None and (not 0 < len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable()):
+        raise BodyError({"idempotency_key": f"Must be 1 to {LONGEST_KEY} printable ASCII characters."})
+    return key
+
+
+def _assignment(task: Task, user: User, key: str | None) -> Any:
+    """The person's assignment with all that a submit must know, in one statement.
+
+    `earlier_id`: the annotation stored under this key before, on whatever task; `guideline_id`: the version shown
+    now; `last_revision`: of this person on this task.
+    """
+    guideline = GuidelineVersion.objects.filter(project=OuterRef("project")).order_by("-number").values("pk")[:1]
+    mine = Annotation.objects.filter(task=OuterRef("task"), annotator=OuterRef("annotator")).order_by()
+    last = mine.values("task").annotate(last=Max("revision")).values("last")
+    same_key = Q(annotator__annotations__idempotency_key=key or "")
+    return (
+        Assignment.objects.filter(task=task, annotator=user)
+        .annotate(
+            earlier=FilteredRelation("annotator__annotations", condition=same_key),
+            earlier_id=F("earlier__pk"),
+            guideline_id=Subquery(guideline),
+            last_revision=Subquery(last),
+        )
+        .first()
+    )
+
+
+def _earlier(pk: int, task: Task) -> Annotation:
+    annotation = Annotation.objects.get(pk=pk)
+    if annotation.task_id != task.pk:
+        raise BodyError({"idempotency_key": f"Was used for task {annotation.task_id} before; make a new key."})
+    return annotation
+
+
+def _take_place(assignment: Assignment) -> bool:
+    """Whether there is a place for this judgement: the one held, the one of the earlier revision, or a free slot."""
+    mine = Assignment.objects.filter(pk=assignment.pk, state=assignment.state)
+    task = Task.objects.filter(pk=assignment.task_id)
+    late = assignment.state not in (LEASED, SUBMITTED)  # the slot went back, but may still be free
+    if late and not task.filter(open_slots__gt=0).update(open_slots=F("open_slots") - 1, done=F("done") + 1):
+        return False
+    if not mine.update(state=SUBMITTED, draft=None):
+        raise _Again
+    if assignment.state == LEASED:
+        task.update(done=F("done") + 1)
+    elif assignment.state == SUBMITTED:
+        earlier = Annotation.objects.standing().filter(task=assignment.task_id, annotator=assignment.annotator_id)
+        earlier.update(status=Annotation.Status.REPLACED)
+    return True
+
+
+def _write(assignment: Any, task: Task, user: User, fields: dict[str, Any]) -> Annotation:
+    annotation = Annotation(
+        project_id=task.project_id,
+        task=task,
+        annotator=user,
+        kind=task.project.kind,
+        revision=(assignment.last_revision or 0) + 1,
+        shown=assignment.shown,
+        guideline_id=assignment.guideline_id,
+        **fields,
+    )
+    annotation.save(force_insert=True)
+    return annotation
