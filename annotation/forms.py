@@ -50,7 +50,9 @@ class JudgementForm(PageForm):
 class ProjectForm(PageForm):
     name = forms.CharField(max_length=120, help_text="As annotators see it")
     kind = forms.ChoiceField(choices=Kind.choices, initial=Kind.PREFERENCE)
-    question = forms.CharField(max_length=200, required=False, help_text="One line above the work; empty for the usual one")
+    question = forms.CharField(
+        max_length=200, required=False, help_text="One line above the work; empty for the usual one"
+    )
     overlap = forms.IntegerField(min_value=1, max_value=10, initial=1, help_text="How many people judge each item")
     guidelines = forms.CharField(
         required=False,
@@ -73,7 +75,9 @@ class QueueForm(PageForm):
     name = forms.CharField(max_length=120)
     question = forms.CharField(max_length=200, required=False)
     overlap = forms.IntegerField(min_value=1, max_value=10, help_text="For items nobody has opened yet")
-    lease_minutes = forms.IntegerField(min_value=1, max_value=240, help_text="Then the item is free again; the draft stays")
+    lease_minutes = forms.IntegerField(
+        min_value=1, max_value=240, help_text="Then the item is free again; the draft stays"
+    )
     order = forms.ChoiceField(choices=Project.Order.choices, help_text="Changing it reorders the open items")
     daily_goal = forms.IntegerField(min_value=0, max_value=10_000, help_text="Judgments a person and day; 0 for none")
 

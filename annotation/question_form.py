@@ -29,10 +29,12 @@ def rows(kind: str, questions: Questions) -> dict[str, Any]:
     spare_flags = min(SPARE, MOST_FLAGS - len(flags))
     return {
         "aspects": [
-            {"points": DEFAULT_POINTS, **aspect, "key": keys.get(aspect.get("name", ""), "").upper()} for aspect in aspects
+            {"points": DEFAULT_POINTS, **aspect, "key": keys.get(aspect.get("name", ""), "").upper()}
+            for aspect in aspects
         ]
         + [{"points": DEFAULT_POINTS, "required": kind == Kind.RATING}] * spare_aspects,
-        "flags": [{**flag, "key": letters.get(flag.get("name", ""), "").upper()} for flag in flags] + [{}] * spare_flags,
+        "flags": [{**flag, "key": letters.get(flag.get("name", ""), "").upper()} for flag in flags]
+        + [{}] * spare_flags,
         "uses_aspects": uses_aspects,
         "has_points": kind == Kind.RATING,
         "rationale": questions.get("rationale", "optional"),

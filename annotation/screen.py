@@ -112,7 +112,13 @@ class Item:
     def steps(self) -> list[dict[str, Any]]:
         chosen, tie = self.verdict, self.questions.get("tie", True)
         return [
-            {"value": value, "label": label, "short": SHORT[value], "on": value == chosen, "off": value == 4 and not tie}
+            {
+                "value": value,
+                "label": label,
+                "short": SHORT[value],
+                "on": value == chosen,
+                "off": value == 4 and not tie,
+            }
             for value, label in STEP_LABELS.items()
         ]
 
@@ -193,7 +199,11 @@ def key_list(project: Project, questions: dict[str, Any]) -> list[dict[str, Any]
     rows = list(KEYS[Kind(project.kind)])
     if project.kind == Kind.PREFERENCE:
         keys = aspect_keys(questions)
-        rows += [([keys[a["name"]].upper()], f"{a['label']}: A, same, B, none") for a in questions["aspects"] if a["name"] in keys]
+        rows += [
+            ([keys[a["name"]].upper()], f"{a['label']}: A, same, B, none")
+            for a in questions["aspects"]
+            if a["name"] in keys
+        ]
         rows += [(["Z"], "Both bad")] if questions["both_bad"] else []
     if project.kind != Kind.DEMONSTRATION:
         labels = {flag["name"]: flag["label"] for flag in questions["flags"]}
@@ -268,7 +278,7 @@ def _places(ranking: Any) -> dict[int, int]:
     places: dict[int, int] = {}
     place = 1
     for tied in ranking or []:
-        places.update({response_id: place for response_id in tied})
+        places.update(dict.fromkeys(tied, place))
         place += len(tied)
     return places
 

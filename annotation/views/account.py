@@ -68,7 +68,9 @@ def preferences(request: HttpRequest) -> HttpResponse:
     form = forms.PreferencesForm(request.POST)
     if not form.is_valid():
         return HttpResponse("No such preference.", status=422, content_type="text/plain")
-    sent = {name: value for name, value in form.cleaned_data.items() if name in request.POST and value not in (None, "")}
+    sent = {
+        name: value for name, value in form.cleaned_data.items() if name in request.POST and value not in (None, "")
+    }
     request.user.preferences |= sent
     request.user.save(update_fields=["preferences"])
     if request.headers.get("X-Requested-With") == "fetch":
@@ -111,6 +113,8 @@ def _page(request: HttpRequest, *, status: int = 200, **context: Any) -> HttpRes
     context["tokens"] = request.user.tokens.order_by("-created_at")
     for field in context["password"].fields.values():
         field.widget.attrs["class"] = "input"
+        field.widget.attrs.pop("autofocus", None)
+        field.help_text = ""
     return render(request, "annotation/account.html", context, status=status)
 
 

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from annotation import access, exporting, formats, forms, importing, rendering
 from annotation.cleaning import CleaningError
-from annotation.models import ImportJob, Project
+from annotation.models import ImportJob, Kind, Project
 from annotation.models.people import MANAGES, READS_DATA
 from annotation.reading import UnreadableFile
 from annotation.records import Checker
@@ -26,6 +26,12 @@ from annotation.shell import signed_in
 LARGEST = 64 * 1024 * 1024  # bytes a page takes; checking more than this would outlast a browser's patience
 SAMPLES = 3
 PROBLEMS_SHOWN = 200
+EXAMPLES = {
+    Kind.PREFERENCE: '{"id": "1", "prompt": "Is water wet?", "responses": ["Yes.", "It depends."]}',
+    Kind.RANKING: '{"id": "1", "prompt": "Is water wet?", "responses": ["Yes.", "No.", "It depends."]}',
+    Kind.RATING: '{"id": "1", "prompt": "Is water wet?", "responses": ["It depends."]}',
+    Kind.DEMONSTRATION: '{"id": "1", "prompt": "Is water wet?"}',
+}
 
 
 @require_http_methods(["GET", "POST"])
@@ -49,7 +55,7 @@ def import_page(request: HttpRequest, slug: str) -> HttpResponse:
                 job.report = report.as_dict()
                 job.save(update_fields=["report"])
                 return redirect("annotation:import_job", slug, job.pk)
-    context = {"project": project, "form": form, "jobs": _earlier(project)}
+    context = {"project": project, "form": form, "jobs": _earlier(project), "example": EXAMPLES[Kind(project.kind)]}
     return render(request, "annotation/import.html", context, status=422 if request.method == "POST" else 200)
 
 

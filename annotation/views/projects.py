@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import access, dashboard, forms, question_form, shell, tasks
+from annotation.exporting import FORMATS
 from annotation.models import Annotation, Kind, Membership, Project, Role, Task, User
 from annotation.models.people import JUDGES, MANAGES, READS_DATA, SEES_NAMES
 from annotation.questions import QuestionsError, check_questions, questions_of
@@ -91,7 +92,7 @@ def project(request: HttpRequest, slug: str) -> HttpResponse:
     found = access.project_for(request.user, slug, READS_DATA)
     role = found.my_role  # type: ignore[attr-defined]
     context = dashboard.of(found, names=role in SEES_NAMES)
-    context |= {"project": found, "judges": role in JUDGES, "manages": role in MANAGES}
+    context |= {"project": found, "judges": role in JUDGES, "manages": role in MANAGES, "formats": FORMATS}
     return render(request, "annotation/project.html", context)
 
 
@@ -132,7 +133,7 @@ def write_guidelines(request: HttpRequest, slug: str) -> HttpResponse:
         return _settings_page(request, found, guidelines=form, status=422)
     now = found.guideline
     if now and now.text == form.cleaned_data["text"]:
-        messages.info(request, "Nothing changed, so version %d stays." % now.number)
+        messages.info(request, f"Nothing changed, so version {now.number} stays.")
     else:
         version = found.write_guidelines(form.cleaned_data["text"], by=request.user)
         messages.success(request, f"Version {version.number} of the guidelines is what annotators see now.")

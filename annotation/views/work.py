@@ -70,7 +70,9 @@ def skip(request: HttpRequest, task_id: int) -> HttpResponse:
 @signed_in
 def undo(request: HttpRequest, annotation_id: int) -> HttpResponse:
     """Take one's last judgement back: its task again, with the earlier answer selected."""
-    annotation = get_object_or_404(Annotation.objects.select_related("project"), pk=annotation_id, annotator=request.user)
+    annotation = get_object_or_404(
+        Annotation.objects.select_related("project"), pk=annotation_id, annotator=request.user
+    )
     project = access.project_for(request.user, annotation.project.slug, JUDGES)
     try:
         assignment = judging.undo(annotation, request.user)
@@ -257,5 +259,3 @@ def _lost(request: HttpRequest, project: Project) -> HttpResponse:
         return JsonResponse({"title": title}, status=409)
     messages.warning(request, title)
     return redirect("annotation:work", project.slug)
-
-
