@@ -1,0 +1,130 @@
+"""Imports too large to wait for: done by the worker, told in an ImportJob, given up when their worker died."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files.base import File
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+from django_tasks import task
+
+from annotation import importing, staging
+from annotation.importing import ImportInterrupted
+from annotation.models import ImportJob, Project, User
+from annotation.reading import SUFFIXES, UnreadableFile
+from annotation.writes import write_transaction
+
+log = logging.getLogger(__name__)
+
+SILENCE = timedelta(minutes=2)  # an import that lives tells so at every thousand records
+LEAVINGS = timedelta(days=7)  # uploads that nobody imported are removed
+DIED = "The worker died while it imported; nothing was changed, so start the import again."
+OPTIONS = ("format", "update", "skip_bad", "annotator", "metadata", "purpose")
+
+
+def start_import(project: Project, upload: File[bytes], *, by: User | None, **options: Any) -> ImportJob:
+    """Keep the upload and queue its import; `options` are import_records' own."""
+    if strange := options.keys() - set(OPTIONS):
+        raise TypeError(f"start_import has no option {min(strange)}")
+    job = ImportJob.objects.create(
+        project=project,
+        created_by=by,
+        file_name=Path(upload.name or "").name[:200],
+        path=keep(upload),
+        options=options,
+    )
+    queue(job)
+    return job
+
+
+def keep(upload: File[bytes]) -> str:
+    """Store an upload under a name of our own, with its suffixes when they tell a format; gives the name."""
+    suffixes = [part.lower() for part in Path(upload.name or "").suffixes[-2:]]
+    name = uuid.uuid4().hex + "".join(part for part in suffixes if part in SUFFIXES or part == ".gz")
+    uploads().mkdir(parents=True, exist_ok=True)
+    with (uploads() / name).open("xb") as handle:
+        for chunk in upload.chunks():
+            handle.write(chunk)
+    return f"{uploads().name}/{name}"
+
+
+def queue(job: ImportJob) -> None:
+    """Hand a kept upload to the worker once the row is committed."""
+    ImportJob.objects.filter(pk=job.pk).update(state=ImportJob.State.QUEUED)
+    transaction.on_commit(lambda: run_import.enqueue(job.pk))
+
+
+@task()
+def run_import(job_id: int) -> None:
+    """Carry a queued import out; what went wrong is told in the job, where people look."""
+    job = ImportJob.objects.select_related("project", "created_by", "staging").get(pk=job_id)
+    # A chore is started again only when its worker is known to be dead, so a running job here is nobody's.
+    claimed = ImportJob.objects.filter(pk=job_id, state__in=(ImportJob.State.QUEUED, ImportJob.State.RUNNING))
+    if not claimed.update(state=ImportJob.State.RUNNING, heartbeat=timezone.now(), staging=None):
+        return  # it was given up meanwhile
+    if job.staging is not None:
+        staging.discard(job.staging)
+    path = path_of(job)
+    try:
+        importing.import_records(job.project, path, by=job.created_by, job=job, **job.options)
+    except (UnreadableFile, ImportInterrupted) as error:
+        fail(job_id, str(error))
+    path.unlink(missing_ok=True)
+
+
+def sweep() -> int:
+    """Give up imports whose worker died and remove what they left; gives how many there were."""
+    silent = ImportJob.objects.filter(
+        Q(heartbeat__lt=timezone.now() - SILENCE) | Q(heartbeat=None), state=ImportJob.State.RUNNING
+    )
+    swept = 0
+    for job in silent:
+        swept += fail(job.pk, DIED)
+    finished = (ImportJob.State.FAILED, ImportJob.State.DONE)
+    for job in ImportJob.objects.filter(state__in=finished).exclude(staging=None).select_related("staging"):
+        if job.staging is not None and _is_silent(job):
+            staging.discard(job.staging)
+    _remove_old_uploads()
+    return swept
+
+
+def fail(job_id: int, reason: str) -> int:
+    """1 when this call ended the job, 0 when it had ended already."""
+    with write_transaction():
+        running = ImportJob.objects.filter(pk=job_id, state=ImportJob.State.RUNNING)
+        ended = {"state": ImportJob.State.FAILED, "report": {"error": reason}, "finished_at": timezone.now()}
+        return running.update(**ended)
+
+
+def uploads() -> Path:
+    return Path(settings.HONE_DATA) / "uploads" / "imports"
+
+
+def path_of(job: ImportJob) -> Path:
+    return uploads() / Path(job.path).name
+
+
+def _is_silent(job: ImportJob) -> bool:
+    """A failed import may still be clearing up after itself."""
+    return job.heartbeat is None or job.heartbeat < timezone.now() - SILENCE
+
+
+def _remove_old_uploads() -> None:
+    waiting = (ImportJob.State.CHECKED, ImportJob.State.QUEUED, ImportJob.State.RUNNING)
+    old = ImportJob.objects.filter(created_at__lt=timezone.now() - LEAVINGS, state=ImportJob.State.CHECKED)
+    for job in old.exclude(path=""):
+        path_of(job).unlink(missing_ok=True)
+        job.delete()
+    kept = {Path(path).name for path in ImportJob.objects.filter(state__in=waiting).values_list("path", flat=True)}
+    if uploads().is_dir():
+        for path in uploads().iterdir():
+            age = timezone.now().timestamp() - path.stat().st_mtime
+            if path.name not in kept and age > LEAVINGS.total_seconds():
+                path.unlink(missing_ok=True)

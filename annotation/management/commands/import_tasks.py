@@ -1,0 +1,122 @@
+"""manage.py import_tasks: a file of prompts, responses and judgements into a project."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+
+from annotation import importing
+from annotation.cleaning import CleaningError
+from annotation.importing import ImportInterrupted, ImportReport
+from annotation.models import Kind, Project, Purpose
+from annotation.reading import UnreadableFile
+
+EXAMPLES = """examples:
+  manage.py import_tasks support prompts.jsonl
+  manage.py import_tasks support prompts.csv --dry-run
+  manage.py import_tasks harmless train.jsonl.gz --create preference --skip-bad --metadata split=train
+  manage.py import_tasks mt-bench human_votes_turn2.jsonl.gz --format mt-bench --create preference
+"""
+PROBLEMS_TOLD = 50
+
+
+class Command(BaseCommand):
+    help = "Bring prompts, responses and existing judgements into a project: all of the file, or nothing."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        return super().create_parser(
+            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter, **kwargs
+        )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("project", help="the project's slug")
+        parser.add_argument("file", type=Path, help="JSONL, JSON, CSV, TSV or Parquet (also .gz), or a datasets folder")
+        parser.add_argument("--format", choices=importing.FORMATS, help="when name and content do not tell it")
+        parser.add_argument("--create", choices=Kind.values, metavar="KIND", help="make the project if there is none")
+        parser.add_argument("--update", action="store_true", help="change records whose id is known")
+        parser.add_argument("--skip-bad", action="store_true", help="import the good records of a file with bad ones")
+        parser.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
+        parser.add_argument(
+            "--annotator", default="imported", help='whose judgement a chosen answer is; "" for nobody\'s'
+        )
+        parser.add_argument(
+            "--metadata", action="append", default=[], metavar="KEY=VALUE", help="added to every record"
+        )
+        parser.add_argument("--purpose", choices=Purpose.values, default=Purpose.LABEL)
+
+    def handle(self, *, project: str, file: Path, create: str | None, **options: Any) -> None:
+        metadata = _metadata(options["metadata"])
+        target, made = _project(project, create, dry_run=options["dry_run"])
+        started, applied = time.monotonic(), False
+        try:
+            names = ("format", "update", "skip_bad", "dry_run", "annotator", "purpose")
+            report = importing.import_records(
+                target,
+                file,
+                metadata=metadata,
+                progress=lambda report: self._tell(report, started),
+                **{name: options[name] for name in names},
+            )
+            applied = report.applied
+        except (UnreadableFile, ImportInterrupted, CleaningError) as error:
+            raise CommandError(str(error)) from None
+        finally:
+            if made and not applied:
+                target.delete()
+        self._sum_up(report, skip_bad=options["skip_bad"])
+
+    def _sum_up(self, report: ImportReport, *, skip_bad: bool) -> None:
+        self.stderr.write("")
+        for problem in report.bad[:PROBLEMS_TOLD]:
+            self.stderr.write(str(problem))
+        if report.bad_count > PROBLEMS_TOLD:
+            self.stderr.write(f"… and {report.bad_count - PROBLEMS_TOLD:,} more")
+        if report.kept_as_metadata:
+            self.stderr.write("Kept as metadata: " + ", ".join(report.kept_as_metadata))
+        summary = {name: value for name, value in report.as_dict().items() if name != "bad"}
+        self.stdout.write(json.dumps(summary))
+        if report.bad_count and not skip_bad:
+            many = "one record is" if report.bad_count == 1 else f"{report.bad_count:,} records are"
+            raise CommandError(f"Nothing was imported: {many} bad. Mend the file, or use --skip-bad.")
+
+    def _tell(self, report: ImportReport, started: float) -> None:
+        rate = report.read / max(time.monotonic() - started, 1e-6)
+        self.stderr.write(f"\r{report.read:,} records, {rate:,.0f} a second", ending="")
+        self.stderr.flush()
+
+
+def _project(slug: str, create: str | None, *, dry_run: bool) -> tuple[Project, bool]:
+    """The project, and whether it was made now."""
+    found = Project.objects.filter(slug=slug, is_staging=False).first()
+    if found is None and create is None:
+        raise CommandError(f"There is no project {slug}; add --create KIND to make it.")
+    if found is None:
+        name = slug.replace("-", " ").capitalize()
+        if dry_run:
+            raise CommandError(f"There is no project {slug}; a dry run does not make it.")
+        made = Project(slug=slug, name=name, kind=create)
+        try:
+            made.clean_fields(exclude=["created_by"])
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from None
+        made.save()
+        return made, True
+    if create not in (None, found.kind):
+        raise CommandError(f"The project {slug} is there already, and it is of kind {found.kind}.")
+    return found, False
+
+
+def _metadata(pairs: list[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise CommandError(f"--metadata takes KEY=VALUE, not {pair!r}.")
+        found[key] = value
+    return found
