@@ -1,0 +1,161 @@
+"""Forms of the loop. They read what was typed; whether it can be done is asked of the engine and the domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.db.models import Q, QuerySet
+
+from annotation.models import Project
+from rlhf.models import Model, Snapshot
+from rlhf.plans import METHODS, Plan, PlanError
+
+
+class Styled(forms.Form):
+    """A form whose fields carry the design's classes and name their error by id."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            widget = field.widget
+            if isinstance(widget, forms.CheckboxInput):
+                widget.attrs.setdefault("role", "switch")
+            elif not isinstance(widget, forms.RadioSelect | forms.CheckboxSelectMultiple | forms.HiddenInput):
+                widget.attrs.setdefault("class", "input")
+            if isinstance(widget, forms.NumberInput):
+                widget.attrs.setdefault("inputmode", "decimal")
+            field.label = field.label or name.replace("_", " ").capitalize()
+
+
+def policies_of(project: Project) -> QuerySet[Model]:
+    """Policies a run of this project may start from: its own, and base models that belong to no project."""
+    return Model.objects.policies().filter(Q(project=project) | Q(project=None)).select_related("parent", "run")
+
+
+class DecisionForm(Styled):
+    """Promote one policy, or none; with a reason that is kept."""
+
+    promote = forms.ChoiceField(required=False)
+    reason = forms.CharField(
+        label="Reason, kept with the model",
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        error_messages={"required": "Give the reason: it is kept with the model."},
+    )
+
+    def __init__(self, *args: Any, names: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice = self.fields["promote"]
+        assert isinstance(choice, forms.ChoiceField)
+        choice.choices = [("", "Reject"), *[(name, name) for name in names]]
+
+
+class RoundForm(Styled):
+    """What a person decides about a round; the rest comes from the round before, or from the plan's defaults."""
+
+    start_model = forms.ModelChoiceField(
+        queryset=Model.objects.none(),
+        label="Start from",
+        help_text="It writes the answers, and it is what gets improved.",
+    )
+    base_model = forms.ModelChoiceField(
+        queryset=Model.objects.none(), label="Compare with", help_text="What people compare every policy with."
+    )
+    prompts = forms.IntegerField(
+        min_value=1, max_value=1_000_000, label="Prompts to label", help_text="Taken from the project's tasks."
+    )
+    responses_per_prompt = forms.IntegerField(
+        min_value=2, max_value=64, label="Answers per prompt", help_text="Two make one pair, four make two."
+    )
+    eval_prompts = forms.IntegerField(
+        min_value=1,
+        max_value=100_000,
+        label="Prompts to evaluate on",
+        help_text="Nobody labels them, nothing trains on them.",
+    )
+    eval_overlap = forms.IntegerField(min_value=1, max_value=10, label="Judgments per comparison")
+    methods = forms.MultipleChoiceField(
+        choices=[(kind, kind.upper()) for kind in METHODS],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one method."},
+    )
+    win_rate_low = forms.FloatField(
+        min_value=0, max_value=1, label="Preferred by more than", help_text="Lower end of the 95% interval, 0 to 1."
+    )
+    kl_max = forms.FloatField(min_value=0, label="KL at most", help_text="Nats per answer, to the start model.")
+    promote_automatically = forms.BooleanField(
+        required=False, label="Promote the best one through the gate without asking"
+    )
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        self.project = project
+        self.last = project.rounds.select_related("base_model").first()
+        kwargs.setdefault("initial", self._usual())
+        super().__init__(*args, **kwargs)
+        for name in ("start_model", "base_model"):
+            field = self.fields[name]
+            assert isinstance(field, forms.ModelChoiceField)
+            field.queryset = policies_of(project)
+            field.label_from_instance = model_words  # type: ignore[method-assign]
+            field.empty_label = None
+
+    def _usual(self) -> dict[str, Any]:
+        """The plan of the round before, from the policy that is promoted now."""
+        plan = self.last.plan if self.last else Plan().as_dict()
+        policies = policies_of(self.project)
+        start = policies.filter(state=Model.State.PROMOTED).first() or policies.first()
+        return {
+            "start_model": start,
+            "base_model": self.last.base_model if self.last else (start.base if start else None),
+            "methods": [entry["kind"] for entry in plan["policies"]],
+            **{name: plan[name] for name in ("prompts", "responses_per_prompt", "eval_prompts", "eval_overlap")},
+            "win_rate_low": plan["gate"].get("win_rate_low", 0.5),
+            "kl_max": plan["gate"].get("kl_max", 15.0),
+            "promote_automatically": plan["promote_automatically"],
+        }
+
+    def plan(self) -> Plan:
+        """The plan to start: settings of the methods stay as they were in the round before."""
+        data = self.cleaned_data
+        before = self.last.plan if self.last else Plan().as_dict()
+        kept = {
+            name: before[name] for name in ("generation", "snapshot", "reward", "evaluation", "hardware", "overlap")
+        }
+        methods = {entry["kind"]: entry for entry in before["policies"]}
+        return Plan(
+            **kept,
+            prompts=data["prompts"],
+            responses_per_prompt=data["responses_per_prompt"],
+            eval_prompts=data["eval_prompts"],
+            eval_overlap=data["eval_overlap"],
+            policies=[methods.get(kind, {"kind": kind}) for kind in data["methods"]],
+            gate={"win_rate_low": data["win_rate_low"], "kl_max": data["kl_max"]},
+            promote_automatically=data["promote_automatically"],
+            seed=(before.get("seed") or 0) + 1 if self.last else 0,
+        )
+
+    def models(self) -> dict[str, Model]:
+        return {name: self.cleaned_data[name] for name in ("start_model", "base_model")}
+
+    def field_of(self, error: Exception) -> str | None:
+        """The field that a refused plan is about, when the form has it."""
+        name = error.field if isinstance(error, PlanError) else ""
+        name = {"gate.win_rate_low": "win_rate_low", "gate.kl_max": "kl_max", "policies": "methods"}.get(name, name)
+        return name if name in self.fields else None
+
+
+def model_words(model: Model) -> str:
+    """A model in a list of choices: its name, and what sets it apart."""
+    accuracy = ((model.figures or {}).get("training") or {}).get("accuracy") or {}
+    if model.role == Model.Role.REWARD and isinstance(accuracy.get("value"), int | float):
+        return f"{model.name}, {accuracy['value']:.1%} held out"
+    if model.state != Model.State.CANDIDATE:
+        return f"{model.name}, {model.get_state_display().lower()}"
+    return f"{model.name}, base" if model.run_id is None else model.name
+
+
+def snapshot_words(snapshot: Snapshot) -> str:
+    rows = (snapshot.counts.get("train") or 0) + (snapshot.counts.get("eval") or 0)
+    return f"{snapshot}, {rows:,} rows"

@@ -1,0 +1,184 @@
+"""What the rounds of a project brought, policy by policy, and the line of models from the base to the present one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from annotation.models import Project
+from rlhf import figures
+from rlhf.charts import Chart, Point, Series, plot
+from rlhf.forests import Forest, forests
+from rlhf.models import Model, Round, Run
+from rlhf.scales import Axis, percent_words
+from rlhf.stages import compared_so_far
+
+
+@dataclass
+class Row:
+    """One policy of one round."""
+
+    round: Round
+    name: str
+    method: str
+    judgments: int
+    accuracy: figures.Estimate | None
+    kl: float | None
+    preferred: figures.Estimate | None
+    state: str
+    state_label: str
+    href: str = ""
+    simulated: str = ""
+    forest: Forest | None = None
+
+    @property
+    def is_promoted(self) -> bool:
+        return self.state == Model.State.PROMOTED
+
+
+def rows_of(project: Project) -> list[Row]:
+    """The newest round first; under the oldest one the policy it started from, when people compared that too."""
+    rounds = list(project.rounds.select_related("start_model", "base_model", "snapshot", "reward_model__run"))
+    names = {name for round in rounds for name in compared_so_far(round)}
+    models = {model.name: model for model in Model.objects.filter(name__in=names).select_related("run")}
+    rows: list[Row] = []
+    for round in rounds:
+        rows += _rows_of_round(round, models, oldest=round is rounds[-1])
+    for row, forest in zip(rows, forests([row.preferred for row in rows]), strict=True):
+        row.forest = forest
+    return rows
+
+
+def _rows_of_round(round: Round, models: dict[str, Model], *, oldest: bool) -> list[Row]:
+    judgments = (round.snapshot.counts.get("annotations") if round.snapshot else 0) or 0
+    accuracy = figures.of(round.reward_model).accuracy if round.reward_model else None
+    compared = compared_so_far(round)
+    made = [name for name in compared if name != round.start_model.name]
+    known = round.evaluation.get("policies") or {}
+    rows = []
+    for name in made:
+        model, row = models.get(name), known.get(name) or {}
+        kl = figures.estimate(row.get("kl"))
+        rows.append(
+            Row(
+                round=round,
+                name=name,
+                method=model.run.get_kind_display() if model and model.run else "",
+                judgments=judgments,
+                accuracy=accuracy,
+                kl=kl["value"] if kl else None,
+                preferred=figures.estimate(compared[name].get("preferred")),
+                state=model.state if model else "",
+                state_label=model.get_state_display() if model else "",
+                href=model.get_absolute_url() if model else "",
+                simulated=figures.simulated_words(compared[name].get("simulated_share") or 0.0),
+            )
+        )
+    rows.sort(key=lambda row: -(row.preferred or {}).get("value", 0.0))
+    if not rows:
+        methods = " and ".join(entry["kind"].upper() for entry in round.plan.get("policies") or [])
+        state = "rejected" if round.state == Round.State.REJECTED else "running"
+        rows = [Row(round, "", methods, judgments, accuracy, None, None, state, round.get_state_display())]
+    start = compared.get(round.start_model.name)
+    if oldest and start and round.start_model != round.base_model:
+        rows.append(_start_row(round, start, known))
+    return rows
+
+
+def _start_row(round: Round, compared: dict[str, Any], known: dict[str, Any]) -> Row:
+    start = round.start_model
+    kl = figures.estimate((known.get(start.name) or {}).get("kl"))
+    return Row(
+        round=round,
+        name=start.name,
+        method=start.run.get_kind_display() if start.run else "",
+        judgments=0,
+        accuracy=None,
+        kl=kl["value"] if kl else None,
+        preferred=figures.estimate(compared.get("preferred")),
+        state=start.state,
+        state_label="Start" if start.state == Model.State.CANDIDATE else start.get_state_display(),
+        href=start.get_absolute_url(),
+        simulated=figures.simulated_words(compared.get("simulated_share") or 0.0),
+    )
+
+
+def bought(rows: list[Row]) -> Chart:
+    """Win rate over the base against the KL it cost, one point a policy, the promoted ones joined."""
+    points = [
+        Point(
+            row.kl,
+            row.preferred["value"],
+            row.preferred.get("low"),
+            row.preferred.get("high"),
+            row.name + (", promoted" if row.is_promoted else ""),
+            "c5" if row.state == Model.State.REJECTED else "c1",
+            f"{row.name}: {row.preferred['value']:.1%} at KL {row.kl:.2f}",
+        )
+        for row in rows
+        if row.kl is not None and row.preferred
+    ]
+    line = sorted((point.x, point.y) for point in points if point.color == "c1")
+    best = max(points, key=lambda point: point.y, default=None)
+    chart = plot(
+        "bought",
+        "What each round bought",
+        x=Axis(low=0, words=lambda value: f"KL {value:g}" if value else "0", ticks=4),
+        y=Axis(low=0.5, words=percent_words),
+        series=[Series("Policies", line, "c1", in_legend=False)],
+        points=points,
+        finding=f"Win rate against the base by KL: best is {best.title}" if best else "No policy has been compared yet",
+        x_name="Policy",
+        subtitle="Win rate against KL, nats",
+        height=226,
+    )
+    chart.columns = ["Policy", "Win rate, 95% interval", "KL"]
+    chart.rows = [
+        [point.label, f"{point.y:.1%}, {point.low or 0:.1%} to {point.high or 0:.1%}", f"{point.x:.2f}"]
+        for point in points
+    ]
+    return chart
+
+
+def lineage(project: Project, round: Round | None) -> list[dict[str, Any]]:
+    """From the base to the promoted policy (or the newest), and the run that is making the next one."""
+    policies = Model.objects.filter(project=project, role=Model.Role.POLICY).select_related("run__snapshot", "parent")
+    now = policies.filter(state=Model.State.PROMOTED).first() or (round.start_model if round else policies.first())
+    line: list[dict[str, Any]] = []
+    model: Model | None = now
+    while model is not None and len(line) < 20:
+        line.append(_node(model, is_now=model == now))
+        model = model.parent
+    line.reverse()
+    live = Run.objects.filter(project=project, kind__in=[Run.Kind.DPO, Run.Kind.PPO, Run.Kind.SFT])
+    for run in live.exclude(state__in=Run.ENDED).select_related("snapshot")[:3]:
+        words = f"{run.get_kind_display()}, {run.get_state_display().lower()}"
+        line.append({"name": run.name, "href": run.get_absolute_url(), "words": words, "css": "live", "data": ""})
+    return line
+
+
+def _node(model: Model, *, is_now: bool) -> dict[str, Any]:
+    words = method_of(model) + (", promoted" if model.state == Model.State.PROMOTED else "")
+    snapshot = model.run.snapshot if model.run else None
+    data = f"{snapshot}, {snapshot.counts.get('train') or 0:,} rows" if snapshot else ""
+    css = "on" if is_now else ""
+    return {"name": model.name, "href": model.get_absolute_url(), "words": words, "css": css, "data": data}
+
+
+def method_of(model: Model) -> str:
+    """How a model came to be, in two words."""
+    if model.run is None:
+        return "Base model" if not model.is_adapter else "Registered adapter"
+    return f"{model.run.get_kind_display()}, {'LoRA' if model.is_adapter else 'full'}"
+
+
+def behind(model: Model) -> str:
+    """The judgements that a model rests on, in one sentence; empty when there are none."""
+    snapshot = figures.snapshot_behind(model)
+    if snapshot is None:
+        return ""
+    counts = snapshot.counts
+    judgments, people = counts.get("annotations") or 0, counts.get("annotators") or 0
+    text = f"{judgments:,} judgments by {people:,} annotator{'' if people == 1 else 's'}"
+    simulated = figures.simulated_words(snapshot.simulated_share)
+    return f"{text}. {simulated}." if simulated else f"{text}, all of them people."

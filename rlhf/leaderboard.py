@@ -1,0 +1,109 @@
+"""A project's models in order: policies by what people prefer, reward models by how well they order held-out pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Q
+
+from annotation.models import Project
+from rlhf import figures
+from rlhf.charts import Chart, Point, plot
+from rlhf.forests import Forest, forests
+from rlhf.history import method_of
+from rlhf.models import Model
+from rlhf.scales import Axis, percent_words
+
+
+@dataclass
+class Ranked:
+    """One model with its figures and its place; models whose intervals overlap share a range of places."""
+
+    model: Model
+    figures: figures.Figures
+    method: str
+    rank: str = ""
+    forest: Forest | None = None
+
+
+def policies_of(project: Project) -> list[Ranked]:
+    """Policies of the project and the bases they stand on: those that people compared first, best on top."""
+    own = Q(project=project)
+    bases = Q(project=None, role=Model.Role.POLICY) & (
+        Q(children__project=project) | Q(rounds_started__project=project)
+    )
+    rows = Model.objects.policies().filter(own | bases).select_related("run__round", "parent").distinct()
+    ranked = [Ranked(model, figures.of(model), method_of(model)) for model in rows]
+    ranked.sort(key=lambda row: -((row.figures.preferred or {}).get("value", -1.0)))
+    compared = [row for row in ranked if row.figures.preferred]
+    for row in compared:
+        row.rank = _rank(row, compared)
+    for row, forest in zip(ranked, forests([row.figures.preferred for row in ranked]), strict=True):
+        row.forest = forest
+    return ranked
+
+
+def reward_models_of(project: Project) -> list[Ranked]:
+    """Reward models, newest first, each drawn on the scale that holds one half."""
+    rows = Model.objects.reward_models().filter(project=project).select_related("run__snapshot", "run__round", "parent")
+    ranked = [Ranked(model, figures.of(model), method_of(model)) for model in rows]
+    for row, forest in zip(ranked, forests([row.figures.accuracy for row in ranked]), strict=True):
+        row.forest = forest
+    return ranked
+
+
+def reward_against_utility(rows: list[Ranked]) -> Chart:
+    """The reward model's score beside what people really want: the proxy may rise when the thing itself does not.
+
+    Where raters are simulated the true utility is known; elsewhere the share of people who prefer the policy stands in.
+    """
+    known = any(row.figures.utility for row in rows)
+    points = []
+    for row in rows:
+        reward, truth = row.figures.reward, row.figures.utility if known else row.figures.preferred
+        if not reward or not truth:
+            continue
+        shown = f"{truth['value']:.3g}" if known else f"{truth['value']:.1%}"
+        title = f"{row.model.name}: reward {reward['value']:.2f}, {'utility' if known else 'preferred'} {shown}"
+        color = "c5" if row.model.run_id is None else "c1"
+        points.append(
+            Point(reward["value"], truth["value"], truth.get("low"), truth.get("high"), row.model.name, color, title)
+        )
+    words = None if known else percent_words
+    chart = plot(
+        "parting",
+        "Reward beside true utility" if known else "Reward beside people",
+        x=Axis(ticks=4),
+        y=Axis(words=words),
+        points=points,
+        finding=_parting_words(points, known),
+        x_name="Policy",
+        subtitle="Up: what people really want. Right: what the reward model says"
+        if known
+        else "Up: preferred over the base. Right: reward",
+        height=258,
+    )
+    chart.columns = ["Policy", "Reward", "True utility" if known else "Preferred"]
+    chart.rows = [[point.label, f"{point.x:.2f}", f"{point.y:.3f}" if known else f"{point.y:.1%}"] for point in points]
+    return chart
+
+
+def _parting_words(points: list[Point], known: bool) -> str:
+    if len(points) < 2:
+        return "Not enough policies have both figures yet"
+    by_reward, by_truth = max(points, key=lambda point: point.x), max(points, key=lambda point: point.y)
+    what = "true utility" if known else "people"
+    if by_reward.label == by_truth.label:
+        return f"Reward and {what} agree on the best policy: {by_reward.label}"
+    return f"They part: the reward model puts {by_reward.label} first, {what} {by_truth.label}"
+
+
+def _rank(row: Ranked, compared: list[Ranked]) -> str:
+    """`2 to 4`: one place below all that are surely better, down to those that are surely worse."""
+    mine = row.figures.preferred or {}
+    low, high = mine.get("low", mine["value"]), mine.get("high", mine["value"])
+    others = [other.figures.preferred or {} for other in compared if other is not row]
+    better = sum(other.get("low", other["value"]) > high for other in others)
+    worse = sum(other.get("high", other["value"]) < low for other in others)
+    first, last = better + 1, len(compared) - worse
+    return str(first) if first == last else f"{first} to {last}"

@@ -1,0 +1,144 @@
+"""The form of a snapshot's recipe."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from django import forms
+
+from annotation import exporting
+from annotation.models import Kind, Project
+from rlhf.forms import Styled
+from rlhf.models import Snapshot
+from rlhf.snapshots import SnapshotError
+
+AGGREGATION_WORDS = {"majority": "Majority", "strength": "Mean strength", "each": "Every judgment a row"}
+NAMES = {Kind.DEMONSTRATION: "demos", Kind.PREFERENCE: "prefs", Kind.RANKING: "prefs", Kind.RATING: "ratings"}
+# Which field of the form a key of the recipe is asked in.
+PLACES = {"split": "split_by", "split.eval_share": "eval_share", "split.seed": "seed", "split.key": "split_key"}
+
+
+class SnapshotForm(Styled):
+    """Name, type and recipe; what it would give is counted while it is filled in."""
+
+    name = forms.SlugField(max_length=80, help_text="Cutting the same name again makes its next version")
+    type = forms.ChoiceField(label="Type")
+    aggregation = forms.ChoiceField(
+        choices=[(one, AGGREGATION_WORDS.get(one, one)) for one in exporting.AGGREGATIONS], label="Combine by"
+    )
+    min_agreement = forms.FloatField(
+        min_value=0, max_value=1, initial=0, label="Agreement at least", help_text="Share of a task's votes, 0 to 1"
+    )
+    split_by = forms.ChoiceField(
+        choices=[("prompt", "By prompt, at random"), ("metadata", "By a key of the metadata")], label="Split"
+    )
+    eval_share = forms.FloatField(
+        min_value=0, max_value=0.9, initial=0.1, label="Held out", help_text="Share of the prompts, 0 to 0.9"
+    )
+    seed = forms.IntegerField(min_value=0, initial=0, help_text="Same seed, same split")
+    split_key = forms.CharField(
+        required=False, initial="split", label="Metadata key", help_text="For a split by metadata"
+    )
+    split_eval = forms.CharField(
+        required=False, initial="eval", label="Held out when it is", help_text="For a split by metadata"
+    )
+    until = forms.DateTimeField(
+        required=False,
+        label="Judgments until",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
+    guideline = forms.IntegerField(
+        required=False, min_value=1, label="Guidelines version", help_text="Only judgments made under it"
+    )
+    exclude_annotators = forms.CharField(required=False, label="Leave out annotators", help_text="Names, with commas")
+    threshold = forms.FloatField(
+        required=False, label="Good from", help_text="Mean rating from which an answer is good"
+    )
+    drop_flagged = forms.BooleanField(required=False, initial=True, label="Leave out flagged tasks")
+
+    def __init__(self, *args: Any, project: Project, like: Snapshot | None = None, **kwargs: Any) -> None:
+        self.project = project
+        types = [one for one in exporting.types_of(project.kind) if one in Snapshot.Type.values]
+        usual: dict[str, Any] = {"name": NAMES[Kind(project.kind)], "type": types[0] if types else ""}
+        kwargs.setdefault("initial", usual | (_initial_from(like) if like else {}))
+        super().__init__(*args, **kwargs)
+        field = self.fields["type"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(one, Snapshot.Type(one).label) for one in types]
+        if Snapshot.Type.BINARY not in types or project.kind != Kind.RATING:
+            del self.fields["threshold"]
+
+    @cached_property
+    def chosen_type(self) -> str:
+        return str(self["type"].value() or "")
+
+    def recipe(self) -> dict[str, Any]:
+        """The recipe as `rlhf.snapshots` takes it; of an unsent form, its defaults."""
+        get = (
+            self.cleaned_data.get if self.is_bound else lambda name: self[name].value() if name in self.fields else None
+        )
+        split: dict[str, Any] = {
+            "by": "prompt",
+            "eval_share": float(get("eval_share") or 0),
+            "seed": int(get("seed") or 0),
+        }
+        if get("split_by") == "metadata":
+            split = {"by": "metadata", "key": get("split_key") or "split", "eval": get("split_eval") or "eval"}
+        recipe: dict[str, Any] = {
+            "aggregation": get("aggregation") or "majority",
+            "min_agreement": float(get("min_agreement") or 0),
+            "flags": "drop" if get("drop_flagged") else "keep",
+            "split": split,
+        }
+        until, names = get("until"), str(get("exclude_annotators") or "")
+        more = {
+            "until": until.isoformat() if hasattr(until, "isoformat") else until,
+            "guideline": get("guideline"),
+            "exclude_annotators": [name.strip() for name in names.split(",") if name.strip()],
+            "threshold": get("threshold"),
+        }
+        return recipe | {key: value for key, value in more.items() if value not in (None, "", [])}
+
+    def refuse(self, error: SnapshotError) -> None:
+        """Put the complaint at the field it is about."""
+        name = PLACES.get(error.field, error.field)
+        if not self.is_bound:
+            self.refused = str(error)
+            return
+        self.add_error(name if name in self.fields else None, str(error))
+
+    refused = ""  # why the recipe of an unsent form gives nothing
+
+    @property
+    def problems(self) -> list[str]:
+        """Every complaint in one list, each with its field's label."""
+        if not self.is_bound:
+            return [self.refused] if self.refused else []
+        found = []
+        for name, errors in self.errors.items():
+            label = f"{self.fields[name].label}: " if name in self.fields else ""
+            found += [f"{label}{text}" for text in errors]
+        return found
+
+    @property
+    def first(self) -> list[forms.BoundField]:
+        return [self[name] for name in ("name", "type", "aggregation", "min_agreement", "eval_share", "seed")]
+
+    @property
+    def more(self) -> list[forms.BoundField]:
+        names = ("split_by", "split_key", "split_eval", "until", "guideline", "exclude_annotators", "threshold")
+        return [self[name] for name in names if name in self.fields]
+
+
+def _initial_from(like: Snapshot) -> dict[str, Any]:
+    recipe = dict(like.recipe)
+    split = recipe.pop("split", {})
+    initial: dict[str, Any] = {"name": like.name, "type": like.type, "split_by": split.get("by", "prompt")}
+    initial |= {key: split[key] for key in ("eval_share", "seed") if key in split}
+    if split.get("by") == "metadata":
+        initial |= {"split_key": split.get("key"), "split_eval": split.get("eval")}
+    kept = ("aggregation", "min_agreement", "until", "guideline", "threshold")
+    initial |= {key: recipe[key] for key in kept if key in recipe}
+    initial["exclude_annotators"] = ", ".join(recipe.get("exclude_annotators") or [])
+    return initial | {"drop_flagged": recipe.get("flags", "drop") == "drop"}

@@ -1,0 +1,174 @@
+"""Models: the leaderboard of a project, and one model with everything it came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET
+
+from annotation.access import project_for
+from annotation.models import Project
+from annotation.models.people import READS_DATA, TRAINS
+from annotation.shell import signed_in
+from rlhf import figures, history
+from rlhf.charts import shows_as_table
+from rlhf.family import family_of
+from rlhf.leaderboard import policies_of, reward_against_utility, reward_models_of
+from rlhf.models import Model, Round
+from rlhf.run_charts import calibration
+from rlhf.stages import interval_words
+from training import rundir
+
+SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model", ".md")
+
+
+@require_GET
+@signed_in
+def models(request: HttpRequest, slug: str) -> HttpResponse:
+    """The policies ranked by people, and the reward models beside what length alone would reach."""
+    project = project_for(request.user, slug, READS_DATA)
+    policies, rewards = policies_of(project), reward_models_of(project)
+    tables = request.GET.getlist("table")
+    newest = rewards[0].model if rewards else None
+    context = {
+        "project": project,
+        "policies": policies,
+        "rewards": rewards,
+        "comparisons": sum((row.figures.preferred or {}).get("n", 0) for row in policies),
+        "simulated": figures.simulated_words(_simulated_share(project)),
+        "parting": shows_as_table(reward_against_utility(policies), tables),
+        "calibration": shows_as_table(_calibration(newest), tables) if newest else None,
+        "has_utility": any(row.figures.utility for row in policies),
+        "ceiling": next((row.figures.ceiling for row in rewards if row.figures.ceiling), None),
+        "may_train": project.my_role in TRAINS,
+    }
+    return render(request, "rlhf/models.html", context)
+
+
+@require_GET
+@signed_in
+def model(request: HttpRequest, name: str) -> HttpResponse:
+    """One model: its figures, where it comes from, what came of it, its files and how to load it."""
+    row = _find(request, name)
+    project = row.project or _last_project(request)
+    known = figures.of(row)
+    report = rundir.read_report(row.run.folder) if row.run else None
+    chart = _calibration(row) if row.role == Model.Role.REWARD else None
+    snapshot = figures.snapshot_behind(row)
+    context = {
+        "model": row,
+        "project": project,
+        "figures": known,
+        "interval": interval_words(known.preferred or known.accuracy or {}),
+        "method": history.method_of(row),
+        "family": family_of(row),
+        "snapshot": snapshot,
+        "simulated": figures.simulated_words(snapshot.simulated_share) if snapshot else "",
+        "behind": history.behind(row),
+        "files": _files(row),
+        "report": report,
+        "calibration": shows_as_table(chart, request.GET.getlist("table")) if chart else None,
+        "snippet": _snippet(row),
+        "trail": _trail(row),
+        "rivals": _rivals(row),
+        "used_by": _used_by(row),
+        "may_train": bool(project and getattr(project, "my_role", project.role_of(request.user)) in TRAINS),
+    }
+    return render(request, "rlhf/model.html", context)
+
+
+@require_GET
+@signed_in
+def model_file(request: HttpRequest, name: str, file: str) -> FileResponse:
+    """One file of the model's folder."""
+    path = _find(request, name).folder / file
+    if path.suffix not in SUFFIXES or path.name.startswith(".") or not path.is_file():
+        raise Http404
+    return FileResponse(path.open("rb"), as_attachment=True, filename=path.name)
+
+
+def _find(request: HttpRequest, name: str) -> Model:
+    rows = Model.objects.visible_to(request.user).select_related("project", "parent", "run__snapshot", "run__round")
+    return get_object_or_404(rows, name=name)
+
+
+def _last_project(request: HttpRequest) -> Project | None:
+    """For a base model that belongs to no project: the one this person was in, for the side bar."""
+    projects = Project.objects.data_readable_by(request.user)
+    return projects.filter(slug=request.session.get("project", "")).first() or projects.first()
+
+
+def _simulated_share(project: Project) -> float:
+    """The largest share of simulated verdicts among the comparisons shown."""
+    shares = [0.0]
+    for evaluation in Round.objects.filter(project=project).values_list("evaluation", flat=True):
+        shares += [row.get("simulated_share") or 0.0 for row in (evaluation.get("policies") or {}).values()]
+    return max(shares)
+
+
+def _calibration(row: Model) -> Any:
+    return calibration("calibration", (row.figures or {}).get("training") or {}, title=f"Calibration of {row.name}")
+
+
+def _files(row: Model) -> list[dict[str, Any]]:
+    if not row.folder.is_dir():
+        return []
+    paths = sorted(path for path in row.folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    return [{"name": path.name, "size": path.stat().st_size} for path in paths]
+
+
+def _snippet(row: Model) -> str:
+    """Plain transformers and peft: nothing of ours is needed to use a model."""
+    kind, extra = "AutoModelForCausalLM", ""
+    if row.role == Model.Role.REWARD:
+        kind, extra = "AutoModelForSequenceClassification", ", num_labels=1"
+    lines = [f"from transformers import AutoTokenizer, {kind}"]
+    if row.is_adapter:
+        lines += [
+            "from peft import PeftModel",
+            "",
+            f'base = {kind}.from_pretrained("{row.base.path}"{extra})',
+            f'model = PeftModel.from_pretrained(base, "{row.path}")',
+        ]
+    else:
+        lines += ["", f'model = {kind}.from_pretrained("{row.path}"{extra})']
+    return "\n".join([*lines, f'tokenizer = AutoTokenizer.from_pretrained("{row.path}")'])
+
+
+def _trail(row: Model) -> list[dict[str, Any]]:
+    """What happened to a model, newest first."""
+    trail: list[dict[str, Any]] = []
+    if row.decision:
+        by, reason = row.decision.get("by") or "the plan", row.decision.get("reason") or ""
+        words = f"{row.get_state_display()} by {by}" + (f": “{reason}”" if reason else "")
+        trail.append({"words": words, "at": row.decision.get("at", "")[:16].replace("T", " "), "on": True})
+    if evaluated := (row.figures or {}).get("evaluation"):
+        trail.append({"words": f"Evaluated by {evaluated.get('run', 'a run')}", "at": "", "on": False})
+    made = f"Made by {row.run.name}" if row.run else f"Registered{' from ' + row.source if row.source else ''}"
+    return [*trail, {"words": made, "at": f"{row.created_at:%Y-%m-%d %H:%M}", "on": not row.decision}]
+
+
+def _rivals(row: Model) -> list[Model]:
+    """The promoted policy of the project, and the one before it, for the card on promotion."""
+    if row.project is None or row.role != Model.Role.POLICY:
+        return []
+    states = [Model.State.PROMOTED, Model.State.REPLACED]
+    found = list(Model.objects.policies().filter(project=row.project, state__in=states)[:3])
+    return found if row in found else [row, *found]
+
+
+def _used_by(row: Model) -> list[dict[str, str]]:
+    runs = [*row.runs_from.all()[:6], *row.runs_rewarded.all()[:6]]
+    used = [
+        {
+            "name": run.name,
+            "href": run.get_absolute_url(),
+            "words": "start" if run.start_model_id == row.pk else "reward",
+            "state": run.state,
+            "label": run.get_state_display(),
+        }
+        for run in runs
+    ]
+    return used[:8]

@@ -1,0 +1,168 @@
+"""One snapshot: what is in it, how it was cut, what used it, and its files."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from typing import Any
+
+import pyarrow.parquet as parquet
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET
+
+from annotation.access import project_for
+from annotation.models.people import READS_DATA, TRAINS
+from annotation.shell import signed_in
+from rlhf import figures
+from rlhf.family import family_of_snapshot
+from rlhf.models import Snapshot
+from rlhf.views.datasets import described
+
+FILES = ("manifest.json", "train.parquet", "eval.parquet", "README.md")
+SPLITS = {"train": "Train", "eval": "Held out"}
+ROWS = 20
+MAX_TEXT = 2000  # characters of a cell
+
+
+@require_GET
+@signed_in
+def snapshot(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """One snapshot and a page of its rows."""
+    row = _find(request, slug, pk)
+    part = request.GET.get("part") if request.GET.get("part") in SPLITS else "train"
+    rows = _rows(row, str(part), request.GET.get("page", "1"))
+    manifest = _manifest(row)
+    card = row.folder / "README.md"
+    context = {
+        "project": row.project,
+        "snapshot": row,
+        "described": described(row),
+        "simulated": figures.simulated_words(row.simulated_share),
+        "family": family_of_snapshot(row),
+        "recipe": _recipe(row.recipe),
+        "manifest": manifest,
+        "annotations_used": len(manifest.get("annotations") or []),
+        "files": [
+            {"name": name, "size": (row.folder / name).stat().st_size}
+            for name in FILES
+            if (row.folder / name).is_file()
+        ],
+        "card": _body(card.read_text("utf-8")) if card.is_file() else "",
+        "runs": row.runs.select_related("model", "project")[:12],
+        "part": part,
+        "parts": [{"value": value, "label": label} for value, label in SPLITS.items()],
+        **rows,
+        "may_train": row.project.my_role in TRAINS,
+    }
+    if request.headers.get("HX-Target") == "rows":
+        return render(request, "rlhf/_rows.html", context)
+    return render(request, "rlhf/snapshot.html", context)
+
+
+@require_GET
+@signed_in
+def snapshot_file(request: HttpRequest, slug: str, pk: int, name: str) -> FileResponse:
+    """One file of the snapshot, byte for byte as its manifest lists it."""
+    path = _find(request, slug, pk).folder / name
+    if name not in FILES or not path.is_file():
+        raise Http404
+    return FileResponse(path.open("rb"), as_attachment=True, filename=name)
+
+
+@require_GET
+@signed_in
+def download_snapshot(request: HttpRequest, slug: str, pk: int) -> FileResponse:
+    """The whole folder in one archive; the same snapshot gives the same bytes."""
+    row = _find(request, slug, pk)
+    if not row.folder.is_dir():
+        raise Http404
+    folder = f"{row.name}-v{row.version}"
+    archive = tempfile.TemporaryFile()  # noqa: SIM115  FileResponse closes it after the last byte
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:  # Parquet is compressed already
+        for name in FILES:
+            if (row.folder / name).is_file():
+                packed.writestr(zipfile.ZipInfo(f"{folder}/{name}"), (row.folder / name).read_bytes())
+    archive.seek(0)
+    return FileResponse(archive, as_attachment=True, filename=f"{folder}.zip")
+
+
+def _find(request: HttpRequest, slug: str, pk: int) -> Snapshot:
+    project = project_for(request.user, slug, READS_DATA)
+    row = get_object_or_404(Snapshot.objects.filter(project=project).select_related("created_by"), pk=pk)
+    row.project = project
+    return row
+
+
+def _manifest(row: Snapshot) -> dict[str, Any]:
+    try:
+        found = json.loads((row.folder / "manifest.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _rows(row: Snapshot, part: str, page: str) -> dict[str, Any]:
+    """One page of the rows as a trainer reads them; reads only the row groups that hold it."""
+    path = row.folder / f"{part}.parquet"
+    if not path.is_file():
+        return {"records": [], "columns": [], "page": 1, "pages": 1}
+    with parquet.ParquetFile(path) as file:
+        count = file.metadata.num_rows
+        pages = max(1, -(-count // ROWS))
+        number = min(max(int(page), 1), pages) if page.isdecimal() else 1
+        first = (number - 1) * ROWS
+        records, seen = [], 0
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group).num_rows
+            if seen + size > first and seen < first + ROWS:
+                table = file.read_row_group(group).slice(max(first - seen, 0), ROWS - len(records))
+                records += table.to_pylist()
+            seen += size
+        columns = [name for name in file.schema_arrow.names if name != "task_id"]
+    shown = [[_cell(record.get(name)) for name in columns] for record in records]
+    return {"records": shown, "columns": [_column(name) for name in columns], "page": number, "pages": pages}
+
+
+def _cell(value: Any) -> dict[str, Any]:
+    """A cell as text: a conversation by its last message, with the earlier ones counted."""
+    if isinstance(value, list):
+        last = str(value[-1]["content"]) if value else ""
+        earlier = len(value) - 1
+        return {
+            "text": last[:MAX_TEXT],
+            "note": f"after {earlier} earlier message{'s' if earlier > 1 else ''}" if earlier > 0 else "",
+        }
+    if isinstance(value, bool):
+        return {"number": "yes" if value else "no"}
+    if isinstance(value, float):
+        return {"number": f"{value:.2f}"}
+    return {"number": "" if value is None else str(value)}
+
+
+def _column(name: str) -> dict[str, Any]:
+    return {
+        "label": name.replace("_", " ").capitalize(),
+        "is_text": name in ("prompt", "chosen", "rejected", "completion"),
+    }
+
+
+def _recipe(recipe: dict[str, Any]) -> list[tuple[str, str]]:
+    words = []
+    for key, value in recipe.items():
+        if value in (None, "", [], {}):
+            continue
+        if isinstance(value, dict):
+            value = ", ".join(f"{name}: {one}" for name, one in value.items())
+        elif isinstance(value, list):
+            value = ", ".join(str(one) for one in value)
+        elif isinstance(value, bool):
+            value = "yes" if value else "no"
+        words.append((key.replace("_", " ").capitalize(), str(value)))
+    return words
+
+
+def _body(text: str) -> str:
+    """A dataset card without the YAML at its top."""
+    return text.split("\n---\n", 1)[1] if text.startswith("---\n") and "\n---\n" in text else text
