@@ -1,0 +1,26 @@
+"""The documentation's examples are run, not believed."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from training import runfile
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: json.loads(text)["kind"])
+def test_every_run_file_in_the_documentation_is_accepted(text: str, tmp_path: Path) -> None:
+    data = json.loads(text)
+    for key in ("base_model", "snapshot", "reward_model"):
+        if key in data:
+            data[key]["path"] = str(tmp_path)
+    runfile.check(data, root=tmp_path)
+
+
+def test_the_methods_table_names_every_kind_of_run() -> None:
+    page = (ROOT / "docs" / "training.md").read_text()
+    assert [kind for kind in runfile.PARAMS if f"| `{kind}` |" not in page] == []
