@@ -81,7 +81,7 @@ class AppendPairs(Action):
 
 def add_settings(parser: CommandParser) -> None:
     parser.add_argument(
-        "--set", dest="settings", action=AppendPairs, nargs="+", default=[], metavar="KEY=VALUE",
+        "--set", dest="changes", action=AppendPairs, nargs="+", default=[], metavar="KEY=VALUE",
         help="change one setting, for example params.beta=0.2 or lora.r=16; can be given many times",
     )  # fmt: skip
     parser.add_argument("--name", help="the run's name; by default kind-N")

@@ -38,7 +38,7 @@ class Command(BaseCommand):
                 reward_model=find_model(options["reward"]) if options["reward"] else None,
                 prompts=prompts,
                 seed=options["seed"],
-                overrides=options["settings"],
+                overrides=options["changes"],
             )
         except RunFileError as error:
             raise refuse(error) from error

@@ -38,7 +38,7 @@ class Command(BaseCommand):
                 start_model=find_model(model),
                 prompts=prompts[: options["limit"]],
                 seed=options["seed"],
-                overrides=options["settings"],
+                overrides=options["changes"],
             )
         except RunFileError as error:
             raise refuse(error) from error

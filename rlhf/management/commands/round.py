@@ -31,7 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--prompts", metavar="FILE", help="JSONL; by default the prompts of the project's tasks")
         parser.add_argument("--eval-prompts", metavar="FILE", help="JSONL; by default drawn from the same prompts")
         parser.add_argument("--plan", metavar="FILE", help="a JSON file (docs/loop.md lists the keys)")
-        parser.add_argument("--set", dest="settings", action=AppendPairs, nargs="+", default=[], metavar="KEY=VALUE")
+        parser.add_argument("--set", dest="changes", action=AppendPairs, nargs="+", default=[], metavar="KEY=VALUE")
         parser.add_argument("--no-wait", dest="wait", action="store_false", help="leave it to the worker")
         parser.add_argument("--finish-step", action="store_true", help="go on with the judgements there are")
         parser.add_argument("--retry", action="store_true", help="make failed runs anew, --set changing the plan")
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         data = _read_plan(options["plan"]) if options["plan"] else {}
         round = rounds.start_round(
             project,
-            plans.from_dict(with_overrides(data, options["settings"])),
+            plans.from_dict(with_overrides(data, options["changes"])),
             start_model=start,
             base_model=find_model(options["base"]) if options["base"] else start.base,
             prompts_to_label=prompts_from(options["prompts"], None),
@@ -75,7 +75,7 @@ class Command(BaseCommand):
         if options["reject"]:
             return rounds.reject(round, by=None, reason=options["reason"])
         if options["retry"]:
-            return rounds.retry(round, with_overrides({}, options["settings"]))
+            return rounds.retry(round, with_overrides({}, options["changes"]))
         return rounds.finish_step(round) if options["finish_step"] else round
 
     def _show(self, round: Round) -> None:

@@ -46,7 +46,7 @@ class Command(BaseCommand):
                 prompts=prompts_from(options["prompts"], None),
                 adapter=None if options["full"] else "default",
                 seed=options["seed"],
-                overrides=options["settings"],
+                overrides=options["changes"],
             )
         except RunFileError as error:
             raise refuse(error) from error
