@@ -18,7 +18,7 @@ def project_for(user: User, slug: str, roles: tuple[str, ...] = ANY_ROLE) -> Pro
 
     One statement. A site admin has the role of a manager everywhere.
     """
-    project = _with_role(Project.objects.all(), user, "pk").filter(slug=slug).first()
+    project = _with_role(Project.objects.filter(is_staging=False), user, "pk").filter(slug=slug).first()
     if project is None:
         raise Http404("There is no such project.")
     project.my_role = _checked_role(user, project.found_role, roles, "project")

@@ -1,8 +1,9 @@
 """The HTTP API, version 1: both apps' routes, the schema and its documentation page."""
 
-from django.urls import include, path
+from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
+from annotation.api import problems
 from config.api_docs import ApiDocs
 
 urlpatterns = [
@@ -10,4 +11,5 @@ urlpatterns = [
     path("docs/", ApiDocs.as_view(url_name="schema"), name="api-docs"),
     path("", include("annotation.api.urls")),
     path("", include("rlhf.api.urls")),
+    re_path("", problems.no_such_address),
 ]

@@ -1,0 +1,181 @@
+"""Records in, judgements out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiTypes, extend_schema, inline_serializer
+from rest_framework import generics, serializers
+from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotation import access, exporting, importing, jobs, reading
+from annotation.api.parsers import JSONLinesParser, JSONRecordsParser
+from annotation.api.problems import Problem
+from annotation.api.serializers import (
+    AnnotationFilter,
+    AnnotationSerializer,
+    ExportQuery,
+    ImportJobSerializer,
+    ImportOptions,
+    ImportReportSerializer,
+)
+from annotation.models import Annotation, ImportJob, Project
+from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
+
+SMALL_BYTES, SMALL_RECORDS = 2 * 1024**2, 2000  # what is imported while the caller waits
+PAGING = ("limit", "cursor")
+MEDIA_TYPES = {"jsonl": "application/x-ndjson", "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+FILE = inline_serializer("ImportFile", {"file": serializers.FileField()})
+RECORDS = {"type": "array", "items": {"type": "object"}}
+
+
+class Import(APIView):
+    parser_classes = [MultiPartParser, JSONRecordsParser, JSONLinesParser]
+
+    @extend_schema(
+        parameters=[ImportOptions],
+        request={"multipart/form-data": FILE, "application/json": RECORDS},
+        responses={200: ImportReportSerializer, 201: ImportReportSerializer, 202: ImportJobSerializer},
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """Import a file or an array of records: small ones at once (201), large ones as a job (202)."""
+        project = access.project_for(request.user, slug, MANAGES)
+        sent = ImportOptions(data=request.query_params.dict())
+        sent.is_valid(raise_exception=True)
+        options = dict(sent.validated_data)
+        upload = request.data.get("file") if hasattr(request.data, "get") else None
+        if not isinstance(upload, UploadedFile):
+            raise ValidationError({"file": ["Send records as multipart `file`, as a JSON array or as JSON lines."]})
+        dry_run = options.pop("dry_run")
+        kept = Path(jobs.keep(upload)).name
+        path = jobs.uploads() / kept
+        if not dry_run and not _is_small(path, options.get("format")):
+            return self._later(request, project, upload, path, options)
+        try:
+            report = importing.import_records(project, path, dry_run=dry_run, by=request.user, **options)
+        finally:
+            path.unlink(missing_ok=True)
+        if not dry_run and not report.applied:
+            raise BadRecords(report)
+        return Response(ImportReportSerializer(report).data, status=200 if dry_run else 201)
+
+    def _later(
+        self, request: Request, project: Project, upload: UploadedFile, path: Path, options: dict[str, Any]
+    ) -> Response:
+        job = ImportJob.objects.create(
+            project=project,
+            created_by=request.user,
+            file_name=Path(upload.name or "").name[:200],
+            path=f"{path.parent.name}/{path.name}",
+            options=options,
+        )
+        jobs.queue(job)
+        job.refresh_from_db()
+        location = request.path.removesuffix("import/") + f"imports/{job.pk}/"
+        return Response(ImportJobSerializer(job).data, status=202, headers={"Location": location})
+
+
+class BadRecords(Problem):
+    """Nothing was imported; each bad record is told by its line, with the counts beside them."""
+
+    def __init__(self, report: importing.ImportReport) -> None:
+        title = f"Nothing was imported: {report.bad_count:,} of {report.read:,} records cannot be used."
+        super().__init__(400, "bad-records", title)
+        for problem in report.bad[:200]:
+            self.errors.setdefault(f"line {problem.line}", []).append(
+                f"{problem.field}: {problem.reason}" if problem.field else problem.reason
+            )
+        self.extra = dict(ImportReportSerializer(report).data)
+
+
+class ImportStatus(APIView):
+    @extend_schema(responses=ImportJobSerializer)
+    def get(self, request: Request, slug: str, job_id: int) -> Response:
+        """How far a large import is, and what was wrong with it."""
+        project = access.project_for(request.user, slug, MANAGES)
+        return Response(ImportJobSerializer(get_object_or_404(project.imports, pk=job_id)).data)
+
+
+class Annotations(generics.GenericAPIView[Annotation]):
+    serializer_class = AnnotationSerializer
+
+    @extend_schema(
+        operation_id="annotations_list", parameters=[AnnotationFilter], responses=AnnotationSerializer(many=True)
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """Judgements, newest first: one's own, or all of them for those who read the project's data."""
+        project = access.project_for(request.user, slug)
+        query = {name: value for name, value in request.query_params.items() if name not in PAGING}
+        sent = AnnotationFilter(data=query)
+        sent.is_valid(raise_exception=True)
+        reads_data = project.my_role in READS_DATA
+        rows = _narrowed(project, reads_data, sent.validated_data)
+        if not reads_data:
+            rows = rows.filter(annotator=request.user)
+        page = self.paginate_queryset(rows.select_related("annotator", "guideline", "task"))
+        context = {"name_of": _name_of(project), "reads_data": reads_data}
+        return self.get_paginated_response(AnnotationSerializer(page, many=True, context=context).data)
+
+
+class Export(APIView):
+    @extend_schema(parameters=[ExportQuery], responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request: Request, slug: str) -> StreamingHttpResponse:
+        """The judgements as training rows or as they are, streamed; names only for those who may see them."""
+        project = access.project_for(request.user, slug, READS_DATA)
+        sent = ExportQuery(data=request.query_params.dict())
+        sent.is_valid(raise_exception=True)
+        options = dict(sent.validated_data)
+        type_, format_ = options.pop("type"), options.pop("format")
+        if options.get("purpose") == "all":
+            options["purpose"] = None
+        options["names"] = project.my_role in SEES_NAMES
+        stream = exporting.stream(project, type_, format_, **options)
+        response = StreamingHttpResponse(stream, content_type=MEDIA_TYPES[format_])
+        response.headers["Content-Disposition"] = f'attachment; filename="{slug}-{type_}.{format_}"'
+        return response
+
+
+def _is_small(path: Path, format: str | None) -> bool:
+    if path.stat().st_size > SMALL_BYTES:
+        return False
+    records = reading.read(path, format if format in reading.FORMATS else None)
+    return sum(1 for _ in islice(records, SMALL_RECORDS + 1)) <= SMALL_RECORDS
+
+
+def _narrowed(project: Project, reads_data: bool, filters: dict[str, Any]) -> QuerySet[Annotation]:
+    columns = {
+        "task": "task",
+        "external_id": "task__external_id",
+        "annotator": "annotator__username",
+        "status": "status",
+        "purpose": "task__purpose",
+        "guideline_version": "guideline__number",
+        "created_after": "created_at__gt",
+        "created_before": "created_at__lt",
+    }
+    hidden = set() if reads_data else {"external_id", "purpose"}
+    hidden |= set() if project.my_role in SEES_NAMES else {"annotator"}
+    if refused := sorted(hidden & filters.keys()):
+        raise PermissionDenied(f"Your role here does not see what {refused[0]} filters by.")
+    return Annotation.objects.filter(project=project, **{columns[name]: value for name, value in filters.items()})
+
+
+def _name_of(project: Project) -> Callable[[Annotation], str]:
+    if project.my_role in SEES_NAMES:
+        return lambda annotation: annotation.annotator.username
+    if project.my_role in READS_DATA:
+        return lambda annotation: exporting.pseudonym(
+            project, annotation.annotator_id, simulated=annotation.annotator.is_simulated
+        )
+    return lambda annotation: annotation.annotator.username  # only one's own come here

@@ -1,0 +1,134 @@
+"""Projects, their members, and how far and how well the work goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import OuterRef, QuerySet, Subquery
+from drf_spectacular.utils import OpenApiTypes, extend_schema
+from rest_framework import generics
+from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotation import access, membership, projects
+from annotation.agreement import agreement
+from annotation.api.serializers import (
+    AgreementQuery,
+    MemberSerializer,
+    ProjectChange,
+    ProjectInput,
+    ProjectSerializer,
+)
+from annotation.models import GuidelineVersion, Membership, Project, Role, User
+from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
+from annotation.statistics import project_stats
+
+
+class Projects(generics.GenericAPIView[Project]):
+    serializer_class = ProjectSerializer
+    ordering = "pk"
+
+    def get_queryset(self) -> QuerySet[Project]:
+        user = _user(self.request)
+        role = Membership.objects.filter(user=user, project=OuterRef("pk")).values("role")[:1]
+        return Project.objects.visible_to(user).annotate(found_role=Subquery(role))
+
+    @extend_schema(operation_id="projects_list", responses=ProjectSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """Projects the caller is a member of; all of them for a site admin."""
+        page = self.paginate_queryset(self.get_queryset()) or []
+        for project in page:
+            project.my_role = Role.MANAGER if _user(request).is_superuser else project.found_role  # type: ignore[attr-defined]
+        return self.get_paginated_response(_shown(page))
+
+    @extend_schema(request=ProjectInput, responses={201: ProjectSerializer})
+    def post(self, request: Request) -> Response:
+        """Make a project; the caller manages it."""
+        if not projects.may_create(_user(request)):
+            raise PermissionDenied("Only admins and managers make projects.")
+        sent = ProjectInput(data=request.data)
+        sent.is_valid(raise_exception=True)
+        project = projects.create(by=_user(request), **sent.validated_data)
+        project.my_role = Role.MANAGER
+        return Response(_shown([project])[0], status=201, headers={"Location": request.path + f"{project.slug}/"})
+
+
+class ProjectDetail(APIView):
+    @extend_schema(responses=ProjectSerializer)
+    def get(self, request: Request, slug: str) -> Response:
+        """One project."""
+        return Response(_shown([access.project_for(_user(request), slug)])[0])
+
+    @extend_schema(request=ProjectChange(partial=True), responses=ProjectSerializer)
+    def patch(self, request: Request, slug: str) -> Response:
+        """Change what a project is called, asks and hands out."""
+        project = access.project_for(_user(request), slug, MANAGES)
+        sent = ProjectChange(data=request.data, partial=True)
+        sent.is_valid(raise_exception=True)
+        projects.change(project, by=_user(request), **sent.validated_data)
+        return Response(_shown([project])[0])
+
+
+class Members(generics.GenericAPIView[Membership]):
+    serializer_class = MemberSerializer
+    ordering = "pk"
+
+    @extend_schema(operation_id="members_list", responses=MemberSerializer(many=True))
+    def get(self, request: Request, slug: str) -> Response:
+        """Who works here; for those who may see names."""
+        project = access.project_for(_user(request), slug, SEES_NAMES)
+        page = self.paginate_queryset(project.memberships.select_related("user"))
+        return self.get_paginated_response(MemberSerializer(page, many=True).data)
+
+    @extend_schema(request=MemberSerializer, responses={200: MemberSerializer, 201: MemberSerializer})
+    def post(self, request: Request, slug: str) -> Response:
+        """Give somebody with an account a role here, or another one."""
+        project = access.project_for(_user(request), slug, MANAGES)
+        sent = MemberSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+        person = User.objects.filter(username=sent.validated_data["user"]["username"]).first()
+        if person is None:
+            raise ValidationError({"username": ["Nobody has this name; an admin makes accounts with create_user."]})
+        member, created = membership.give_role(project, person, sent.validated_data["role"])
+        return Response(MemberSerializer(member).data, status=201 if created else 200)
+
+
+class Agreement(APIView):
+    @extend_schema(parameters=[AgreementQuery], responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request, slug: str) -> Response:
+        """How far those who judged the same tasks agree: percent, kappa and alpha, with 95 % intervals."""
+        project = access.project_for(_user(request), slug, READS_DATA)
+        sent = AgreementQuery(data=request.query_params.dict())
+        sent.is_valid(raise_exception=True)
+        options = dict(sent.validated_data)
+        groups = tuple(options.pop(name) for name in ("a", "b") if name in options)
+        if groups and project.my_role not in SEES_NAMES:
+            raise PermissionDenied("Groups are asked for by name, which your role here does not see.")
+        return Response(agreement(project, groups=groups or None, **options))
+
+
+class Stats(APIView):
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request, slug: str) -> Response:
+        """Progress, throughput, labels, and figures of each annotator."""
+        project = access.project_for(_user(request), slug, READS_DATA)
+        return Response(project_stats(project, names=project.my_role in SEES_NAMES))
+
+
+def _shown(found: list[Project]) -> list[dict[str, Any]]:
+    """Projects with their current guidelines, read in one statement."""
+    latest: dict[int, tuple[int, str]] = {}
+    versions = GuidelineVersion.objects.filter(project__in=found).order_by("number")
+    for project_id, number, text in versions.values_list("project", "number", "text"):
+        latest[project_id] = (number, text)
+    for project in found:
+        project.guideline_shown = latest.get(project.pk)  # type: ignore[attr-defined]
+    return list(ProjectSerializer(found, many=True).data)
+
+
+def _user(request: Any) -> User:
+    user = request.user
+    assert isinstance(user, User)  # IsAuthenticated lets nobody else in
+    return user

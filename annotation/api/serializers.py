@@ -1,0 +1,245 @@
+"""Shapes of what comes in and goes out; they check input and decide nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiTypes, extend_schema_field
+from rest_framework import serializers
+
+from annotation.cleaning import MAX_INT, CleaningError, clean_text
+from annotation.models import Annotation, ImportJob, Kind, Project, Role
+
+LONGEST_GUIDELINES = 100_000
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses fields it does not know, so that a misspelled one is never ignored in silence."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        known = {name for name, field in self.fields.items() if not field.read_only}
+        if isinstance(data, dict) and (strange := data.keys() - known):
+            choices = ", ".join(sorted(known))
+            raise serializers.ValidationError({name: [f"Is not a field here; use {choices}."] for name in strange})
+        return super().to_internal_value(data)
+
+
+class CleanCharField(serializers.CharField):
+    """Text through the one door."""
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return super().to_internal_value(clean_text(data, self.field_name or ""))
+        except CleaningError as error:
+            raise serializers.ValidationError(error.message) from None
+
+
+class ProjectSerializer(StrictSerializer):
+    slug = serializers.SlugField(max_length=80, required=False, help_text="Made from the name when left out.")
+    name = CleanCharField(max_length=120)
+    kind = serializers.ChoiceField(choices=Kind.choices, help_text="Fixed once there are tasks.")
+    question = CleanCharField(max_length=200, required=False, allow_blank=True)
+    questions = serializers.DictField(
+        required=False, help_text="aspects, flags, rationale, skip_reasons, tie, both_bad"
+    )
+    guidelines = serializers.SerializerMethodField(help_text="Markdown; a change makes a new version.")
+    guideline_version = serializers.SerializerMethodField()
+    overlap = serializers.IntegerField(min_value=1, max_value=10, required=False)
+    lease_minutes = serializers.IntegerField(min_value=1, max_value=240, required=False)
+    order = serializers.ChoiceField(choices=Project.Order.choices, required=False)
+    daily_goal = serializers.IntegerField(min_value=0, max_value=10_000, required=False)
+    is_archived = serializers.BooleanField(required=False)
+    role = serializers.SerializerMethodField(help_text="The caller's own.")
+    created_at = serializers.DateTimeField(read_only=True)
+
+    def get_guidelines(self, project: Project) -> str:
+        return project.guideline_shown[1] if project.guideline_shown else ""  # type: ignore[attr-defined]
+
+    def get_guideline_version(self, project: Project) -> int | None:
+        return project.guideline_shown[0] if project.guideline_shown else None  # type: ignore[attr-defined]
+
+    def get_role(self, project: Project) -> str:
+        return str(project.my_role)
+
+
+class ProjectInput(ProjectSerializer):
+    guidelines = CleanCharField(max_length=LONGEST_GUIDELINES, required=False, allow_blank=True, trim_whitespace=False)  # type: ignore[assignment]
+
+
+class ProjectChange(ProjectInput):
+    slug = None  # type: ignore[assignment]  # addresses and tokens of others rely on it
+
+
+class ResponseSerializer(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    text = serializers.CharField()
+
+
+class MessageSerializer(serializers.Serializer[Any]):
+    role = serializers.ChoiceField(choices=["system", "user", "assistant"])
+    content = serializers.CharField()
+
+
+class LeasedTaskSerializer(serializers.Serializer[Any]):
+    """A task as its annotator sees it; the responses stand in the order shown: a, b, …"""
+
+    id = serializers.IntegerField()
+    kind = serializers.ChoiceField(choices=Kind.choices)
+    prompt = MessageSerializer(many=True)
+    responses = ResponseSerializer(many=True)
+    lease_until = serializers.DateTimeField()
+    draft = serializers.DictField(allow_null=True)
+    questions = serializers.DictField()
+
+
+class BodySerializer(serializers.Serializer[Any]):
+    """One judgement: the fields of the project's kind, and what its questions ask."""
+
+    choice = serializers.ChoiceField(choices=["a", "b", "tie", "both_bad"], required=False, help_text="preference")
+    strength = serializers.IntegerField(min_value=0, max_value=3, required=False, help_text="preference")
+    aspects = serializers.DictField(
+        child=serializers.ChoiceField(choices=["a", "b", "tie"]), required=False, help_text="preference"
+    )
+    ranking = serializers.ListField(
+        child=serializers.ListField(child=serializers.IntegerField()), required=False, help_text="ids, best first"
+    )
+    ratings = serializers.DictField(child=serializers.IntegerField(), required=False, help_text="rating")
+    text = serializers.CharField(required=False, help_text="demonstration")
+    flags = serializers.ListField(child=serializers.CharField(), required=False)
+    rationale = serializers.CharField(required=False, allow_blank=True)
+    seconds = serializers.FloatField(required=False, help_text="Active time on the task; kept beside the body.")
+
+
+class SubmittedSerializer(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    revision = serializers.IntegerField()
+    next = LeasedTaskSerializer(allow_null=True, required=False)
+
+
+class NextSerializer(serializers.Serializer[Any]):
+    next = LeasedTaskSerializer(allow_null=True, required=False)
+
+
+class SkipSerializer(StrictSerializer):
+    reason = CleanCharField(max_length=200, required=False, allow_blank=True)
+
+
+class KeptDraftSerializer(serializers.Serializer[Any]):
+    draft = serializers.DictField(allow_null=True)
+    lease_until = serializers.DateTimeField()
+
+
+@extend_schema_field(OpenApiTypes.OBJECT)
+class StoredBodyField(serializers.Field[Any, Any, Any, Any]):
+    """A body as stored, with response ids in place of the sides."""
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class AnnotationSerializer(serializers.ModelSerializer[Annotation]):
+    """One judgement as it is stored; names only for those who may see them."""
+
+    annotation_id = serializers.IntegerField(source="pk")
+    task_id = serializers.IntegerField()
+    annotator = serializers.SerializerMethodField()
+    external_id = serializers.SerializerMethodField()
+    guideline_version = serializers.SerializerMethodField()
+    body = StoredBodyField()
+
+    class Meta:
+        model = Annotation
+        fields = [
+            "annotation_id", "task_id", "external_id", "annotator", "revision", "kind", "created_at", "seconds",
+            "guideline_version", "body", "status",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+    def get_annotator(self, annotation: Annotation) -> str:
+        return str(self.context["name_of"](annotation))
+
+    def get_external_id(self, annotation: Annotation) -> str | None:
+        return annotation.task.external_id if self.context["reads_data"] else None
+
+    def get_guideline_version(self, annotation: Annotation) -> int | None:
+        return annotation.guideline.number if annotation.guideline else None
+
+
+class AnnotationFilter(StrictSerializer):
+    """What the list of annotations can be narrowed by."""
+
+    task = serializers.IntegerField(required=False, min_value=1, max_value=MAX_INT)
+    external_id = CleanCharField(required=False, max_length=200)
+    annotator = CleanCharField(required=False, max_length=150, help_text="A user name; for those who see names.")
+    status = serializers.ChoiceField(choices=Annotation.Status.choices, required=False)
+    purpose = serializers.ChoiceField(choices=["label", "evaluation"], required=False)
+    guideline_version = serializers.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
+    created_after = serializers.DateTimeField(required=False)
+    created_before = serializers.DateTimeField(required=False)
+
+
+class ImportOptions(StrictSerializer):
+    dry_run = serializers.BooleanField(default=False, help_text="Check only.")
+    skip_bad = serializers.BooleanField(default=False, help_text="Import the good records though some are bad.")
+    update = serializers.BooleanField(default=False, help_text="Change known tasks; otherwise they are left alone.")
+    format = CleanCharField(required=False, max_length=20, help_text="Told from the file if left out.")
+
+
+class ImportProblemSerializer(serializers.Serializer[Any]):
+    line = serializers.IntegerField()
+    field = serializers.CharField(allow_blank=True)
+    reason = serializers.CharField()
+
+
+class ImportReportSerializer(serializers.Serializer[Any]):
+    read = serializers.IntegerField()
+    created = serializers.IntegerField()
+    updated = serializers.IntegerField()
+    unchanged = serializers.IntegerField()
+    repeated = serializers.IntegerField(help_text="Records without an id that had come earlier in the same file.")
+    annotations = serializers.IntegerField()
+    bad_count = serializers.IntegerField()
+    bad = ImportProblemSerializer(many=True)
+    kept_as_metadata = serializers.ListField(child=serializers.CharField())
+    applied = serializers.BooleanField()
+
+
+class ImportJobSerializer(serializers.ModelSerializer[ImportJob]):
+    report = StoredBodyField()
+
+    class Meta:
+        model = ImportJob
+        fields = ["id", "state", "file_name", "report", "created_at", "finished_at"]
+        read_only_fields = fields
+
+
+class MemberSerializer(StrictSerializer):
+    username = CleanCharField(max_length=150, source="user.username")
+    label = serializers.CharField(source="user.label", read_only=True)
+    role = serializers.ChoiceField(choices=Role.choices)
+    is_simulated = serializers.BooleanField(source="user.is_simulated", read_only=True)
+    is_active = serializers.BooleanField(source="user.is_active", read_only=True)
+
+
+class AgreementQuery(StrictSerializer):
+    a = CleanCharField(required=False, max_length=200, help_text="One group of annotators, as expert_*")
+    b = CleanCharField(required=False, max_length=200, help_text="Another group, compared with the first")
+    ties = serializers.BooleanField(default=True, help_text="0 leaves out pairs with a vote for neither side")
+    aspect = CleanCharField(required=False, max_length=40)
+    purpose = serializers.ChoiceField(choices=["label", "evaluation"], required=False)
+
+
+class ExportQuery(StrictSerializer):
+    type = serializers.ChoiceField(choices=["sft", "preference", "binary", "rating", "ranking", "raw"])
+    format = serializers.ChoiceField(choices=["jsonl", "csv", "parquet"], default="jsonl")
+    purpose = serializers.ChoiceField(choices=["label", "evaluation", "all"], required=False)
+    aggregation = serializers.ChoiceField(choices=["majority", "strength", "each"], required=False)
+    min_agreement = serializers.FloatField(min_value=0, max_value=1, required=False)
+    flags = serializers.ChoiceField(choices=["drop", "keep"], required=False)
+    since = serializers.DateTimeField(required=False)
+    until = serializers.DateTimeField(required=False)
+    guideline = serializers.IntegerField(min_value=1, max_value=2**31 - 1, required=False)
+    threshold = serializers.FloatField(required=False)
+    gold = serializers.BooleanField(required=False)
+    history = serializers.BooleanField(required=False, help_text="raw: every revision")
+    extras = serializers.BooleanField(required=False, help_text="Add external_id and metadata to each row")

@@ -1,0 +1,110 @@
+"""The annotator's side: the next task, a judgement, a draft, a skip, an undo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotation import access, judging, queue
+from annotation.api.serializers import (
+    BodySerializer,
+    KeptDraftSerializer,
+    LeasedTaskSerializer,
+    NextSerializer,
+    SkipSerializer,
+    SubmittedSerializer,
+)
+from annotation.models import Annotation, Project, User
+from annotation.models.people import JUDGES
+from annotation.presenting import leased_task
+
+NEXT = OpenApiParameter("next", bool, description="0 leaves the next task out.", default=True)
+KEY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="Makes a retry safe: same answer, same id."
+)
+
+
+class Next(APIView):
+    @extend_schema(request=None, responses={200: LeasedTaskSerializer, 204: None})
+    def post(self, request: Request, slug: str) -> Response:
+        """Lease the caller's next task, or get the one they hold; 204 when nothing is left for them."""
+        project = access.project_for(request.user, slug, JUDGES)
+        task = _next(project, request.user)
+        return Response(status=204) if task is None else Response(task)
+
+
+class Annotations(APIView):
+    @extend_schema(parameters=[NEXT, KEY], request=BodySerializer, responses={201: SubmittedSerializer})
+    def post(self, request: Request, task_id: int) -> Response:
+        """Submit a judgement; again makes a new revision. 409 when the lease was lost and the task is full."""
+        wants_next = _wants_next(request)
+        task = access.task_for(request.user, task_id, JUDGES)
+        body, seconds = _body_and_seconds(request.data)
+        key = request.headers.get("Idempotency-Key")
+        annotation = judging.submit(task, request.user, body, key=key, seconds=seconds)
+        answer: dict[str, Any] = {"id": annotation.pk, "revision": annotation.revision}
+        if wants_next:
+            answer["next"] = _next(task.project, request.user)
+        return Response(answer, status=201)
+
+
+class Draft(APIView):
+    @extend_schema(request=BodySerializer, responses=KeptDraftSerializer)
+    def put(self, request: Request, task_id: int) -> Response:
+        """Keep a half-finished judgement and renew the lease."""
+        task = access.task_for(request.user, task_id, JUDGES)
+        assignment = judging.save_draft(task, request.user, request.data)
+        return Response({"draft": assignment.draft, "lease_until": assignment.lease_until})
+
+
+class Skip(APIView):
+    @extend_schema(parameters=[NEXT], request=SkipSerializer, responses=NextSerializer)
+    def post(self, request: Request, task_id: int) -> Response:
+        """Give the task back for good, with a reason."""
+        wants_next = _wants_next(request)
+        task = access.task_for(request.user, task_id, JUDGES)
+        sent = SkipSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+        queue.skip(task, request.user, sent.validated_data.get("reason", ""))
+        return Response({"next": _next(task.project, request.user)} if wants_next else {})
+
+
+class Undo(APIView):
+    @extend_schema(request=None, responses=LeasedTaskSerializer)
+    def post(self, request: Request, annotation_id: int) -> Response:
+        """Take the caller's last judgement back; its task is leased again, with the judgement as the draft."""
+        mine = Annotation.objects.filter(annotator=request.user).select_related("project")
+        annotation = mine.filter(pk=annotation_id).first()
+        if annotation is None:
+            raise Http404("There is no such annotation of yours.")
+        access.project_for(request.user, annotation.project.slug, JUDGES)
+        return Response(leased_task(judging.undo(annotation, request.user)))
+
+
+def _next(project: Project, user: User) -> dict[str, Any] | None:
+    assignment = queue.lease_next(project, user)
+    return None if assignment is None else leased_task(assignment)
+
+
+def _wants_next(request: Request) -> bool:
+    value = request.query_params.get("next", "1").lower()
+    if value not in ("0", "1", "true", "false"):
+        raise ValidationError({"next": ["Must be 1 or 0."]})
+    return value in ("1", "true")
+
+
+def _body_and_seconds(data: Any) -> tuple[Any, float | None]:
+    """The judgement and, beside it, the active time."""
+    if not isinstance(data, dict) or "seconds" not in data:
+        return data, None
+    body = dict(data)
+    seconds = body.pop("seconds")
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
+        raise ValidationError({"seconds": ["Must be a number."]})
+    return body, seconds
