@@ -17,6 +17,8 @@ from training.prompts import Prompt
 from training.rundir import RunDir
 from training.runfile import RunFile
 
+PART_ROWS = 16
+PART_TENSORS = ("mask", "logps", "values", "advantages", "returns")
 NORM_ANSWERS = 256  # answers of the reference policy that fix the scale of the reward
 
 
@@ -54,9 +56,31 @@ class Experience:
     returns: Tensor  # (N, T)
     metrics: dict[str, float]
 
-    def of(self, rows: list[int], width: int, name: str) -> Tensor:
-        """The rows of a minibatch, no wider than its longest answer."""
-        return getattr(self, name)[rows, :width]
+    def parts(self, players: Players, rows: Sequence[int]) -> list[Part]:
+        """The rows of a minibatch in parts of like length, which wastes less on padding and holds less in memory."""
+        ordered = sorted(rows, key=lambda row: -sum(map(len, self.answered[row])))
+        tokens = self.mask[list(rows)].sum()
+        found = []
+        for start in range(0, len(ordered), PART_ROWS):
+            picked = ordered[start : start + PART_ROWS]
+            batch = players.pack([self.answered[row] for row in picked])
+            width = int(batch.lengths.max())
+            tensors = [getattr(self, name)[picked, :width] for name in PART_TENSORS]
+            found.append(Part(batch, float(tensors[0].sum() / tokens), *tensors))
+        return found
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some answers of a minibatch; `share` is their share of its tokens, so that shares of means add up to its mean."""
+
+    batch: forward.Batch
+    share: float
+    mask: Tensor
+    logps: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
 
 
 def reference_scale(players: Players, learn: Sequence[Prompt], config: RunFile, run: RunDir) -> ScoreScale:
@@ -72,7 +96,7 @@ def reference_scale(players: Players, learn: Sequence[Prompt], config: RunFile, 
         max_new_tokens=params.max_new_tokens, temperature=params.temperature,
     )  # fmt: skip
     answered = [answer.answered for answer in written]
-    return ScoreScale.of(answers.scores(players.scorer, answered, params.rollout_batch, players.pad_id))
+    return ScoreScale.of(answers.scores(players.scorer, answered, params.minibatch, players.pad_id))
 
 
 def pick(learn: Sequence[Prompt], step: int, count: int, seed: int) -> list[Prompt]:
@@ -106,17 +130,17 @@ def gather(players: Players, batch: Sequence[Prompt], scale: ScoreScale, beta: f
     def logps_as(name: str | None) -> Tensor:
         def compute(rows: list[Answered]) -> Tensor:
             packed = players.pack(rows)
-            with base.speaking_as(name) as lm:
+            with base.answering_as(name) as lm:
                 return packed.per_answer(forward.token_logps(lm, packed, temperature=params.temperature)[0])
 
-        return answers.in_batches(answered, params.rollout_batch, compute)
+        return answers.in_batches(answered, params.minibatch, compute)
 
     # In bfloat16 the kernels of generation and of training differ by more than a ratio may.
     exact = base.lm.dtype == torch.float32
     logps = rolled.logps if exact else logps_as(POLICY)
     ref_logps = logps_as(players.reference)
-    values = answers.in_batches(answered, params.rollout_batch, lambda rows: players.value(players.pack(rows)))
-    scores = answers.scores(players.scorer, answered, params.rollout_batch, players.pad_id)
+    values = answers.in_batches(answered, params.minibatch, lambda rows: players.value(players.pack(rows)))
+    scores = answers.scores(players.scorer, answered, params.minibatch, players.pad_id)
     mask = rolled.mask
     kl = losses.kl_k1(logps, ref_logps) * mask
     earned = scale(scores) - params.missing_eos_penalty * (~rolled.ended)

@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from training import answers, checkpoints, data, forward, losses, models, prompts, reports
 from training.advantages import KLController, ScoreScale
 from training.data import RowAccount
-from training.experience import Experience, Players, gather, pick, reference_scale
+from training.experience import Experience, Part, Players, gather, pick, reference_scale
 from training.forward import Answered
 from training.policies import POLICY, SharedBase, ValueModel, load_scorer
 from training.prompts import Prompt
@@ -189,14 +189,10 @@ def improve(
     found: list[dict[str, float]] = []
     for _ in range(params.ppo_epochs):
         for rows in torch.randperm(count, generator=generator).split(params.minibatch):
-            picked = rows.tolist()
-            batch = players.pack([experience.answered[row] for row in picked])
-            width = int(batch.lengths.max())
-            of = {name: experience.of(picked, width, name) for name in
-                  ("mask", "logps", "values", "advantages", "returns")}  # fmt: skip
-            row = value_step(players, batch, of, value_optimizer)
+            parts = experience.parts(players, rows.tolist())
+            row = value_step(players, parts, value_optimizer)
             if policy_optimizer:
-                row |= policy_step(players, batch, of, policy_optimizer)
+                row |= policy_step(players, parts, policy_optimizer)
                 if not found and abs(row["ratio_max"] - 1) > RATIO_TOLERANCE:
                     run.say("warning", f"The ratio was {row['ratio_max']:.4f} before any update of step {step}.")
             run.require_finite(step, **row)
@@ -205,37 +201,34 @@ def improve(
     return means | ({"ratio_max": max(row["ratio_max"] for row in found)} if policy_optimizer else {})
 
 
-def policy_step(
-    players: Players, batch: forward.Batch, of: dict[str, Tensor], optimizer: torch.optim.Optimizer
-) -> dict[str, float]:
+def policy_step(players: Players, parts: Sequence[Part], optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """One update of the policy on a minibatch."""
     params = players.params
-    with players.base.speaking_as(POLICY) as lm:
-        tokens, entropy = forward.token_logps(lm, batch, temperature=params.temperature)
-        logps = batch.per_answer(tokens)
-        loss, ratio = losses.policy_loss(logps, of["logps"], of["advantages"], of["mask"], clip=params.clip)
-        loss.backward()
-    norm = take_step(optimizer, players.policy_weights(), params.max_grad_norm)
-    return {
-        "policy_loss": loss.item(),
-        "entropy": entropy.mean().item(),
-        "clip_fraction": losses.clip_fraction(ratio, of["mask"], clip=params.clip).item(),
-        "ratio_max": ratio[of["mask"]].max().item(),
-        "grad_norm": norm,
-    }
+    row = dict.fromkeys(("policy_loss", "entropy", "clip_fraction", "ratio_max"), 0.0)
+    for part in parts:
+        with players.base.speaking_as(POLICY) as lm:
+            tokens, entropy = forward.token_logps(lm, part.batch, temperature=params.temperature)
+            logps = part.batch.per_answer(tokens)
+            loss, ratio = losses.policy_loss(logps, part.logps, part.advantages, part.mask, clip=params.clip)
+            (part.share * loss).backward()
+        row["policy_loss"] += part.share * loss.item()
+        row["entropy"] += part.share * entropy.mean().item()
+        row["clip_fraction"] += part.share * losses.clip_fraction(ratio, part.mask, clip=params.clip).item()
+        row["ratio_max"] = max(row["ratio_max"], ratio[part.mask].max().item())
+    return row | {"grad_norm": take_step(optimizer, players.policy_weights(), params.max_grad_norm)}
 
 
-def value_step(
-    players: Players, batch: forward.Batch, of: dict[str, Tensor], optimizer: torch.optim.Optimizer
-) -> dict[str, float]:
+def value_step(players: Players, parts: Sequence[Part], optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """One update of the value on a minibatch."""
-    params = players.params
-    with players.base.speaking_as(players.value.name):
-        values = players.value(batch)
-        loss = losses.value_loss(values, of["values"], of["returns"], of["mask"], clip=params.value_clip)
-        (params.value_coefficient * loss).backward()
+    params, total = players.params, 0.0
+    for part in parts:
+        with players.base.speaking_as(players.value.name):
+            values = players.value(part.batch)
+            loss = losses.value_loss(values, part.values, part.returns, part.mask, clip=params.value_clip)
+            (params.value_coefficient * part.share * loss).backward()
+        total += part.share * loss.item()
     norm = take_step(optimizer, players.value.weights(), params.max_grad_norm)
-    return {"value_loss": loss.item(), "value_grad_norm": norm}
+    return {"value_loss": total, "value_grad_norm": norm}
 
 
 def take_step(optimizer: torch.optim.Optimizer, weights: dict[str, nn.Parameter], max_norm: float) -> float:

@@ -95,14 +95,34 @@ def test_after_learning_rollouts_still_agree_with_the_training_pass(players, pro
 
 def test_the_policy_has_a_gradient_and_nobody_else_gets_one(players, prompts):
     got = experience.gather(players, prompts, ScoreScale(), 0.1, seed=0)
-    rows, width = list(range(12)), got.mask.shape[1]
-    of = {name: got.of(rows, width, name) for name in ("mask", "logps", "values", "advantages", "returns")}
     optimizer = torch.optim.SGD(players.policy_weights().values(), lr=0.0)
-    row = ppo.policy_step(players, players.pack(got.answered), of, optimizer)
+    row = ppo.policy_step(players, got.parts(players, range(12)), optimizer)
     assert row["grad_norm"] > 1e-3
     assert row["ratio_max"] == pytest.approx(1, abs=1e-4)
     assert row["clip_fraction"] == 0
     assert all(weight.grad is None for weight in players.value.weights().values())
+
+
+def test_a_minibatch_in_parts_has_the_gradient_of_the_whole(players, prompts, monkeypatch):
+    got = experience.gather(players, prompts, ScoreScale(), 0.1, seed=0)
+    stir(players.policy_weights().values())  # so that ratios differ from 1
+    found = []
+    monkeypatch.setattr(
+        ppo, "take_step", lambda _, weights, __: found.append([w.grad.clone() for w in weights.values()])
+    )
+    for rows in (16, 5):
+        monkeypatch.setattr(experience, "PART_ROWS", rows)
+        parts = got.parts(players, range(12))
+        assert len(parts) == (1 if rows == 16 else 3)
+        row = ppo.policy_step(players, parts, None)
+        ppo.value_step(players, parts, None)
+        players.base.lm.zero_grad()
+        players.value.head.zero_grad()
+        found.append(row)
+    whole, parts = found[:3], found[3:]
+    for one, two in zip(whole[0] + whole[1], parts[0] + parts[1], strict=True):
+        assert torch.allclose(one, two, atol=1e-5)
+    assert all(whole[2][key] == pytest.approx(parts[2][key], abs=1e-5) for key in whole[2] if key != "grad_norm")
 
 
 def test_the_reward_sits_on_the_last_token_and_a_missing_end_costs(players, prompts, monkeypatch):
