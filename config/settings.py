@@ -154,6 +154,16 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "KindEnum": "annotation.models.projects.Kind",
+        "RoleEnum": "annotation.models.people.Role",
+        "RunKindEnum": "rlhf.models.runs.Run.Kind",
+        "RunStateEnum": "rlhf.models.runs.Run.State",
+        "ModelRoleEnum": "rlhf.models.models.Model.Role",
+        "ModelStateEnum": "rlhf.models.models.Model.State",
+        "RoundStateEnum": "rlhf.models.rounds.Round.State",
+        "ImportStateEnum": "annotation.models.projects.ImportJob.State",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.api_docs.add_problems",

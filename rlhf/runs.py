@@ -87,6 +87,8 @@ def create(
     files: dict[str, str | bytes | Path] = dict(extra_files or {})
     if prompts is not None:
         files["prompts.jsonl"] = _prompt_lines(prompts)
+    if kind == Run.Kind.PRETRAIN and data["params"]["corpus"] not in files:
+        raise RunFileError("params.corpus", f"names {data['params']['corpus']}, which is not among the run's files")
     rows = {"start_model": start_model, "reward_model": reward_model, "snapshot": snapshot, "round": round}
     run = Run(project=project, kind=kind, name=data["name"], config=data, part=part, created_by=by, **rows)
     return _store(run, files)

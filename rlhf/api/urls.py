@@ -1,5 +1,24 @@
 """Addresses of the loop's API."""
 
-from typing import Any
+from django.urls import path
 
-urlpatterns: list[Any] = []
+from rlhf.api import data, rounds, runs
+
+urlpatterns = [
+    path("snapshots/", data.Snapshots.as_view(), name="api-snapshots"),
+    path("snapshots/<int:pk>/", data.SnapshotDetail.as_view(), name="api-snapshot"),
+    path("models/", data.Models.as_view(), name="api-models"),
+    path("models/<slug:name>/", data.ModelDetail.as_view(), name="api-model"),
+    path("models/<slug:name>/promote/", data.PromoteModel.as_view(), name="api-promote-model"),
+    path("runs/", runs.Runs.as_view(), name="api-runs"),
+    path("runs/<int:pk>/", runs.RunDetail.as_view(), name="api-run"),
+    path("runs/<int:pk>/cancel/", runs.CancelRun.as_view(), name="api-cancel-run"),
+    path("runs/<int:pk>/resume/", runs.ResumeRun.as_view(), name="api-resume-run"),
+    path("runs/<int:pk>/metrics/", runs.RunMetrics.as_view(), name="api-run-metrics"),
+    path("rounds/", rounds.Rounds.as_view(), name="api-rounds"),
+    path("rounds/<int:pk>/", rounds.RoundDetail.as_view(), name="api-round"),
+    path("rounds/<int:pk>/promote/", rounds.PromoteRound.as_view(), name="api-promote-round"),
+    path("rounds/<int:pk>/reject/", rounds.RejectRound.as_view(), name="api-reject-round"),
+    path("rounds/<int:pk>/retry/", rounds.RetryRound.as_view(), name="api-retry-round"),
+    path("rounds/<int:pk>/finish-step/", rounds.FinishStep.as_view(), name="api-finish-step"),
+]

@@ -1,0 +1,110 @@
+"""Snapshots and models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from rlhf import registry, snapshots
+from rlhf.api.serializers import (
+    ModelFilter,
+    ModelInput,
+    ModelSerializer,
+    Reason,
+    SnapshotFilter,
+    SnapshotInput,
+    SnapshotSerializer,
+)
+from rlhf.api.views import LoopView
+from rlhf.models import Model, Snapshot
+
+
+class Snapshots(LoopView):
+    serializer_class = SnapshotSerializer
+    filters = SnapshotFilter
+
+    def get_queryset(self) -> Any:
+        return Snapshot.objects.visible_to(self.request.user).select_related("project")  # type: ignore[arg-type]
+
+    @extend_schema(operation_id="snapshots_list", parameters=[SnapshotFilter], responses=SnapshotSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """Immutable datasets, newest first."""
+        return self.listed(self.get_queryset())
+
+    @extend_schema(request=SnapshotInput, responses={201: SnapshotSerializer})
+    def post(self, request: Request) -> Response:
+        """Cut a snapshot; the same judgements and recipe give the one there is."""
+        asked = self.sent(SnapshotInput)
+        project = self.project_to_train_in(asked.pop("project"))
+        made = snapshots.cut(project, by=request.user, **asked)  # type: ignore[arg-type]
+        return self.created(made, request, made.pk)
+
+
+class SnapshotDetail(LoopView):
+    serializer_class = SnapshotSerializer
+    queryset = Snapshot.objects.none()
+
+    @extend_schema(responses=SnapshotSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        """One snapshot."""
+        rows = Snapshot.objects.visible_to(request.user).select_related("project")  # type: ignore[arg-type]
+        return Response(self.get_serializer(get_object_or_404(rows, pk=pk)).data)
+
+
+class Models(LoopView):
+    serializer_class = ModelSerializer
+    filters = ModelFilter
+
+    def get_queryset(self) -> Any:
+        rows = Model.objects.visible_to(self.request.user)  # type: ignore[arg-type]
+        return rows.select_related("project", "parent", "run")
+
+    @extend_schema(operation_id="models_list", parameters=[ModelFilter], responses=ModelSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """Registered models, newest first."""
+        return self.listed(self.get_queryset())
+
+    @extend_schema(request=ModelInput, responses={201: ModelSerializer})
+    def post(self, request: Request) -> Response:
+        """Register a folder on the server; for site admins, because it reads the server's files."""
+        if not request.user.is_superuser:
+            raise PermissionDenied("Only a site admin registers models; manage.py register_model does the same.")
+        asked = self.sent(ModelInput)
+        project = self.project_to_train_in(asked.pop("project")) if "project" in asked else None
+        made = registry.register_folder(asked.pop("name"), asked.pop("folder"), project=project, **asked)
+        return self.created(made, request, made.name)
+
+
+class ModelDetail(LoopView):
+    serializer_class = ModelSerializer
+    queryset = Model.objects.none()
+
+    @extend_schema(responses=ModelSerializer)
+    def get(self, request: Request, name: str) -> Response:
+        """One model."""
+        return Response(self.get_serializer(_model(request, name)).data)
+
+
+class PromoteModel(LoopView):
+    serializer_class = ModelSerializer
+    queryset = Model.objects.none()
+
+    @extend_schema(request=Reason, responses=ModelSerializer)
+    def post(self, request: Request, name: str) -> Response:
+        """Make it its project's promoted policy; the former one becomes replaced."""
+        model = _model(request, name)
+        if model.project is None:
+            raise registry.RegistryError("model", f"{name} belongs to no project, so it cannot be promoted.")
+        self.project_to_train_in(model.project.slug)
+        promoted = registry.promote(model, by=request.user, **self.sent(Reason))  # type: ignore[arg-type]
+        return Response(self.get_serializer(promoted).data)
+
+
+def _model(request: Request, name: str) -> Model:
+    rows = Model.objects.visible_to(request.user).select_related("project", "parent", "run")  # type: ignore[arg-type]
+    return get_object_or_404(rows, name=name)

@@ -1,0 +1,104 @@
+"""Rounds: started, looked at and decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from rlhf import plans, rounds
+from rlhf.api.serializers import Changes, Promotion, Reason, RoundFilter, RoundInput, RoundSerializer
+from rlhf.api.views import LoopView
+from rlhf.models import Round
+
+
+class Rounds(LoopView):
+    serializer_class = RoundSerializer
+    filters = RoundFilter
+
+    def get_queryset(self) -> Any:
+        return _rows(self.request)
+
+    @extend_schema(operation_id="rounds_list", parameters=[RoundFilter], responses=RoundSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """Rounds, newest first."""
+        return self.listed(self.get_queryset())
+
+    @extend_schema(request=RoundInput, responses={201: RoundSerializer})
+    def post(self, request: Request) -> Response:
+        """Start a round; the worker takes it from here until people are needed."""
+        asked = self.sent(RoundInput)
+        start = asked["start_model"]
+        round = rounds.start_round(
+            self.project_to_train_in(asked["project"]),
+            plans.from_dict(asked.get("plan") or {}),
+            start_model=start,
+            base_model=asked.get("base_model") or start.base,
+            prompts_to_label=asked.get("prompts"),
+            eval_prompts=asked.get("eval_prompts"),
+            by=request.user,  # type: ignore[arg-type]
+        )
+        return self.created(round, request, round.pk)
+
+
+class RoundView(LoopView):
+    """One round, found for looking or for deciding."""
+
+    serializer_class = RoundSerializer
+    queryset = Round.objects.none()
+
+    def round(self, pk: int, *, to_train: bool = True) -> Round:
+        round: Round = get_object_or_404(_rows(self.request), pk=pk)
+        if to_train:
+            self.project_to_train_in(round.project.slug)
+        return round
+
+    def shown(self, round: Round) -> Response:
+        return Response(self.get_serializer(round).data)
+
+
+class RoundDetail(RoundView):
+    @extend_schema(responses=RoundSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        """One round."""
+        return self.shown(self.round(pk, to_train=False))
+
+
+class PromoteRound(RoundView):
+    @extend_schema(request=Promotion, responses=RoundSerializer)
+    def post(self, request: Request, pk: int) -> Response:
+        """Promote one of its policies and end it; a reason is needed where the gate is not met."""
+        round = self.round(pk)
+        return self.shown(rounds.promote(round, by=request.user, **self.sent(Promotion)))  # type: ignore[arg-type]
+
+
+class RejectRound(RoundView):
+    @extend_schema(request=Reason, responses=RoundSerializer)
+    def post(self, request: Request, pk: int) -> Response:
+        """Promote none of its policies and end it."""
+        round = self.round(pk)
+        return self.shown(rounds.reject(round, by=request.user, **self.sent(Reason)))  # type: ignore[arg-type]
+
+
+class RetryRound(RoundView):
+    @extend_schema(request=Changes, responses=RoundSerializer)
+    def post(self, request: Request, pk: int) -> Response:
+        """Make its failed runs anew, by the plan with changes."""
+        round = self.round(pk)
+        return self.shown(rounds.retry(round, self.sent(Changes).get("changes")))
+
+
+class FinishStep(RoundView):
+    @extend_schema(request=None, responses=RoundSerializer)
+    def post(self, request: Request, pk: int) -> Response:
+        """Stop waiting for people: go on with the judgements that stand now."""
+        return self.shown(rounds.finish_step(self.round(pk)))
+
+
+def _rows(request: Any) -> Any:
+    models = ("start_model", "base_model", "reward_model", "promoted_model")
+    rows = Round.objects.visible_to(request.user)
+    return rows.select_related("project", "snapshot", *models).prefetch_related("runs")

@@ -1,0 +1,197 @@
+"""The loop over HTTP, as another program relies on it."""
+
+import json
+
+import pytest
+from rest_framework.test import APIClient
+
+from annotation import judging, queue
+from rlhf import registry
+from rlhf.models import Model, Run, Snapshot
+from tests import factories
+from tests.rlhf import rows
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_folder")]
+
+
+def client(user):
+    made = APIClient()
+    made.force_authenticate(user)
+    return made
+
+
+def post(user, path, body=None):
+    return client(user).post(f"/api/v1/{path}", body or {}, format="json")
+
+
+def get(user, path, **query):
+    return client(user).get(f"/api/v1/{path}", query)
+
+
+@pytest.fixture
+def project():
+    return factories.project()
+
+
+@pytest.fixture
+def trainer(project):
+    return factories.member(project, "trainer")
+
+
+def judged(project, count=6):
+    for number in range(count):
+        prompt = [{"role": "user", "content": f"Question {number}?"}]
+        factories.task(project, [f"good {number}", f"bad {number}"], prompt=prompt)
+    person = factories.member(project)
+    while assignment := queue.lease_next(project, person):
+        judging.submit(assignment.task, person, {"choice": "a", "strength": 1})
+
+
+def a_problem(response, status, *fields):
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["title"] and problem["type"]
+    assert set(problem.get("errors", {})) == set(fields)
+    return problem
+
+
+def test_a_trainer_cuts_a_snapshot_and_reads_it_again(project, trainer):
+    judged(project)
+    recipe = {"split": {"by": "prompt", "eval_share": 0}}
+    made = post(trainer, "snapshots/", {"project": project.slug, "name": "p", "type": "preference", "recipe": recipe})
+    assert made.status_code == 201
+    assert made.json()["counts"]["train"] == 6
+    assert made["Location"] == f"/api/v1/snapshots/{made.json()['id']}/"
+    assert get(trainer, f"snapshots/{made.json()['id']}/").json() == made.json()
+    listed = get(trainer, "snapshots/", project=project.slug, type="preference").json()
+    assert [row["id"] for row in listed["results"]] == [made.json()["id"]]
+
+
+def test_a_bad_recipe_is_refused_by_its_key(project, trainer):
+    body = {"project": project.slug, "name": "p", "type": "preference", "recipe": {"colour": 1}}
+    a_problem(post(trainer, "snapshots/", body), 400, "colour")
+    a_problem(post(trainer, "snapshots/", {"project": project.slug}), 400, "name", "type")
+
+
+def test_a_run_is_queued_cancelled_and_resumed(project, trainer):
+    base, snapshot = rows.model(), rows.snapshot(project)
+    body = {"project": project.slug, "kind": "dpo", "start_model": base.name, "snapshot": snapshot.pk}
+    made = post(trainer, "runs/", body | {"params": {"beta": 0.2}})
+    assert made.status_code == 201
+    run = made.json()
+    assert (run["state"], run["config"]["params"]["beta"], run["start_model"]) == ("queued", 0.2, base.name)
+    assert post(trainer, f"runs/{run['id']}/cancel/").json()["state"] == "cancelled"
+    a_problem(post(trainer, f"runs/{run['id']}/cancel/"), 409)
+    assert post(trainer, f"runs/{run['id']}/resume/").json()["state"] == "queued"
+    a_problem(post(trainer, f"runs/{run['id']}/resume/"), 409)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"params": {"betta": 1}}, "params.betta"),
+        ({"params": {"trust_remote_code": True}}, "params.trust_remote_code"),
+        ({"params": {"beta": "x"}}, "params.beta"),
+        ({"start_model": "nobody"}, "start_model"),
+        ({"snapshot": 999_999}, "snapshot"),
+        ({"kind": "magic"}, "kind"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_bad_run_is_refused_by_its_key(project, trainer, change, field):
+    body = {"project": project.slug, "kind": "dpo", "start_model": rows.model().name}
+    a_problem(post(trainer, "runs/", body | {"snapshot": rows.snapshot(project).pk} | change), 400, field)
+    assert not Run.objects.exists()
+
+
+def test_metrics_after_a_step_leave_out_a_half_written_line(project, trainer):
+    run = rows.run(project)
+    lines = [json.dumps({"step": step, "loss": 1 / step}) for step in (1, 2, 3)] + ['{"step": 4, "lo']
+    (run.folder / "metrics.jsonl").write_text("\n".join(lines))
+    answer = get(trainer, f"runs/{run.pk}/metrics/", after=1).json()
+    assert answer == {"state": "queued", "metrics": [{"step": 2, "loss": 0.5}, {"step": 3, "loss": 1 / 3}]}
+    a_problem(get(trainer, f"runs/{run.pk}/metrics/", after="x"), 400, "after")
+
+
+def test_a_prompt_list_makes_a_generate_run(project, trainer):
+    body = {"project": project.slug, "kind": "generate", "start_model": rows.model().name}
+    made = post(trainer, "runs/", body | {"prompts": [{"prompt": "Hello?"}, {"prompt": "Hello?"}, {"prompt": "Bye?"}]})
+    assert made.status_code == 201
+    written = (Run.objects.get().folder / "prompts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["prompt"][0]["content"] for line in written] == ["Hello?", "Bye?"]
+    a_problem(post(trainer, "runs/", body | {"prompts": [{"prompt": 3}]}), 400, "prompts.0")
+
+
+def test_a_round_is_started_and_refused_by_the_key_of_its_plan(project, trainer):
+    prompts = [{"prompt": f"Question {number}?"} for number in range(9)]
+    body = {"project": project.slug, "start_model": rows.model().name, "prompts": prompts}
+    a_problem(post(trainer, "rounds/", body | {"plan": {"prompts": 0}}), 400, "prompts")
+    made = post(trainer, "rounds/", body | {"plan": {"prompts": 4, "eval_prompts": 2}})
+    assert made.status_code == 201
+    assert (made.json()["state"], made.json()["number"]) == ("generate", 1)
+    assert get(trainer, f"rounds/{made.json()['id']}/").json()["plan"]["eval_prompts"] == 2
+    a_problem(post(trainer, f"rounds/{made.json()['id']}/reject/"), 409)
+    a_problem(post(trainer, f"rounds/{made.json()['id']}/finish-step/"), 409)
+
+
+def test_promoting_a_model_replaces_the_former_one(project, trainer):
+    first, second = rows.model(project=project), rows.model(project=project)
+    registry.promote(first, by=None)
+    answer = post(trainer, f"models/{second.name}/promote/", {"reason": "Better."})
+    assert answer.json()["state"] == "promoted"
+    assert answer.json()["decision"]["by"] == trainer.username
+    assert get(trainer, f"models/{first.name}/").json()["state"] == "replaced"
+    a_problem(post(trainer, f"models/{rows.model().name}/promote/"), 400, "model")
+
+
+def test_only_an_admin_registers_a_folder(project, trainer, tmp_path):
+    folder = rows.weights(tmp_path / "weights")
+    body = {"name": "mine", "folder": str(folder)}
+    a_problem(post(trainer, "models/", body), 403)
+    assert post(factories.admin(), "models/", body).json()["path"] == "models/mine"
+    a_problem(post(factories.admin("root"), "models/", body | {"name": "x", "folder": "/nowhere"}), 400, "path")
+
+
+@pytest.mark.parametrize("role", [None, "annotator"])
+def test_strangers_and_annotators_see_nothing(project, role):
+    person = factories.member(project, role) if role else factories.user()
+    snapshot, run, model = rows.snapshot(project), rows.run(project), rows.model(project=project)
+    for path in ("snapshots/", "runs/", "models/", "rounds/"):
+        assert get(person, path).json()["results"] == []
+    for path in (f"snapshots/{snapshot.pk}/", f"runs/{run.pk}/", f"runs/{run.pk}/metrics/", f"models/{model.name}/"):
+        a_problem(get(person, path), 404)
+    for path in (f"runs/{run.pk}/cancel/", f"runs/{run.pk}/resume/", f"models/{model.name}/promote/"):
+        a_problem(post(person, path), 404)
+
+
+def test_a_reader_looks_and_changes_nothing(project):
+    reader = factories.member(project, "reader")
+    snapshot, run, model = rows.snapshot(project), rows.run(project), rows.model(project=project)
+    assert get(reader, f"snapshots/{snapshot.pk}/").status_code == 200
+    assert get(reader, f"runs/{run.pk}/").status_code == 200
+    a_problem(post(reader, f"runs/{run.pk}/cancel/"), 403)
+    a_problem(post(reader, f"models/{model.name}/promote/"), 403)
+    body = {"project": project.slug, "name": "p", "type": "preference"}
+    a_problem(post(reader, "snapshots/", body), 403)
+    assert not Snapshot.objects.filter(name="p").exists()
+
+
+def test_another_projects_models_and_snapshots_cannot_be_used(project, trainer):
+    other = factories.project()
+    theirs = {"start_model": rows.model(project=other).name, "snapshot": rows.snapshot(other).pk}
+    a_problem(post(trainer, "runs/", {"project": project.slug, "kind": "dpo"} | theirs), 400, "start_model", "snapshot")
+    mine = {"start_model": rows.model().name, "snapshot": rows.snapshot(project).pk}
+    a_problem(post(trainer, "runs/", {"project": other.slug, "kind": "dpo"} | mine), 404)
+    assert not Run.objects.exists()
+
+
+def test_lists_are_paginated(project, trainer):
+    for _ in range(3):
+        rows.model(project=project)
+    first = get(trainer, "models/", limit=2).json()
+    assert len(first["results"]) == 2 and first["next"]
+    a_problem(get(trainer, "models/", limit=201), 400, "limit")
+    assert len(get(trainer, "models/", role="reward").json()["results"]) == 0
+    a_problem(get(trainer, "models/", role="king"), 400, "role")
+    assert Model.objects.count() == 3
