@@ -13,6 +13,8 @@ from annotation.questions import STEPS
 from annotation.shell import THEMES
 
 LONGEST_GUIDELINES = 100_000
+THEME_CHOICES = [(theme, theme.capitalize()) for theme in THEMES]
+SWITCH = [("1", "On"), ("0", "Off")]
 
 
 class PageForm(forms.Form):
@@ -112,9 +114,11 @@ class TokenForm(PageForm):
 class PreferencesForm(PageForm):
     """One person's theme and keys; a script sends only what changed, the account page all of it."""
 
-    theme = forms.ChoiceField(choices=[(theme, theme.capitalize()) for theme in THEMES], required=False)
-    single_keys = forms.NullBooleanField(required=False)
-    one_key = forms.NullBooleanField(required=False)
+    theme = forms.ChoiceField(choices=THEME_CHOICES, required=False)
+    single_keys = forms.TypedChoiceField(
+        choices=SWITCH, coerce=lambda sent: sent == "1", empty_value=None, required=False
+    )
+    one_key = forms.TypedChoiceField(choices=SWITCH, coerce=lambda sent: sent == "1", empty_value=None, required=False)
 
 
 class ImportForm(PageForm):

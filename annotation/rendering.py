@@ -143,9 +143,10 @@ def changes(before: str, after: str) -> SafeString:
     """What turned `before` into `after`, word by word: <del> and <ins> over the plain text."""
     if len(before) + len(after) > 2 * MARKDOWN_LIMIT:
         return mark_safe(f'<pre class="plain">{escape(after)}</pre>')  # noqa: S308  escaped
-    left, right = re.findall(r"\s+|[^\s]+", before), re.findall(r"\s+|[^\s]+", after)
+    left, right = re.findall(r"\s+|\S+\s*", before), re.findall(r"\s+|\S+\s*", after)
+    matcher = SequenceMatcher(None, [word.strip() for word in left], [word.strip() for word in right], autojunk=False)
     out: list[str] = []
-    for operation, a0, a1, b0, b1 in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+    for operation, a0, a1, b0, b1 in matcher.get_opcodes():
         gone, new = escape("".join(left[a0:a1])), escape("".join(right[b0:b1]))
         if operation == "equal":
             out.append(new)

@@ -22,8 +22,14 @@ from annotation.questions import STEP_LABELS, aspect_keys, flag_keys, step_of
 ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 SHORT = {1: "A+++", 2: "A++", 3: "A+", 4: "=", 5: "B+", 6: "B++", 7: "B+++"}  # the beam on a phone
 TOTAL_SECONDS = 300  # how long the number of tasks in a project is remembered
-TOOLS = (("head", "Heading", "head"), ("bold", "Bold", "bold"), ("list", "List", "list"), ("code", "Code", "code"))
-TOOLS += (("table", "Table", "table"), ("link", "Link", "link"))
+TOOLS = (
+    ("head", "Heading"),
+    ("bold", "Bold"),
+    ("list", "List"),
+    ("code", "Code"),
+    ("table", "Table"),
+    ("link", "Link"),
+)
 TEXT_LIMIT = 50_000
 
 
@@ -74,7 +80,7 @@ class Item:
 
     @property
     def flags(self) -> list[dict[str, Any]]:
-        on, keys = self.answer.get("flags") or [], flag_keys(self.questions)
+        on, keys = self.answer.get("flags") or [], _flag_keys(self.kind, self.questions)
         return [
             {**flag, "key": keys.get(flag["name"], "").upper(), "on": flag["name"] in on}
             for flag in self.questions.get("flags", [])
@@ -136,7 +142,7 @@ class Item:
 
     @property
     def tools(self) -> list[dict[str, str]]:
-        return [{"name": name, "label": label, "icon": icon} for name, label, icon in TOOLS]
+        return [{"name": name, "label": label} for name, label in TOOLS]
 
     @property
     def limit(self) -> int:
@@ -205,9 +211,8 @@ def key_list(project: Project, questions: dict[str, Any]) -> list[dict[str, Any]
             if a["name"] in keys
         ]
         rows += [(["Z"], "Both bad")] if questions["both_bad"] else []
-    if project.kind != Kind.DEMONSTRATION:
-        labels = {flag["name"]: flag["label"] for flag in questions["flags"]}
-        rows += [([key.upper()], labels[name]) for name, key in flag_keys(questions).items()]
+    labels = {flag["name"]: flag["label"] for flag in questions["flags"]}
+    rows += [([key.upper()], labels[name]) for name, key in _flag_keys(project.kind, questions).items()]
     return [{"caps": caps, "what": what} for caps, what in rows + COMMON_KEYS]
 
 
@@ -251,6 +256,12 @@ COMMON_KEYS: list[tuple[list[str], str]] = [
     (["Esc"], "Close, or leave a field"),
     (["?"], "This list"),
 ]
+
+
+def _flag_keys(kind: str, questions: dict[str, Any]) -> dict[str, str]:
+    """The flags' keys, without those that pick up a response where responses are ranked."""
+    taken = ascii_lowercase[:8] if kind == Kind.RANKING else ""
+    return {name: key for name, key in flag_keys(questions).items() if key not in taken}
 
 
 def _counted(done: int, total: int, number: int, label: str) -> dict[str, Any]:

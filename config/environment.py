@@ -49,7 +49,7 @@ def data_folder(base: Path) -> Path:
     folder = Path(text("HONE_DATA") or base / "var").expanduser().resolve()
     if folder.exists() and not folder.is_dir():
         raise ImproperlyConfigured(f"HONE_DATA must name a folder; {folder} is a file.")
-    for part in ("runs", "models", "snapshots", "uploads", "cache"):
+    for part in ("runs", "models", "snapshots", "uploads", "cache", "static"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation import forms
 from annotation.models import ApiToken
-from annotation.shell import signed_in
+from annotation.shell import PersonRequest, signed_in
 
 YEAR = 365 * 24 * 3600
 
@@ -50,7 +50,7 @@ def logout(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "POST"])
 @signed_in
-def account(request: HttpRequest) -> HttpResponse:
+def account(request: PersonRequest) -> HttpResponse:
     """One's own account; a POST changes the password."""
     password = PasswordChangeForm(request.user, request.POST or None)
     if request.method == "POST" and password.is_valid():
@@ -63,7 +63,7 @@ def account(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @signed_in
-def preferences(request: HttpRequest) -> HttpResponse:
+def preferences(request: PersonRequest) -> HttpResponse:
     """Remember this person's theme and keys."""
     form = forms.PreferencesForm(request.POST)
     if not form.is_valid():
@@ -86,7 +86,7 @@ def preferences(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_POST
 @signed_in
-def create_token(request: HttpRequest) -> HttpResponse:
+def create_token(request: PersonRequest) -> HttpResponse:
     """A new API token; its secret is on the page that answers, and nowhere else."""
     form = forms.TokenForm(request.POST)
     if not form.is_valid():
@@ -98,7 +98,7 @@ def create_token(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @signed_in
-def revoke_token(request: HttpRequest, token_id: int) -> HttpResponse:
+def revoke_token(request: PersonRequest, token_id: int) -> HttpResponse:
     """End a token of one's own at once."""
     token = get_object_or_404(ApiToken, pk=token_id, user=request.user)
     token.delete()
@@ -106,10 +106,10 @@ def revoke_token(request: HttpRequest, token_id: int) -> HttpResponse:
     return redirect("annotation:account")
 
 
-def _page(request: HttpRequest, *, status: int = 200, **context: Any) -> HttpResponse:
+def _page(request: PersonRequest, *, status: int = 200, **context: Any) -> HttpResponse:
     context.setdefault("password", PasswordChangeForm(request.user))
     context.setdefault("token_form", forms.TokenForm())
-    context["themes"] = forms.PreferencesForm().fields["theme"].choices
+    context["themes"] = forms.THEME_CHOICES
     context["tokens"] = request.user.tokens.order_by("-created_at")
     for field in context["password"].fields.values():
         field.widget.attrs["class"] = "input"

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.text import get_valid_filename
 from django.views.decorators.http import require_GET, require_http_methods
@@ -21,7 +21,7 @@ from annotation.models import ImportJob, Kind, Project
 from annotation.models.people import MANAGES, READS_DATA
 from annotation.reading import UnreadableFile
 from annotation.records import Checker
-from annotation.shell import signed_in
+from annotation.shell import PersonRequest, signed_in
 
 LARGEST = 64 * 1024 * 1024  # bytes a page takes; checking more than this would outlast a browser's patience
 SAMPLES = 3
@@ -36,7 +36,7 @@ EXAMPLES = {
 
 @require_http_methods(["GET", "POST"])
 @signed_in
-def import_page(request: HttpRequest, slug: str) -> HttpResponse:
+def import_page(request: PersonRequest, slug: str) -> HttpResponse:
     """Choose a file; a POST keeps it and checks it without writing anything."""
     project = access.project_for(request.user, slug, MANAGES)
     form = forms.ImportForm(request.POST or None, request.FILES or None)
@@ -61,7 +61,7 @@ def import_page(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @signed_in
-def import_job(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
+def import_job(request: PersonRequest, slug: str, job_id: int) -> HttpResponse:
     """What the check found, with the first rows as annotators will see them; a POST imports."""
     project = access.project_for(request.user, slug, MANAGES)
     job = get_object_or_404(ImportJob, pk=job_id, project=project)
@@ -77,7 +77,7 @@ def import_job(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
 
 @require_GET
 @signed_in
-def export(request: HttpRequest, slug: str) -> HttpResponse | StreamingHttpResponse:
+def export(request: PersonRequest, slug: str) -> HttpResponse | StreamingHttpResponse:
     """A download of the judgements, streamed row by row."""
     project = access.project_for(request.user, slug, READS_DATA)
     type_, format_ = request.GET.get("type", "raw"), request.GET.get("format", "jsonl")
@@ -91,7 +91,7 @@ def export(request: HttpRequest, slug: str) -> HttpResponse | StreamingHttpRespo
     return response
 
 
-def _keep(project: Project, request: HttpRequest, upload: UploadedFile) -> ImportJob:
+def _keep(project: Project, request: PersonRequest, upload: UploadedFile) -> ImportJob:
     """The upload on disk under a name of our own, and a job that remembers what it was called."""
     for stale in ImportJob.objects.filter(project=project, created_by=request.user, state=ImportJob.State.CHECKED):
         _forget(stale)
@@ -111,14 +111,18 @@ def _keep(project: Project, request: HttpRequest, upload: UploadedFile) -> Impor
     )
 
 
-def _run(request: HttpRequest, project: Project, job: ImportJob) -> HttpResponse:
-    options = {"skip_bad": "skip_bad" in request.POST, "update": "update" in request.POST}
+def _run(request: PersonRequest, project: Project, job: ImportJob) -> HttpResponse:
+    skip_bad, update = "skip_bad" in request.POST, "update" in request.POST
     try:
-        report = importing.import_records(project, _path(job), by=request.user, job=job, **options)
+        report = importing.import_records(
+            project, _path(job), by=request.user, job=job, skip_bad=skip_bad, update=update
+        )
     except UnreadableFile as error:
         messages.error(request, str(error))
         return redirect("annotation:import", project.slug)
-    ImportJob.objects.filter(pk=job.pk).update(options=options, report=report.as_dict())
+    ImportJob.objects.filter(pk=job.pk).update(
+        options={"skip_bad": skip_bad, "update": update}, report=report.as_dict()
+    )
     _path(job).unlink(missing_ok=True)
     if report.applied:
         messages.success(request, f"{report.created:,} items came in, {report.bad_count:,} were left out.")

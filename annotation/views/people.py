@@ -6,14 +6,14 @@ from typing import Any
 
 from django.contrib import messages
 from django.db.models import Count, Max, Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import access, forms
 from annotation.models import Membership, Project, Role, User
 from annotation.models.people import MANAGES
-from annotation.shell import signed_in
+from annotation.shell import PersonRequest, signed_in
 
 MAY = {
     Role.ANNOTATOR: "Judge, see own results",
@@ -26,14 +26,14 @@ MAY = {
 
 @require_GET
 @signed_in
-def people(request: HttpRequest, slug: str) -> HttpResponse:
+def people(request: PersonRequest, slug: str) -> HttpResponse:
     """The members, with a form for one more."""
     return _page(request, access.project_for(request.user, slug, MANAGES))
 
 
 @require_POST
 @signed_in
-def add_member(request: HttpRequest, slug: str) -> HttpResponse:
+def add_member(request: PersonRequest, slug: str) -> HttpResponse:
     """Give somebody who has an account a role here."""
     project = access.project_for(request.user, slug, MANAGES)
     form = forms.MemberForm(request.POST)
@@ -52,7 +52,7 @@ def add_member(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @signed_in
-def change_role(request: HttpRequest, slug: str, member_id: int) -> HttpResponse:
+def change_role(request: PersonRequest, slug: str, member_id: int) -> HttpResponse:
     project = access.project_for(request.user, slug, MANAGES)
     member = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
     form = forms.RoleForm(request.POST)
@@ -66,7 +66,7 @@ def change_role(request: HttpRequest, slug: str, member_id: int) -> HttpResponse
 
 @require_POST
 @signed_in
-def remove_member(request: HttpRequest, slug: str, member_id: int) -> HttpResponse:
+def remove_member(request: PersonRequest, slug: str, member_id: int) -> HttpResponse:
     """Take somebody's role away; what they judged stays."""
     project = access.project_for(request.user, slug, MANAGES)
     member = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
@@ -86,7 +86,7 @@ def _keeps_a_manager(project: Project, member: Membership, role: str) -> bool:
     return others.exists() or User.objects.filter(is_superuser=True, is_active=True).exists()
 
 
-def _page(request: HttpRequest, project: Project, *, status: int = 200, **context: Any) -> HttpResponse:
+def _page(request: PersonRequest, project: Project, *, status: int = 200, **context: Any) -> HttpResponse:
     own = Q(user__annotations__project=project, user__annotations__status="submitted")
     members = project.memberships.select_related("user").annotate(
         judged=Count("user__annotations", filter=own), last=Max("user__annotations__created_at", filter=own)

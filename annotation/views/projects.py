@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -17,7 +17,7 @@ from annotation.exporting import FORMATS
 from annotation.models import Annotation, Kind, Membership, Project, Role, Task, User
 from annotation.models.people import JUDGES, MANAGES, READS_DATA, SEES_NAMES
 from annotation.questions import QuestionsError, check_questions, questions_of
-from annotation.shell import signed_in
+from annotation.shell import PersonRequest, signed_in
 
 KINDS = (
     (Kind.PREFERENCE, "Compare two", "Which response is better, and by how much? Trains reward models and DPO."),
@@ -29,7 +29,7 @@ KINDS = (
 
 @require_GET
 @signed_in
-def home(request: HttpRequest) -> HttpResponse:
+def home(request: PersonRequest) -> HttpResponse:
     """All projects this person can see."""
     user = request.user
     projects = list(Project.objects.visible_to(user).filter(is_archived=False))
@@ -60,7 +60,7 @@ def may_create(user: User) -> bool:
 
 @require_http_methods(["GET", "POST"])
 @signed_in
-def new_project(request: HttpRequest) -> HttpResponse:
+def new_project(request: PersonRequest) -> HttpResponse:
     """A new project; whoever makes it manages it."""
     if not may_create(request.user):
         raise PermissionDenied("Only admins and managers make projects.")
@@ -87,10 +87,10 @@ def new_project(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 @signed_in
-def project(request: HttpRequest, slug: str) -> HttpResponse:
+def project(request: PersonRequest, slug: str) -> HttpResponse:
     """The dashboard "Labeling": progress, verdicts, agreement, who judged, exports."""
     found = access.project_for(request.user, slug, READS_DATA)
-    role = found.my_role  # type: ignore[attr-defined]
+    role = found.my_role
     context = dashboard.of(found, names=role in SEES_NAMES)
     context |= {"project": found, "judges": role in JUDGES, "manages": role in MANAGES, "formats": FORMATS}
     return render(request, "annotation/project.html", context)
@@ -98,7 +98,7 @@ def project(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @signed_in
-def settings(request: HttpRequest, slug: str) -> HttpResponse:
+def settings(request: PersonRequest, slug: str) -> HttpResponse:
     """Name, question, queue rules and what is asked; a POST saves all of it."""
     found = access.project_for(request.user, slug, MANAGES)
     if request.method == "GET":
@@ -125,7 +125,7 @@ def settings(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @signed_in
-def write_guidelines(request: HttpRequest, slug: str) -> HttpResponse:
+def write_guidelines(request: PersonRequest, slug: str) -> HttpResponse:
     """A new version of the guidelines, shown from now on."""
     found = access.project_for(request.user, slug, MANAGES)
     form = forms.GuidelinesForm(request.POST)
@@ -140,7 +140,7 @@ def write_guidelines(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("annotation:settings", slug)
 
 
-def _settings_page(request: HttpRequest, found: Project, *, status: int = 200, **context: Any) -> HttpResponse:
+def _settings_page(request: PersonRequest, found: Project, *, status: int = 200, **context: Any) -> HttpResponse:
     fields = ("name", "question", "overlap", "lease_minutes", "order", "daily_goal")
     questions = context.pop("questions", None) or questions_of(found)
     made_under = dict(

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -18,14 +18,14 @@ from annotation import access, bodies, forms, judging, queue, rendering, screen,
 from annotation.models import Annotation, Assignment, Project, User
 from annotation.models.people import JUDGES
 from annotation.questions import question_line, questions_of
-from annotation.shell import signed_in
+from annotation.shell import PersonRequest, signed_in
 
 PER_PAGE = 50
 
 
 @require_GET
 @signed_in
-def work(request: HttpRequest, slug: str) -> HttpResponse:
+def work(request: PersonRequest, slug: str) -> HttpResponse:
     """The judging page, opened on the task this person holds, or on the next one."""
     project = access.project_for(request.user, slug, JUDGES)
     return _page(request, project, queue.lease_next(project, request.user))
@@ -33,7 +33,7 @@ def work(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @signed_in
-def judge(request: HttpRequest, task_id: int) -> HttpResponse:
+def judge(request: PersonRequest, task_id: int) -> HttpResponse:
     """Store one judgement; the reply is the next task, or the one after it when the next is on display already."""
     task = access.task_for(request.user, task_id, JUDGES)
     form = forms.JudgementForm(request.POST)
@@ -56,7 +56,7 @@ def judge(request: HttpRequest, task_id: int) -> HttpResponse:
 
 @require_POST
 @signed_in
-def skip(request: HttpRequest, task_id: int) -> HttpResponse:
+def skip(request: PersonRequest, task_id: int) -> HttpResponse:
     """Give the task back with a reason; the reply is the next one."""
     task = access.task_for(request.user, task_id, JUDGES)
     try:
@@ -68,7 +68,7 @@ def skip(request: HttpRequest, task_id: int) -> HttpResponse:
 
 @require_POST
 @signed_in
-def undo(request: HttpRequest, annotation_id: int) -> HttpResponse:
+def undo(request: PersonRequest, annotation_id: int) -> HttpResponse:
     """Take one's last judgement back: its task again, with the earlier answer selected."""
     annotation = get_object_or_404(
         Annotation.objects.select_related("project"), pk=annotation_id, annotator=request.user
@@ -90,7 +90,7 @@ def undo(request: HttpRequest, annotation_id: int) -> HttpResponse:
 
 @require_POST
 @signed_in
-def draft(request: HttpRequest, task_id: int) -> HttpResponse:
+def draft(request: PersonRequest, task_id: int) -> HttpResponse:
     """Keep a half-made judgement, or start it from the model's draft."""
     task = access.task_for(request.user, task_id, JUDGES)
     body = forms.draft_of(task.project, request.POST)
@@ -106,7 +106,7 @@ def draft(request: HttpRequest, task_id: int) -> HttpResponse:
 
 @require_POST
 @signed_in
-def renew(request: HttpRequest, task_id: int) -> HttpResponse:
+def renew(request: PersonRequest, task_id: int) -> HttpResponse:
     """Hold the task for another while, because its annotator is at work."""
     assignment = get_object_or_404(Assignment, task=task_id, annotator=request.user)
     try:
@@ -118,7 +118,7 @@ def renew(request: HttpRequest, task_id: int) -> HttpResponse:
 
 @require_POST
 @signed_in
-def ahead(request: HttpRequest, task_id: int) -> HttpResponse:
+def ahead(request: PersonRequest, task_id: int) -> HttpResponse:
     """The task after the one on display, leased already, so that it can be shown at once."""
     held = get_object_or_404(Assignment.objects.select_related("project"), task=task_id, annotator=request.user)
     project = access.project_for(request.user, held.project.slug, JUDGES)
@@ -128,7 +128,7 @@ def ahead(request: HttpRequest, task_id: int) -> HttpResponse:
 
 @require_POST
 @signed_in
-def preview(request: HttpRequest) -> HttpResponse:
+def preview(request: PersonRequest) -> HttpResponse:
     """Markdown as it will look, beside what changed against the draft it started from."""
     text, original = str(request.POST.get("text", "")), str(request.POST.get("original", ""))
     context = {
@@ -141,7 +141,7 @@ def preview(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 @signed_in
-def my_work(request: HttpRequest) -> HttpResponse:
+def my_work(request: PersonRequest) -> HttpResponse:
     """One's own judgements, newest first, and where one can go on."""
     user = request.user
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
@@ -161,7 +161,7 @@ def my_work(request: HttpRequest) -> HttpResponse:
     return render(request, "annotation/my_work.html", context)
 
 
-def _by_script(request: HttpRequest) -> bool:
+def _by_script(request: PersonRequest) -> bool:
     return request.headers.get("X-Requested-With") == "fetch"
 
 
@@ -171,7 +171,7 @@ def _counts(project: Project, user: User) -> dict[str, Any]:
 
 
 def _item(
-    request: HttpRequest,
+    request: PersonRequest,
     project: Project,
     assignment: Assignment | None,
     *,
@@ -188,7 +188,7 @@ def _item(
 
 
 def _page(
-    request: HttpRequest,
+    request: PersonRequest,
     project: Project,
     assignment: Assignment | None,
     *,
@@ -200,7 +200,7 @@ def _page(
     if item and answer:
         item.answer = answer
     last = _last_annotation(project, request.user)
-    reads_data = project.my_role != "annotator"  # type: ignore[attr-defined]
+    reads_data = project.my_role != "annotator"
     context = {
         "project": project,
         "item": item,
@@ -225,7 +225,7 @@ def _undo_url(annotation_id: int | None) -> str:
     return reverse("annotation:undo", args=[annotation_id]) if annotation_id else ""
 
 
-def _onward(request: HttpRequest, project: Project, annotation: Annotation | None) -> HttpResponse:
+def _onward(request: PersonRequest, project: Project, annotation: Annotation | None) -> HttpResponse:
     if not _by_script(request):
         return redirect("annotation:work", project.slug)
     shown = str(request.POST.get("next", ""))
@@ -243,7 +243,7 @@ def _onward(request: HttpRequest, project: Project, annotation: Annotation | Non
     return JsonResponse(reply | _counts(project, request.user))
 
 
-def _refused(request: HttpRequest, project: Project, task_id: int, errors: dict[str, str]) -> HttpResponse:
+def _refused(request: PersonRequest, project: Project, task_id: int, errors: dict[str, str]) -> HttpResponse:
     """The same task with the answer as it was sent and a sentence for each field that is wrong."""
     if _by_script(request):
         return JsonResponse({"errors": errors}, status=422)
@@ -253,7 +253,7 @@ def _refused(request: HttpRequest, project: Project, task_id: int, errors: dict[
     return _page(request, project, held, errors=errors, answer=forms.draft_of(project, request.POST))
 
 
-def _lost(request: HttpRequest, project: Project) -> HttpResponse:
+def _lost(request: PersonRequest, project: Project) -> HttpResponse:
     title = "Your time on that item ran out and it went to somebody else, so this answer was not saved."
     if _by_script(request):
         return JsonResponse({"title": title}, status=409)

@@ -130,14 +130,16 @@ function verdictMissing() {
   return null;
 }
 
+const skips = submitter => Boolean(submitter?.getAttribute('formaction')?.endsWith('/skip/'));
+
 function words(submitter) {
-  if (submitter?.formAction.endsWith('/skip/')) return 'skipped';
+  if (skips(submitter)) return 'skipped';
   const chosen = $('[name=verdict]:checked', form());
   return chosen?.getAttribute('aria-label') ?? { rating: 'rated', ranking: 'ranked', demonstration: 'written' }[item().dataset.kind];
 }
 
 function submit(submitter) {
-  const skipping = submitter?.formAction?.endsWith('/skip/');
+  const skipping = skips(submitter);
   const gap = skipping ? null : missing()[0] ?? verdictMissing();
   if (gap) {
     const field = $('input, button', gap) ?? gap;
@@ -152,7 +154,7 @@ function submit(submitter) {
   const body = fields();
   if (skipping) body.set('reason', submitter.value);
   const task = item().dataset.task;
-  box.put({ key: body.get('key'), url: submitter?.formAction || form().action, body: body.toString(), task, words: words(submitter), number: item().dataset.number });
+  box.put({ key: body.get('key'), url: skipping ? submitter.formAction : form().action, body: body.toString(), task, words: words(submitter), number: item().dataset.number });
   clearTimeout(draftTimer);
   forget(task);
   clearNotes();
@@ -355,7 +357,7 @@ onKey((key, event) => {
   if (performance.now() < quietUntil) return true;
   const menu = $('details.menu[open]');
   if (menu && /^[1-9]$/.test(key)) { $$('.pop button', menu)[key - 1]?.click(); return true; }
-  if (key === 'Enter' && !event.target.closest('button, a, summary, label, input, .rung')) { form()?.requestSubmit($('#submit')); return true; }
+  if (key === 'Enter' && !event.target.closest('button:not(.rung), a, summary, label, input')) { form()?.requestSubmit($('#submit')); return true; }
   if (key === '[' || key === ']') { const at = $$('.resp')[key === '[' ? 0 : 1]; at?.focus(); at?.scrollIntoView({ block: 'nearest', inline: 'center' }); return Boolean(at); }
   if (key === 'r' && $('#text')) { $('#text').focus(); return true; }
   const chosen = $(`.beam input[data-key="${CSS.escape(key)}"]:checked`);

@@ -1,0 +1,71 @@
+import re
+
+import pytest
+
+from annotation import rendering
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        '<img src="x" onerror="alert(1)">',
+        "[click](javascript:alert(1))",
+        "![picture](https://example.org/pixel.png)",
+        '<a href="x" style="color:red">x</a>',
+        "[x](data:text/html;base64,PHNjcmlwdD4=)",
+    ],
+)
+def test_nothing_that_acts_or_loads_gets_through(text: str) -> None:
+    html = str(rendering.render_markdown(text))
+    assert not re.search(r"<script|<img|<[^>]*(style|onerror)=|<[^>]*href=.(javascript|data)", html)
+
+
+def test_markdown_becomes_html_with_a_scroll_box_for_code() -> None:
+    html = str(rendering.render_markdown("**bold** `code`\n\n```python\nx = 1\n```\n\n| a | b |\n| - | - |\n| 1 | 2 |"))
+    assert "<strong>bold</strong>" in html and "<table>" in html
+    assert '<pre tabindex="0" role="group" aria-label="python code">' in html
+    assert 'class="' in html and "style=" not in html
+
+
+def test_a_link_opens_elsewhere_and_tells_nothing_about_us() -> None:
+    html = str(rendering.render_markdown("[x](https://example.org)"))
+    assert 'target="_blank"' in html and 'rel="noopener noreferrer nofollow"' in html
+
+
+def test_a_text_beyond_the_limit_is_shown_as_it_is() -> None:
+    html = str(rendering.render_markdown("<b>" + "word " * rendering.MARKDOWN_LIMIT))
+    assert html.startswith('<pre class="plain"') and "&lt;b&gt;" in html
+
+
+def test_the_words_that_differ_are_marked_on_both_sides() -> None:
+    left, right = rendering.difference_marks("the cat **sat** here", "the dog **sat** there")
+    assert str(left) == "<p>the <mark>cat</mark> <strong>sat</strong> <mark>here</mark></p>\n"
+    assert str(right) == "<p>the <mark>dog</mark> <strong>sat</strong> <mark>there</mark></p>\n"
+
+
+def test_a_run_of_different_words_is_one_mark_and_equal_texts_have_none() -> None:
+    left, right = rendering.difference_marks("one two three", "one 2 3")
+    assert "<mark>two three</mark>" in left and "<mark>2 3</mark>" in right
+    assert "<mark>" not in "".join(rendering.difference_marks("same words", "same words"))
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("a < b & c", "a < d & c"),
+        ("`x <y>`", "`x <z>`"),
+        ("- one\n- two", "1. one\n2. three"),
+        ("", "something"),
+        ("&amp;", "&lt;"),
+    ],
+)
+def test_marks_change_nothing_else(a: str, b: str) -> None:
+    for text, marked in zip((a, b), rendering.difference_marks(a, b), strict=True):
+        plain = str(marked).replace("<mark>", "").replace("</mark>", "")
+        assert plain == str(rendering.render_markdown(text))
+
+
+def test_changes_show_what_went_and_what_came() -> None:
+    html = str(rendering.changes("Dear Sir or Madam, <b>", "Dear Mr Hale, <b>"))
+    assert html == '<div class="plain" dir="auto">Dear <del>Sir or Madam, </del><ins>Mr Hale, </ins>&lt;b&gt;</div>'

@@ -1,0 +1,212 @@
+"""A person at the judging page, with a keyboard, a bad network or no script."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from annotation.models import Annotation, Assignment, Project, User
+from tests import factories
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Open = Callable[..., Page]
+ASPECTS = [{"name": "helpful", "label": "Helpful", "required": False}]
+
+
+def start(kind: str = "preference", tasks: int = 4, **fields: object) -> tuple[Project, User]:
+    project = factories.project(kind=kind, **fields)
+    for number in range(tasks):
+        texts = {"preference": 2, "ranking": 3, "rating": 1, "demonstration": 0}[kind]
+        factories.task(project, responses=[f"Answer {name} to {number}" for name in "xyz"[:texts]])
+    return project, factories.member(project, "annotator")
+
+
+def work(project: Project) -> str:
+    return f"/projects/{project.slug}/work/"
+
+
+def ready(page: Page) -> None:
+    """The next item is leased one ahead and keys are listened to."""
+    page.wait_for_function("performance.now() > 300")
+    page.wait_for_timeout(320)
+
+
+def test_three_items_are_judged_by_keyboard_alone(open_page: Open) -> None:
+    project, person = start(questions={"aspects": ASPECTS})
+    page = open_page(person, work(project))
+    for number, (key, words) in enumerate(
+        [("2", "A better"), ("7", "B much better"), ("4", "About the same")], start=1
+    ):
+        ready(page)
+        if number == 1:
+            page.keyboard.press("q")
+        page.keyboard.press(key)
+        expect(page.locator("#saved")).to_have_text(f"{number} saved: {words}")
+        expect(page.locator("#number")).to_have_text(f"item {number + 1}")
+    expect(page.locator("#goal-done")).to_have_text("3")
+    first, second, third = Annotation.objects.standing().order_by("pk")
+    assert (first.body["choice"], first.body["strength"]) == (first.shown[0], 2)
+    assert first.body["aspects"] == {"helpful": first.shown[0]}
+    assert (second.body["choice"], second.body["strength"]) == (second.shown[1], 3)
+    assert third.body["choice"] == "tie"
+    assert all(annotation.seconds is not None for annotation in (first, second, third))
+
+
+def test_a_second_press_cannot_judge_an_unread_item(open_page: Open) -> None:
+    project, person = start()
+    page = open_page(person, work(project))
+    ready(page)
+    page.keyboard.press("1")
+    page.keyboard.press("1")
+    expect(page.locator("#saved")).to_have_text("1 saved: A much better")
+    ready(page)
+    assert Annotation.objects.count() == 1
+
+
+def test_undo_brings_the_answer_back_and_skip_asks_for_a_reason(open_page: Open) -> None:
+    project, person = start()
+    page = open_page(person, work(project))
+    ready(page)
+    page.keyboard.press("6")
+    expect(page.locator("#saved")).to_have_text("1 saved: B better")
+    ready(page)
+    page.keyboard.press("u")
+    expect(page.locator(".beam input:checked")).to_have_value("6")
+    ready(page)
+    page.keyboard.press("6")
+    expect(page.locator("#saved")).to_have_text("1 saved: B better")
+    ready(page)
+    page.keyboard.press("s")
+    page.keyboard.press("2")
+    expect(page.locator("#saved")).to_have_text("Skipped")
+    assert list(Annotation.objects.order_by("pk").values_list("status", flat=True)) == ["undone", "submitted"]
+    assert Assignment.objects.get(state="skipped").skip_reason == "Prompt makes no sense"
+
+
+def test_an_answer_given_without_a_network_is_kept_and_sent_once(open_page: Open) -> None:
+    project, person = start()
+    page = open_page(person, work(project))
+    ready(page)
+    page.context.set_offline(True)
+    page.keyboard.press("2")
+    expect(page.locator("#problems")).to_contain_text("waits for the network")
+    expect(page.locator("#saved")).not_to_contain_text("saved:")
+    assert Annotation.objects.count() == 0
+    page.context.set_offline(False)
+    expect(page.locator("#saved")).to_have_text("1 saved: A better")
+    expect(page.locator("#problems")).to_be_empty()
+    assert Annotation.objects.count() == 1
+
+
+def test_a_reply_that_got_lost_does_not_store_the_answer_twice(open_page: Open) -> None:
+    project, person = start()
+    page = open_page(person, work(project))
+    ready(page)
+    dropped: list[str] = []
+
+    def drop_first(route: object) -> None:
+        route.fetch()  # type: ignore[attr-defined]  the server stores it, the browser never hears so
+        dropped.append("once")
+        route.abort()  # type: ignore[attr-defined]
+
+    page.route(re.compile("/judge/"), drop_first, times=1)
+    page.keyboard.press("5")
+    expect(page.locator("#saved")).to_have_text("1 saved: B slightly better")
+    assert dropped == ["once"] and Annotation.objects.count() == 1
+
+
+def test_a_signed_out_answer_is_sent_after_signing_in(open_page: Open) -> None:
+    project, person = start()
+    page = open_page(person, work(project))
+    ready(page)
+    page.context.clear_cookies(name="sessionid")
+    page.keyboard.press("3")
+    page.locator("#signin-p").fill("correct horse battery")
+    page.keyboard.press("Enter")
+    expect(page.locator("#saved")).to_have_text("1 saved: A slightly better")
+    assert Annotation.objects.get().annotator == person
+
+
+def test_a_draft_survives_a_reload(open_page: Open) -> None:
+    project, person = start()
+    page = open_page(person, work(project))
+    ready(page)
+    page.keyboard.press("r")
+    page.keyboard.type("Names its source")
+    expect(page.locator("#saved")).to_have_text("Draft saved")
+    assert Assignment.objects.filter(draft__rationale="Names its source").exists()
+    page.reload()
+    expect(page.locator("#rationale")).to_have_value("Names its source")
+
+
+def test_what_is_required_is_asked_before_a_digit_submits(open_page: Open) -> None:
+    project, person = start(questions={"aspects": [ASPECTS[0] | {"required": True}]})
+    page = open_page(person, work(project))
+    ready(page)
+    expect(page.locator("#submit-label")).to_have_text("1 aspect left")
+    page.keyboard.press("1")
+    expect(page.locator("#problems")).to_contain_text("Helpful needs an answer")
+    page.keyboard.press("q")
+    page.keyboard.press("Enter")
+    expect(page.locator("#saved")).to_have_text("1 saved: A much better")
+
+
+def test_judging_works_without_javascript(open_page: Open) -> None:
+    project, person = start(tasks=2)
+    page = open_page(person, work(project), java_script_enabled=False)
+    page.locator(".beam label.st6").click()
+    page.locator("#submit").click()
+    expect(page.locator("#goal-done")).to_have_text("1")
+    page.locator("details.menu summary").click()
+    page.get_by_role("button", name="Other reason").click()
+    expect(page.get_by_role("heading", name="Nothing left to judge here")).to_be_visible()
+    assert Annotation.objects.get().body["strength"] == 2
+
+
+def test_ratings_walk_down_with_digits(open_page: Open) -> None:
+    project, person = start("rating")
+    page = open_page(person, work(project))
+    ready(page)
+    for key in "5342":
+        page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    expect(page.locator("#saved")).to_have_text("1 saved: rated")
+    assert list(Annotation.objects.get().body["ratings"].values()) == [5, 3, 4, 2]
+
+
+def test_a_ranking_is_made_with_letters_and_digits(open_page: Open) -> None:
+    project, person = start("ranking")
+    page = open_page(person, work(project))
+    ready(page)
+    for key in ("b", "1", "a", "2", "c", "3", "c", "t", "Enter", "Enter"):
+        page.keyboard.press(key)
+    expect(page.locator("#saved")).to_have_text("1 saved: ranked")
+    stored = Annotation.objects.get()
+    assert stored.body["ranking"] == [[stored.shown[1]], sorted([stored.shown[0], stored.shown[2]])]
+
+
+def test_a_demonstration_is_previewed_and_sent_with_control_enter(open_page: Open) -> None:
+    project, person = start("demonstration")
+    page = open_page(person, work(project))
+    ready(page)
+    page.keyboard.press("r")
+    page.keyboard.type("Water is **heavier**.")
+    expect(page.locator(".preview strong")).to_have_text("heavier")
+    expect(page.locator("[data-words]").first).to_have_text("3")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#saved")).to_have_text("1 saved: written")
+    assert Annotation.objects.get().body["text"] == "Water is **heavier**."
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_scrolls_sideways_on_a_phone(open_page: Open, scheme: str) -> None:
+    project, _ = start()
+    lead = factories.member(project, "manager")
+    page = open_page(lead, work(project), phone=True, color_scheme=scheme)
+    slug = project.slug
+    paths = [work(project), f"/projects/{slug}/", f"/projects/{slug}/settings/", f"/projects/{slug}/people/"]
+    for path in [*paths, f"/projects/{slug}/import/", "/", "/projects/new/", "/my-work/", "/account/"]:
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
