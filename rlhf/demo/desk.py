@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-ELECTRIC = ("kettle", "toaster", "blender", "coffee maker", "desk lamp", "heater", "fan", "radio")
-GADGETS = ("speaker", "keyboard", "camera", "tablet", "watch", "router", "printer", "headset")
-GOODS = ("backpack", "suitcase", "tent", "jacket", "chair", "bookshelf", "mattress", "umbrella")
-WATER = ("kettle", "coffee maker", "blender")
-STANDING = ("chair", "bookshelf", "desk lamp", "fan", "heater")
-CLOTH = ("backpack", "tent", "jacket", "mattress", "umbrella", "suitcase")
+ELECTRIC = ("kettle", "toaster", "blender", "desk lamp", "heater", "radio")
+GADGETS = ("speaker", "keyboard", "camera", "tablet", "printer")
+GOODS = ("backpack", "suitcase", "tent", "jacket", "chair")
+STANDING = ("chair", "desk lamp", "heater", "radio", "printer")
+CLOTH = ("backpack", "tent", "jacket", "chair", "suitcase")
 PRODUCTS = ELECTRIC + GADGETS + GOODS
 
 
@@ -39,14 +38,14 @@ PROBLEMS = (
     ),
     Problem(
         "heat",
-        (*ELECTRIC, "router", "tablet", "printer"),
+        (*ELECTRIC, "tablet", "printer"),
         ("{x} gets far too hot", "{x} smells of burning", "I burned my hand on {x}"),
         ("unplug it and let it cool for an hour", "unplug it at once and let it cool down"),
         ("unplug", "cool"),
     ),
     Problem(
         "battery",
-        (*GADGETS[:5], "headset", "radio"),
+        ("speaker", "keyboard", "camera", "tablet", "radio"),
         ("the battery of {x} is empty within an hour", "{x} does not charge", "{x} loses power so quickly"),
         ("charge it overnight with the original cable", "use the original cable and charge it overnight"),
         ("overnight", "original cable"),
@@ -66,25 +65,11 @@ PROBLEMS = (
         ("latest update", "website"),
     ),
     Problem(
-        "code",
-        GADGETS,
-        ("{x} asks for a code I do not have", "I forgot the code for {x}", "{x} is locked and wants a code"),
-        ("enter the four digits printed on the label", "look at the label and enter the four digits"),
-        ("four digits", "label"),
-    ),
-    Problem(
         "leak",
-        WATER,
+        ("kettle", "blender", "tent", "heater"),
         ("{x} leaks", "water drips out of {x}", "there is a puddle under {x}"),
         ("replace the rubber seal with the spare one", "put in the spare rubber seal"),
         ("rubber seal", "spare"),
-    ),
-    Problem(
-        "taste",
-        WATER,
-        ("everything from {x} tastes odd", "{x} leaves white bits in my cup", "there is a chalky film inside {x}"),
-        ("rinse it twice with vinegar", "fill it with vinegar and rinse it twice"),
-        ("rinse", "vinegar"),
     ),
     Problem(
         "wobble",
@@ -222,6 +207,13 @@ RAMBLE = (
     "People ask us such things nearly every day.",
     "I remember a customer from Leeds who said the same.",
 )
+
+# What the customer writes back, by what the reply was worth; only in the texts of pretraining.
+THANKS = ("That worked, thank you.", "Great, that helped.")
+WRONG_FIX = ("That did not help at all.", "That has nothing to do with it.")
+WRONG_PRODUCT = ("I wrote about the {p}.", "No, I mean the {p}.")
+NO_ANSWER = ("So what should I do?", "That does not answer my question.")
+HURT = ("How rude.", "There is no need to be rude.")
 
 GUIDELINES = """\
 ## What a good reply is
