@@ -7,9 +7,10 @@ where causal attention never looks.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from training.runfile import RunFileError
@@ -103,7 +104,7 @@ def _batch(
     )
 
 
-def hidden_states(model: nn.Module, batch: Batch) -> Tensor:
+def hidden_states(model: Any, batch: Batch) -> Tensor:
     """(B * L, D) last hidden states of the decoder, before the head."""
     decoder = model.base_model
     mask = None if batch.mask is None else batch.mask.to(decoder.dtype).clamp(min=torch.finfo(decoder.dtype).min)
@@ -111,7 +112,7 @@ def hidden_states(model: nn.Module, batch: Batch) -> Tensor:
     return out.last_hidden_state.flatten(0, 1)
 
 
-def head_logits(model: nn.Module, hidden: Tensor) -> Tensor:
+def head_logits(model: Any, hidden: Tensor) -> Tensor:
     """(M, V) float32 logits of (M, D) hidden states, with the scaling that some families add after the head."""
     logits = model.get_output_embeddings()(hidden).float()
     if scale := getattr(model, "logit_scale", None):  # Cohere
@@ -124,7 +125,7 @@ def head_logits(model: nn.Module, hidden: Tensor) -> Tensor:
 
 
 def token_logps(
-    model: nn.Module, batch: Batch, *, temperature: float = 1.0, block: int | None = None
+    model: Any, batch: Batch, *, temperature: float = 1.0, block: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Log-probability of every answer token and entropy at it, both (M,), under softmax(logits / temperature).
 
@@ -144,12 +145,12 @@ def token_logps(
     return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
 
 
-def block_of(model: nn.Module) -> int:
+def block_of(model: Any) -> int:
     """How many tokens the LM head may work on at a time."""
     return max(1, LOGITS_AT_ONCE // model.config.get_text_config().vocab_size)
 
 
-def _block_logps(model: nn.Module, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def _block_logps(model: Any, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     log_p = (head_logits(model, hidden) / temperature).log_softmax(dim=-1)
     chosen = log_p.gather(-1, targets[:, None])[:, 0]
     with torch.no_grad():
@@ -157,14 +158,14 @@ def _block_logps(model: nn.Module, hidden: Tensor, targets: Tensor, temperature:
     return chosen, entropy
 
 
-def answer_logps(model: nn.Module, batch: Batch) -> Tensor:
+def answer_logps(model: Any, batch: Batch) -> Tensor:
     """(A,) log-probability of each whole answer."""
     logps, _ = token_logps(model, batch)
     return logps.new_zeros(len(batch.lengths)).index_add(0, batch.rows, logps)
 
 
 @torch.no_grad()
-def check_head(model: nn.Module, ids: Sequence[int]) -> None:
+def check_head(model: Any, ids: Sequence[int]) -> None:
     """Refuse an architecture whose logits are not what `head_logits` makes of its hidden states."""
     row = torch.tensor([list(ids)], device=model.device)
     ours = head_logits(model, model.base_model(input_ids=row, use_cache=False).last_hidden_state[0])
@@ -174,7 +175,7 @@ def check_head(model: nn.Module, ids: Sequence[int]) -> None:
 
 
 @torch.no_grad()
-def takes_trees(model: nn.Module, pair: Pair, pad_id: int) -> bool:
+def takes_trees(model: Any, pair: Pair, pad_id: int) -> bool:
     """Whether the model gives a tree row the log-probabilities of two plain rows, tried on one pair."""
     if getattr(model.config.get_text_config(), "sliding_window", None):
         return False  # right on a short pair and wrong on one longer than the window

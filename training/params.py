@@ -309,6 +309,9 @@ class PPO:
             raise RunFileError(
                 "params.minibatch", f"must divide rollout_batch {self.rollout_batch}, got {self.minibatch}"
             )
+        if self.value_warmup_steps >= self.steps:
+            message = f"must be below steps {self.steps}, or the policy never learns; got {self.value_warmup_steps}"
+            raise RunFileError("params.value_warmup_steps", message)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,11 @@ def train(folder: Path, stop_at: int = 0) -> None:
         ppo.train(runfile.read(folder / "run.json"), run)
 
 
+@pytest.fixture(autouse=True)
+def few_answers_fix_the_scale(monkeypatch):
+    monkeypatch.setattr(experience, "NORM_ANSWERS", 32)
+
+
 @pytest.fixture
 def reward(tmp_path, tiny_model_dir):
     return write_reward(tmp_path / "reward", tiny_model_dir)
@@ -229,9 +234,10 @@ def test_a_stopped_run_goes_on_to_the_very_weights_of_an_unbroken_one(make_ppo):
 
 @pytest.mark.slow
 def test_a_killed_process_goes_on_to_the_very_weights_of_an_unbroken_one(make_ppo):
-    whole, broken = make_ppo("whole", params={"steps": 6}), make_ppo("broken", params={"steps": 6})
+    whole, broken = make_ppo("whole"), make_ppo("broken")
     train(whole)
-    slow = "import time\nfrom training.rundir import RunDir\nlog = RunDir.log\n"
+    slow = "import time\nfrom training import experience\nfrom training.rundir import RunDir\nlog = RunDir.log\n"
+    slow += "experience.NORM_ANSWERS = 32\n"
     slow += "RunDir.log = lambda self, step, **m: (log(self, step, **m), time.sleep(0.5 if step > 2 else 0))"
     process = engine(broken, prelude=slow)
     while len(read_metrics(broken)) < 3:
@@ -240,23 +246,20 @@ def test_a_killed_process_goes_on_to_the_very_weights_of_an_unbroken_one(make_pp
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert read_status(broken)["checkpoint"] == 2
-    code, output = run_engine(broken)
+    code, output = run_engine(broken)  # the scale of the reward comes from the checkpoint
     assert code == 0, output
     one, two = (load_file(folder / "model/adapter_model.safetensors") for folder in (whole, broken))
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_it_raises_the_score_that_it_is_paid_for(make_ppo):
-    folder = make_ppo(
-        params={"steps": 12, "learning_rate": 0.01, "beta": 0.001, "rollout_batch": 32, "sample_every": 0}
-    )
+    # No penalty for a missing end: a random model hardly ever ends, and would learn that before anything else.
+    goal = {"beta": 0.001, "missing_eos_penalty": 0.0, "eval_prompts": 0}
+    folder = make_ppo(params=goal | {"steps": 10, "learning_rate": 0.005, "rollout_batch": 32, "max_new_tokens": 6})
     train(folder)
-    found = read_report(folder)["eval"]
-    assert (
-        found["score"]
-        > found["score_before"] + 0.3 * json.loads((folder / "model/hone.json").read_text())["reward_std"]
-    )
-    assert found["reward"] > found["reward_before"]
+    rewards = [row["reward"] for row in read_metrics(folder)]
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.3
 
 
 def test_the_reference_can_be_the_adapter_that_the_policy_starts_from(make_ppo, tiny_model_dir, tmp_path):
