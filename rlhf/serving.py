@@ -91,14 +91,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def _start_web(host: str, port: int, workers: int, threads: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port)]
-    command += ["--workers", str(workers), "--blocking-threads", str(threads), "--log-level", "warning"]
-    command += ["--no-ws", "--respawn-failed-workers", "config.wsgi:application"]
-    return _start(command)
+    command = [sys.executable, "-m", "rlhf.web", "--host", host, "--port", str(port)]
+    return _start([*command, "--workers", str(workers), "--threads", str(threads), "--parent", str(os.getpid())])
 
 
 def _start_worker() -> subprocess.Popen[bytes]:
-    return _start([sys.executable, "manage.py", "worker", "--parent", str(os.getpid())])
+    return _start([sys.executable, "manage.py", "worker", "--skip-checks", "--parent", str(os.getpid())])
 
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:

@@ -109,7 +109,8 @@ def _worker_lives(worker_id: str) -> bool:
 def _chores(stop: threading.Event) -> None:
     while not stop.is_set():
         try:
-            _chore_worker().run()
+            if DBTaskResult.objects.ready().exists():  # its worker locks the whole of SQLite to look
+                _chore_worker().run()
         except Exception:  # the border of the thread: a chore's own failure is recorded with it
             log.exception("The chores stopped for a moment")
         finally:

@@ -1,0 +1,78 @@
+"""`serve` keeps the site and the worker together: they start as one and end as one, whatever is killed."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import time
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds  # only so that a broken test ends
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not happen")
+
+
+def ready(port):
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        return json.loads(response.read()) if response.status == 200 else None
+    except OSError:
+        return None
+
+
+def children(process, words):
+    found = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in found if words in " ".join(child.cmdline())]
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_site_and_worker_start_and_end_as_one(world, port):
+    serve = world.start("serve", "--port", str(port))
+    until(lambda: ready(port))
+    output = (world.data / "serve.log").read_text()
+    assert "with the password" in output and f"http://127.0.0.1:{port}/" in output
+
+    # a killed worker is started again
+    (worker,) = children(serve, "manage.py worker")
+    worker.kill()
+    until(lambda: [child for child in children(serve, "manage.py worker") if child.pid != worker.pid])
+    until(lambda: ready(port))
+
+    # a second one on the same port says so
+    again = world.tried("serve", "--port", str(port))
+    assert again.returncode == 1 and "choose another one with --port" in again.stderr
+    assert "password" not in again.stdout
+
+    # SIGTERM ends both
+    everyone = psutil.Process(serve.pid).children(recursive=True)
+    serve.send_signal(signal.SIGTERM)
+    assert serve.wait(timeout=60) == 0
+    assert not psutil.wait_procs(everyone, timeout=30)[1]
+    assert ready(port) is None
+
+
+def test_nothing_stays_behind_when_serve_itself_is_killed(world, port):
+    serve = world.start("serve", "--port", str(port))
+    until(lambda: ready(port))
+    everyone = psutil.Process(serve.pid).children(recursive=True)
+    os.kill(serve.pid, signal.SIGKILL)
+    serve.wait()
+    assert not psutil.wait_procs(everyone, timeout=60)[1]
