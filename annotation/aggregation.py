@@ -154,7 +154,8 @@ def _only(task: JudgedTask) -> str:
 
 
 def _places(tied: list[list[int]]) -> dict[int, float]:
-    places, taken = {}, 0
+    places: dict[int, float] = {}
+    taken = 0
     for group in tied:
         places |= dict.fromkeys(group, taken + (len(group) + 1) / 2)
         taken += len(group)

@@ -100,7 +100,9 @@ def _page(ids: list[int], rows: Any, selection: Selection) -> Iterator[JudgedTas
     for task, response, text in texts:
         responses[task][response] = text
     tasks = Task.objects.filter(pk__in=ids).order_by("pk")
-    for task, *values in tasks.values_list("pk", "external_id", "prompt", "metadata", "is_gold"):
-        judged = JudgedTask(task, *values, responses[task], votes[task])
+    for task, external_id, prompt, metadata, is_gold in tasks.values_list(
+        "pk", "external_id", "prompt", "metadata", "is_gold"
+    ):
+        judged = JudgedTask(task, external_id, prompt, metadata, is_gold, responses[task], votes[task])
         if all(judged.metadata.get(key) == value for key, value in selection.metadata.items()):
             yield judged

@@ -139,7 +139,7 @@ class Checker:
             raise CleaningError("metadata", f"Must be an object, not {kind_of(metadata)}.")
         extra = {name: value for name, value in given.items() if name not in FIELDS}
         self.kept_as_metadata |= extra.keys()
-        return clean_json({**extra, **metadata, **self.metadata}, "metadata")  # type: ignore[no-any-return]
+        return clean_json({**extra, **metadata, **self.metadata}, "metadata")
 
     def _gold(self, given: dict[str, Any], responses: int) -> Any:
         """The expected judgement in terms of the responses as given; it is checked but kept as it came."""
@@ -202,8 +202,8 @@ def _pair(given: dict[str, Any]) -> tuple[Any, Any, Any]:
             raise CleaningError(name, "Is missing.")
     chosen, rejected, prompt = given["chosen"], given["rejected"], given.get("prompt")
     if isinstance(chosen, list) and isinstance(rejected, list):
-        messages = [_messages(part, name) for part, name in ((chosen, "chosen"), (rejected, "rejected"))]
-        return formats.split_messages(*messages, None if prompt is None else _prompt(prompt))
+        shared = None if prompt is None else _prompt(prompt)
+        return formats.split_messages(_messages(chosen, "chosen"), _messages(rejected, "rejected"), shared)
     chosen, rejected = clean_text(chosen, "chosen"), clean_text(rejected, "rejected")
     if prompt is not None:
         return prompt, chosen, rejected

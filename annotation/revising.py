@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from annotation.records import Judgement, Record
 
 TEXTS = ("prompt", "responses")
 SETTINGS = ("metadata", "priority", "gold")
+BATCH = 500  # tasks judged together
 
 
 @dataclass
@@ -25,7 +27,7 @@ class Change:
 
 
 def changes(found: list[tuple[int, Record, Task]]) -> list[tuple[int, Change | CleaningError]]:
-    """What each record would change in its task, or why it may not, with its line; records that change nothing are out."""
+    """What each record would change in its task, or why it may not, with its line; what changes nothing is left out."""
     ids = [task.pk for _, _, task in found]
     stored: dict[int, list[dict[str, Any]]] = {task: [] for task in ids}
     for row in Response.objects.filter(task__in=ids).order_by("position"):
@@ -50,8 +52,9 @@ def apply(waiting: list[Change], account: Callable[[str], int], kind: str) -> No
     """Carry the changes out; the caller holds the transaction."""
     for change in waiting:
         _set(change.task, change.values)
-        if change.judgements:
-            _judge(change, account, kind)
+    judged = [change for change in waiting if change.judgements]
+    for start in range(0, len(judged), BATCH):
+        _judge(judged[start : start + BATCH], account, kind)
 
 
 def _differences(record: Record, task: Task, responses: list[dict[str, Any]]) -> dict[str, Any]:
@@ -87,14 +90,29 @@ def _set(task: Task, values: dict[str, Any]) -> None:
         Response.objects.bulk_create(tasks.response_rows(task, values, ""))
 
 
-def _judge(change: Change, account: Callable[[str], int], kind: str) -> None:
+def _judge(batch: list[Change], account: Callable[[str], int], kind: str) -> None:
     """Add each judgement as its annotator's next revision; what stood before is replaced."""
-    task = change.task
-    ids = judgement_rows.response_ids([task.pk])[task.pk]
-    for judgement in change.judgements:
-        annotator = account(judgement.annotator)
-        earlier = Annotation.objects.filter(task=task, annotator=annotator)
-        row = judgement_rows.annotation_row(task, kind, judgement, annotator, ids, earlier.count() + 1)
-        stands = judgement.status == Annotation.Status.SUBMITTED
-        replaced = stands and earlier.standing().update(status=Annotation.Status.REPLACED)
-        judgement_rows.store([row], close=not replaced)  # the slot of what it replaces stays closed
+    tasks_judged = [change.task.pk for change in batch]
+    ids = judgement_rows.response_ids(tasks_judged)
+    revisions: dict[tuple[int, int], int] = defaultdict(int)
+    standing: dict[tuple[int, int], int] = {}
+    earlier = Annotation.objects.filter(task__in=tasks_judged).values_list("task", "annotator", "pk", "status")
+    for task, annotator, pk, status in earlier:
+        revisions[task, annotator] += 1
+        if status == Annotation.Status.SUBMITTED:
+            standing[task, annotator] = pk
+    added: list[Annotation] = []  # those that close a slot
+    instead: list[Annotation] = []  # those whose slot an earlier revision has closed
+    replaced: list[int] = []
+    for change in batch:
+        for judgement in change.judgements:
+            seat = change.task.pk, account(judgement.annotator)
+            revisions[seat] += 1
+            row = judgement_rows.annotation_row(change.task, kind, judgement, seat[1], ids[seat[0]], revisions[seat])
+            stands = judgement.status == Annotation.Status.SUBMITTED and seat in standing
+            if stands:
+                replaced.append(standing[seat])
+            (instead if stands else added).append(row)
+    Annotation.objects.filter(pk__in=replaced).update(status=Annotation.Status.REPLACED)
+    judgement_rows.store(added)
+    judgement_rows.store(instead, close=False)

@@ -109,7 +109,7 @@ def discard(staging: Project) -> None:
     while found := list(staging.tasks.order_by("pk").values_list("pk", flat=True)[:SWEPT_AT_ONCE]):
         with write_transaction():
             for rows in (Annotation, Assignment, Response):
-                rows._default_manager.filter(task__in=found)._raw_delete(using=staging._state.db)  # type: ignore[attr-defined]
+                rows._default_manager.filter(task__in=found)._raw_delete(using=staging._state.db)
             Task.objects.filter(pk__in=found)._raw_delete(using=staging._state.db)
     with write_transaction():
         idle = Q(is_active=False, annotations=None, assignments=None)

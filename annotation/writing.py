@@ -55,6 +55,7 @@ def parquet(rows: Iterable[Row], columns: Columns) -> Iterator[bytes]:
 
     schema, sink = arrow_schema(columns), _Sink()
     with pq.ParquetWriter(sink, schema, compression="zstd") as table:
+        yield sink.taken()  # the file's mark, at once
         for piece in _pieces(rows, GROUP):
             table.write_table(pa.Table.from_pylist([_flat(row, columns) for row in piece], schema=schema))
             yield sink.taken()

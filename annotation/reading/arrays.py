@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import codecs
 import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -11,7 +11,7 @@ from annotation.cleaning import MAX_DEPTH, CleaningError
 from annotation.reading.archives import UnreadableFile
 from annotation.reading.lines import MAX_RECORD, record_of
 
-BLOCK = 1 << 18  # characters
+BLOCK = 1 << 18  # bytes
 LOOSE = json.JSONDecoder(parse_int=str, parse_float=str)  # only finds where a value ends; the strict one reads it
 
 
@@ -48,8 +48,8 @@ class _Window:
     """A view on a JSON text that holds about one block or one record of it at a time."""
 
     def __init__(self, handle: BinaryIO) -> None:
-        self.source = io.TextIOWrapper(handle, encoding="utf-8-sig", newline="")
-        self.text, self.at, self.ended = "", 0, False
+        self.source, self.decoder = handle, codecs.getincrementaldecoder("utf-8-sig")()
+        self.text, self.at = "", 0
         self.lines_before, self.counted_to = 1, 0
 
     @property
@@ -61,14 +61,14 @@ class _Window:
     def more(self) -> bool:
         """Drop what was read and add at least a block; False at the end of the file."""
         line = self.line
+        data = self.source.read(max(BLOCK, len(self.text) - self.at))
         try:
-            block = self.source.read(max(BLOCK, len(self.text) - self.at))
+            block = self.decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             raise UnreadableFile(f"After line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8.") from None
         self.text = self.text[self.at :] + block
         self.at = self.counted_to = 0
-        self.ended = not block
-        return not self.ended
+        return bool(data)
 
     def next_character(self) -> str:
         """The next character that is not white space, left in place; empty at the end."""

@@ -36,11 +36,11 @@ def physical_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes | CleaningErro
 def record_of(text: bytes | str) -> dict[str, Any] | CleaningError:
     """One object out of its JSON text, or what is wrong with it."""
     try:
-        value = cleaning.strict_json(text)
+        value = cleaning.strict_json(text.strip())
     except CleaningError as error:
         # The record's own line is told beside the message; "line 1" of one line is noise.
-        error.message = error.message.replace("at line 1, column", "at column").replace(" at line 1 cannot", " cannot")
-        return error
+        message = error.message.replace("at line 1, column", "at column").replace(" at line 1 cannot", " cannot")
+        return CleaningError(error.field, message)
     if not isinstance(value, dict):
         return CleaningError("", f'Must be an object such as {{"prompt": "…"}}, not {cleaning.kind_of(value)}.')
     return value

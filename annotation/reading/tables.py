@@ -107,6 +107,4 @@ def _explained(error: str) -> str:
         return "a quote is opened and never closed."
     if "expected after" in error:
         return "a quoted cell is followed by more text; double the quotes inside a cell."
-    if "NUL" in error:
-        return "contains a NUL character (U+0000); remove it."
     return f"is not valid CSV: {error}."

@@ -94,9 +94,9 @@ class Command(BaseCommand):
 def _project(slug: str, create: str | None, *, dry_run: bool) -> tuple[Project, bool]:
     """The project, and whether it was made now."""
     found = Project.objects.filter(slug=slug, is_staging=False).first()
-    if found is None and create is None:
-        raise CommandError(f"There is no project {slug}; add --create KIND to make it.")
     if found is None:
+        if create is None:
+            raise CommandError(f"There is no project {slug}; add --create KIND to make it.")
         name = slug.replace("-", " ").capitalize()
         if dry_run:
             raise CommandError(f"There is no project {slug}; a dry run does not make it.")
