@@ -22,6 +22,8 @@ def summary(run: Run) -> list[str]:
 
 def policy_table(policies: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """One line a policy, with those columns that any of them has."""
+    if not policies:
+        return []
     columns = [name for name in COLUMNS if any(name in figures for figures in policies.values())]
     rows = [["policy", *columns]]
     rows += [[policy, *(number(figures.get(name)) for name in columns)] for policy, figures in policies.items()]

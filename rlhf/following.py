@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ EVERY = 10.0  # seconds between two lines where lines cannot be overwritten
 
 def follow_run(run: Run, out: TextIO = sys.stdout) -> Run:
     """The run once it has ended. Where no worker lives, this process does the runner's work meanwhile."""
-    shown = Line(out)
+    shown = _quietly(out)
     while not run.is_ended:
         if not worker.seen_lately():
             runner.tick()
@@ -32,7 +33,7 @@ def follow_run(run: Run, out: TextIO = sys.stdout) -> Run:
 
 def follow_round(round: Round, out: TextIO = sys.stdout) -> Round:
     """The round once it waits for people or has ended or stopped."""
-    shown = Line(out)
+    shown = _quietly(out)
     while True:
         if not worker.seen_lately():
             runner.tick()
@@ -77,6 +78,12 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _quietly(out: TextIO) -> Line:
+    """A line of progress; what the runner would log of its good news is in it already."""
+    logging.getLogger("rlhf").setLevel(logging.WARNING)
+    return Line(out)
 
 
 class Line:

@@ -56,8 +56,13 @@ def register_folder(
             return existing
         raise RegistryError("name", f"The name {name} is taken by another model; choose another one.")
     target = _copy(folder, name)
-    fields = {"project": project, "role": role, "is_adapter": is_adapter, "parent": parent, "sha256": digest}
-    fields |= {"template": _place_template(template, target), "source": source or str(path), "size": _size(target)}
+    fields: dict[str, Any] = {"project": project, "role": role, "is_adapter": is_adapter, "parent": parent}
+    fields |= {
+        "sha256": digest,
+        "template": _place_template(template, target),
+        "source": source or str(path),
+        "size": _size(target),
+    }
     return Model.objects.create(name=name, path=f"models/{name}", **fields)
 
 
