@@ -10,7 +10,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -52,7 +52,8 @@ def save(run: RunDir, step: int, tensors: dict[str, Tensor], state: dict[str, An
     folder = run.path / "checkpoints"
     folder.mkdir(exist_ok=True)
     final, aside = folder / f"step-{step:08d}", folder / f".tmp-{step:08d}"
-    shutil.rmtree(aside, ignore_errors=True)
+    for stale in folder.glob(".tmp-*"):  # left by a kill or a full disk
+        shutil.rmtree(stale, ignore_errors=True)
     aside.mkdir()
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -92,7 +93,7 @@ def latest(run: RunDir) -> Checkpoint | None:
 def capture_rng() -> dict[str, Any]:
     """The state of every random generator a method may draw from, as plain values and tensors."""
     version, internal, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    name, keys, position, has_gauss, cached = cast(tuple[Any, ...], np.random.get_state())
     state = {
         "python": [version, list(internal), gauss],
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],

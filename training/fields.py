@@ -30,7 +30,7 @@ def param(
     full: Any = None,
 ) -> Any:
     """A field with what a form needs to ask for it; `full` is the default when all weights train, not an adapter."""
-    metadata = {"label": label, "help": help, "group": group, "min": min, "max": max}
+    metadata: dict[str, Any] = {"label": label, "help": help, "group": group, "min": min, "max": max}
     metadata |= {"choices": choices, "unit": unit, "full": full}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -49,6 +49,7 @@ def checked(kind: type, values: dict[str, Any], where: str = "params") -> Any:
 
 def _value(where: str, value: Any, hint: Any, metadata: typing.Mapping[str, Any]) -> Any:
     accepted = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) else {hint}
+    accepted = {typing.get_origin(each) or each for each in accepted}
     if value is None and type(None) in accepted:
         return None
     if float in accepted and type(value) is int:

@@ -240,7 +240,7 @@ def _copy_adapter(model: Any, adapter: Adapter, name: str, start: Path) -> None:
         if known.get(key) != getattr(adapter, field):
             message = f"is {getattr(adapter, field)}, but the start adapter has {known.get(key)}"
             raise RunFileError(f"adapter.{field}", f"{message}; a copy needs the same shape")
-    result = set_peft_model_state_dict(model, load_file(start / "adapter_model.safetensors"), adapter_name=name)
+    result: Any = set_peft_model_state_dict(model, load_file(start / "adapter_model.safetensors"), adapter_name=name)
     if result.unexpected_keys:
         raise RunFileError("adapter.targets", f"leave out {result.unexpected_keys[0]}, which the start adapter has")
 

@@ -22,6 +22,7 @@ from training.schedule import learning_rate, set_rate
 
 RELOAD_PAIRS = 4
 SCALE_PAIRS = 512  # enough for the mean and deviation of the scores to about 3 %
+MASK_AT_ONCE = 2**26  # elements of the mask over a batch of shared prompts: 256 MiB in float32
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,8 @@ def scorer(core: Any, probe: forward.Pair, pad_id: int) -> Scorer:
         return _score(core, packed, packed.last_tokens())
 
     def together(pairs: Sequence[forward.Pair]) -> Tensor:
+        if len(pairs) * max(sum(map(len, pair)) for pair in pairs) ** 2 > MASK_AT_ONCE:
+            return apart(pairs)  # reading the prompt twice is cheaper than a mask of that size
         packed = forward.pack_pairs(pairs, pad_id, core.device)
         width = packed.ids.shape[1]
         chosen = [row * width + len(p) + len(c) - 1 for row, (p, c, _) in enumerate(pairs)]
@@ -280,7 +283,7 @@ def judged(leads: Sequence[float], pairs: Sequence[Pair]) -> tuple[dict[str, Any
     right = [1.0 if p > 0.5 else 0.5 if p == 0.5 else 0.0 for p in chances]
     ece, bins = reports.calibration([max(p, 1 - p) for p in chances], right)
     shorter = [pair.letters[1] - pair.letters[0] for pair in pairs]
-    figures = {
+    figures: dict[str, Any] = {
         "accuracy": _accuracy(leads),
         "loss": _loss(leads),
         "ece": ece,

@@ -92,7 +92,7 @@ class Adapter:
     dropout: float = param(
         0.0, "Dropout", "Share of adapter inputs dropped while training.", group="Adapter", min=0.0, max=0.9
     )
-    targets: str | list = param("all-linear", "Layers", "Or a list of layer names.", group="Adapter")  # noqa: RUF009
+    targets: str | list[str] = param("all-linear", "Layers", "Or a list of layer names.", group="Adapter")  # noqa: RUF009
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from training import checkpoints, data, forward, models, reports
@@ -143,14 +143,14 @@ def encoded_rows(config: RunFile, tokenizer: Any, split: str) -> tuple[RowAccoun
     return account, kept
 
 
-def answer_loss(core: nn.Module, packed: forward.Batch) -> Tensor:
+def answer_loss(core: Any, packed: forward.Batch) -> Tensor:
     """Mean negative log-probability of the answer tokens of a batch, in nats."""
     logps, _ = forward.token_logps(core, packed)
     return -logps.mean()
 
 
 @torch.no_grad()
-def evaluate(core: nn.Module, rows: Sequence[Answered], params: Any, pad_id: int) -> float:
+def evaluate(core: Any, rows: Sequence[Answered], params: Any, pad_id: int) -> float:
     """Mean loss per answer token over all `rows`, in nats."""
     was_training = core.training
     core.eval()
@@ -164,7 +164,7 @@ def evaluate(core: nn.Module, rows: Sequence[Answered], params: Any, pad_id: int
 
 
 @torch.no_grad()
-def answer_scores(core: nn.Module, rows: Sequence[Answered], pad_id: int) -> list[float]:
+def answer_scores(core: Any, rows: Sequence[Answered], pad_id: int) -> list[float]:
     """Log-probability of each answer, dropout off."""
     core.eval()
     return forward.answer_logps(core, forward.pack_answers(rows, pad_id, core.device)).tolist()

@@ -171,5 +171,5 @@ def engine(folder: Path, *, prelude: str = "") -> subprocess.Popen[str]:
 def run_engine(folder: Path, *, prelude: str = "") -> tuple[int, str]:
     """Exit code and output of one whole engine process."""
     process = engine(folder, prelude=prelude)
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=600)
     return process.returncode, output
