@@ -34,12 +34,14 @@ UNTOUCHED = """NOT EXISTS (
 OPEN = f"FROM annotation_task AS task WHERE task.project_id = %(project)s AND task.open_slots > 0 AND {UNTOUCHED}"
 IN_ORDER = "ORDER BY task.priority DESC, task.rank, task.id LIMIT 1"
 
-# The arms are asked one after the other and the first hit ends it: what came back, the same priority past the cursor,
-# then a lower one. One arm with OR between them would walk the index from its start.
+# The arms are asked one after the other and the first hit ends it: what came back, then what lies past the cursor, from
+# near to far. One arm with OR between them would walk the index from its start, and so would (rank, id) > (?, ?), in
+# which SQLite does not recognise the row id of an index.
+SAME = f"{OPEN} AND task.priority = %(priority)s"
 ARMS = (
     f"SELECT task.id {OPEN} AND task.reopened {IN_ORDER}",
-    f"SELECT task.id {OPEN} AND task.priority = %(priority)s AND (task.rank, task.id) > (%(rank)s, %(task_id)s) "
-    "ORDER BY task.rank, task.id LIMIT 1",
+    f"SELECT task.id {SAME} AND task.rank = %(rank)s AND task.id > %(task_id)s ORDER BY task.id LIMIT 1",
+    f"SELECT task.id {SAME} AND task.rank > %(rank)s ORDER BY task.rank, task.id LIMIT 1",
     f"SELECT task.id {OPEN} AND task.priority < %(priority)s {IN_ORDER}",
 )
 

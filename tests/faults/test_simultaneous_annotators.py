@@ -80,6 +80,6 @@ def test_eight_processes_fill_an_overlap_of_three(database, tmp_path):
 
 @pytest.mark.slow
 def test_thirty_two_annotators_in_eight_processes_of_four_threads(database, tmp_path):
-    found = crowd(database, tmp_path, tasks=200, overlap=2, processes=8, threads=4)
+    found = crowd(database, tmp_path, tasks=120, overlap=2, processes=8, threads=4)
     check(found)
     assert share_done(found) == 1

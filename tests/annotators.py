@@ -1,0 +1,106 @@
+"""Many annotators at once on a database of their own: `python -m tests.annotators TASKS OVERLAP PROCESSES THREADS`.
+
+DATABASE_URL names the empty database. Each thread of each process is one person who asks for the next task and judges
+it until nothing is left; some submit twice under one key, skip, or take a judgement back, as people do. Prints one JSON
+object: the problems met, what was handed to whom, and what the database holds in the end.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+import threading
+import traceback
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+
+def prepare(tasks: int, overlap: int, people: int) -> None:
+    from django.core.management import call_command
+    from django.db import connections
+
+    from annotation.models import Project, User
+    from annotation.tasks import add_tasks
+
+    call_command("migrate", "annotation", verbosity=0, skip_checks=True)
+    project = Project.objects.create(slug="crowd", name="Crowd", kind="preference", overlap=overlap)
+    pair = [{"text": "Yes."}, {"text": "No."}]
+    add_tasks(project, [{"prompt": [{"role": "user", "content": "Is it?"}], "responses": pair} for _ in range(tasks)])
+    User.objects.bulk_create([User(username=f"p{number}") for number in range(people)])
+    connections.close_all()  # nothing open may cross the fork
+
+
+def work(name: str, told: dict[str, list[Any]]) -> None:
+    from django.db import connection
+
+    from annotation import judging, queue
+    from annotation.models import Project, User
+
+    try:
+        person, project = User.objects.get(username=name), Project.objects.get()
+        count = 0
+        while assignment := queue.lease_next(project, person):
+            count += 1
+            task, body, key = assignment.task, {"choice": "a", "strength": 1}, f"{name}-{count}"
+            told["handed"].append((name, task.pk))
+            if count % 7 == 3:
+                queue.skip(task, person, "Other reason")
+                continue
+            annotation = judging.submit(task, person, body, key=key)
+            if count % 5 == 0 and judging.submit(task, person, body, key=key).pk != annotation.pk:
+                told["problems"].append("A retry made a second annotation.")
+            if count % 11 == 0:
+                judging.undo(annotation, person)
+                told["undone"].append((name, task.pk))
+    except Exception:
+        told["problems"].append(traceback.format_exc())
+    finally:
+        connection.close()
+
+
+def one_process(names: list[str], start: Any, results: Any) -> None:
+    told: dict[str, list[Any]] = {"handed": [], "undone": [], "problems": []}
+    threads = [threading.Thread(target=work, args=(name, told)) for name in names]
+    start.wait()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    results.put(told)
+
+
+def outcome() -> dict[str, Any]:
+    from annotation.models import Annotation, Assignment, Task
+
+    return {
+        "tasks": list(Task.objects.values_list("pk", "need", "open_slots", "done")),
+        "leased": list(Assignment.objects.filter(state="leased").values_list("task", flat=True)),
+        "skipped": list(Assignment.objects.filter(state="skipped").values_list("annotator__username", "task")),
+        "standing": list(Annotation.objects.standing().values_list("annotator__username", "task")),
+    }
+
+
+def main(tasks: int, overlap: int, processes: int, threads: int) -> dict[str, Any]:
+    people = [f"p{number}" for number in range(processes * threads)]
+    prepare(tasks, overlap, len(people))
+    forks = multiprocessing.get_context("fork")
+    start, results = forks.Barrier(processes), forks.Queue()
+    running = [
+        forks.Process(target=one_process, args=(people[first::processes], start, results)) for first in range(processes)
+    ]
+    for process in running:
+        process.start()
+    told = [results.get(timeout=300) for _ in running]
+    for process in running:
+        process.join()
+    return {name: [row for part in told for row in part[name]] for name in told[0]} | outcome()
+
+
+if __name__ == "__main__":
+    django.setup()
+    print(json.dumps(main(*map(int, sys.argv[1:]))))
