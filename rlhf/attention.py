@@ -49,7 +49,7 @@ def notice_of(project: Project, round: Round | None, role: str) -> Notice:
     for run in waiting.filter(round=round):
         rows, report = rundir.read_metrics(run.folder), rundir.read_report(run.folder)
         if concerns := health.concerns_of(run.kind, rows, run.config, report):
-            title = f"One thing needs you: {run.name}, {concerns[0].title[0].lower()}{concerns[0].title[1:]}"
+            title = f"One thing needs you: {run.name}. {concerns[0].title}"
             return Notice(title, concerns[0].text, "warn", "warn", "Review run", run.get_absolute_url())
     return Notice(f"Nothing needs you. {round.get_state_display()}", "The next step starts by itself.", "run", "loop")
 

@@ -239,7 +239,9 @@ def _draw_point(chart: Chart, point: Point, across: Scale, up: Scale) -> None:
         chart.whiskers.append({"x": at, "y1": low, "y2": high, "color": point.color})
     chart.dots.append({"x": at, "y": height, "color": point.color})
     if point.label:
-        chart.labels.append({"x": at, "y": height, "text": point.label, "end": across.share(point.x) > 0.6, "dy": 14})
+        is_right = across.share(point.x) > 0.6  # the words go to the side that has room, off the rising line
+        label = {"x": at, "y": height, "text": point.label, "end": is_right, "dy": -8 if is_right else 14}
+        chart.labels.append(label)
 
 
 def _reference(reference: Reference, across: Scale, up: Scale) -> dict[str, object]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.db.models import Q, QuerySet
 
-from annotation.models import Project
+from annotation.models import Project, User
+from rlhf import prompts
 from rlhf.models import Model, Snapshot
 from rlhf.plans import METHODS, Plan, PlanError
+from rlhf.prompts import Prompt
+
+MAX_PROMPTS_FILE = 64 * 1024 * 1024
 
 
 class Styled(forms.Form):
@@ -63,8 +69,17 @@ class RoundForm(Styled):
     base_model = forms.ModelChoiceField(
         queryset=Model.objects.none(), label="Compare with", help_text="What people compare every policy with."
     )
+    prompts_file = forms.FileField(
+        required=False,
+        label="Prompts file",
+        help_text="JSON lines: a text, or an object with id and prompt",
+        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.json,.txt"}),
+    )
+    prompts_project = forms.ModelChoiceField(
+        queryset=Project.objects.none(), required=False, label="Or the prompts of a project"
+    )
     prompts = forms.IntegerField(
-        min_value=1, max_value=1_000_000, label="Prompts to label", help_text="Taken from the project's tasks."
+        min_value=1, max_value=1_000_000, label="Prompts to label", help_text="At most so many; drawn by hash."
     )
     responses_per_prompt = forms.IntegerField(
         min_value=2, max_value=64, label="Answers per prompt", help_text="Two make one pair, four make two."
@@ -89,7 +104,7 @@ class RoundForm(Styled):
         required=False, label="Promote the best one through the gate without asking"
     )
 
-    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, project: Project, user: User, **kwargs: Any) -> None:
         self.project = project
         self.last = project.rounds.select_related("base_model").first()
         kwargs.setdefault("initial", self._usual())
@@ -100,6 +115,32 @@ class RoundForm(Styled):
             field.queryset = policies_of(project)
             field.label_from_instance = model_words  # type: ignore[method-assign]
             field.empty_label = None
+        source = self.fields["prompts_project"]
+        assert isinstance(source, forms.ModelChoiceField)
+        source.queryset = Project.objects.data_readable_by(user)
+
+    def clean_prompts_file(self) -> list[Prompt] | None:
+        """The prompts in the uploaded file, each checked; the file itself is not kept."""
+        sent = self.cleaned_data["prompts_file"]
+        if not sent:
+            return None
+        if sent.size > MAX_PROMPTS_FILE:
+            raise forms.ValidationError("The file is larger than 64 MB; start the round with manage.py round instead.")
+        with tempfile.NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR, suffix=".jsonl") as kept:
+            for chunk in sent.chunks():
+                kept.write(chunk)
+            kept.flush()
+            try:
+                return prompts.from_file(kept.name)
+            except prompts.PromptError as error:
+                raise forms.ValidationError(str(error)) from error
+
+    def pool(self) -> list[Prompt] | None:
+        """The prompts to draw from: the file's, else the named project's; None leaves it to the round."""
+        source = self.cleaned_data["prompts_project"]
+        if self.cleaned_data["prompts_file"] is not None:
+            return list(self.cleaned_data["prompts_file"])
+        return prompts.from_project(source) if source and source != self.project else None
 
     def _usual(self) -> dict[str, Any]:
         """The plan of the round before, from the policy that is promoted now."""
@@ -108,6 +149,7 @@ class RoundForm(Styled):
         start = policies.filter(state=Model.State.PROMOTED).first() or policies.first()
         return {
             "start_model": start,
+            "prompts_project": self.project,
             "base_model": self.last.base_model if self.last else (start.base if start else None),
             "methods": [entry["kind"] for entry in plan["policies"]],
             **{name: plan[name] for name in ("prompts", "responses_per_prompt", "eval_prompts", "eval_overlap")},

@@ -77,8 +77,9 @@ def _rows_of_round(round: Round, models: dict[str, Model], *, oldest: bool) -> l
     rows.sort(key=lambda row: -(row.preferred or {}).get("value", 0.0))
     if not rows:
         methods = " and ".join(entry["kind"].upper() for entry in round.plan.get("policies") or [])
-        state = "rejected" if round.state == Round.State.REJECTED else "running"
-        rows = [Row(round, "", methods, judgments, accuracy, None, None, state, round.get_state_display())]
+        ended = {Round.State.PROMOTED: ("promoted", "Promoted"), Round.State.REJECTED: ("rejected", "Rejected")}
+        state, label = ended.get(Round.State(round.state), ("running", "Running"))
+        rows = [Row(round, "", methods, judgments, accuracy, None, None, state, label)]
     start = compared.get(round.start_model.name)
     if oldest and start and round.start_model != round.base_model:
         rows.append(_start_row(round, start, known))
@@ -129,7 +130,7 @@ def bought(rows: list[Row]) -> Chart:
         points=points,
         finding=f"Win rate against the base by KL: best is {best.title}" if best else "No policy has been compared yet",
         x_name="Policy",
-        subtitle="Win rate against KL, nats",
+        subtitle="Win rate against KL",
         height=226,
     )
     chart.columns = ["Policy", "Win rate, 95% interval", "KL"]
@@ -180,5 +181,4 @@ def behind(model: Model) -> str:
     counts = snapshot.counts
     judgments, people = counts.get("annotations") or 0, counts.get("annotators") or 0
     text = f"{judgments:,} judgments by {people:,} annotator{'' if people == 1 else 's'}"
-    simulated = figures.simulated_words(snapshot.simulated_share)
-    return f"{text}. {simulated}." if simulated else f"{text}, all of them people."
+    return text if snapshot.simulated_share else f"{text}, all of them people"

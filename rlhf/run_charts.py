@@ -40,7 +40,7 @@ def calibration(key: str, report_eval: dict[str, Any], *, title: str = "Calibrat
         for row in bins
     ]
     start = min((row["low"] for row in bins), default=0.5)  # confidences begin at one half, probabilities at zero
-    side = Axis(low=start, high=1, fixed=True, words=percent_words, ticks=4)
+    side = Axis(low=start, high=1, fixed=True, words=percent_words)
     chart = plot(
         key,
         title,
@@ -141,7 +141,7 @@ def _preference(kind: str, rows: Rows, steps: Axis) -> list[Chart]:
             x=steps,
             y=Axis(high=1, low=0.5, words=percent_words),
             series=pairs,
-            references=[Reference(0.5, "50%: a coin")],
+            references=[Reference(0.5)],
             finding=_finding("Share of pairs ordered as people did, by step", accuracy, percent=True),
             now=_now_percent(latest(rows, "accuracy")),
         ),

@@ -129,7 +129,7 @@ class RunForm(Styled):
         params = runfile.defaults(self.run_kind, None if self.method == "full" else "lora")
         for name in params:
             if (number := _number(self[f"params.{name}"].value())) is not None:
-                params[name] = number
+                params[name] = int(number) if number.is_integer() else number
         rank = _number(self["adapter.r"].value()) if self.method == "lora" else None
         adapter = {"method": "lora", "r": int(rank or 16)} if self.method == "lora" else None
         return {"kind": self.run_kind, "params": params, "adapter": adapter}

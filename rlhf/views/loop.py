@@ -54,6 +54,7 @@ def loop_context(request: HttpRequest, project: Project, form: DecisionForm | No
         "stages": stages,
         "notice": notice,
         "rows": rows,
+        "simulated": next((row.simulated for row in rows if row.simulated), ""),
         "chart": chart,
         "lineage": history.lineage(project, round),
         "promoted": Model.objects.filter(project=project, role="policy", state=Model.State.PROMOTED).first(),

@@ -125,6 +125,7 @@ def _preflight(project: Project, form: RunForm) -> dict[str, Any]:
         "start": start,
         "goes_on": form.goes_on,
         "kind_label": Run.Kind(form.run_kind).label,
+        "kind_words": "reward model" if form.run_kind == Run.Kind.REWARD else Run.Kind(form.run_kind).label,
     }
 
 

@@ -23,11 +23,13 @@ def new_round(request: HttpRequest, slug: str) -> HttpResponse:
     """Ask for what a round needs and start it; the plan is checked whole before anything is stored."""
     project = project_for(request.user, slug, TRAINS)
     if request.method != "POST":
-        return render(request, "rlhf/new_round.html", {"project": project, "form": RoundForm(project=project)})
-    form = RoundForm(request.POST, project=project)
+        return render(
+            request, "rlhf/new_round.html", {"project": project, "form": RoundForm(project=project, user=request.user)}
+        )
+    form = RoundForm(request.POST, request.FILES, project=project, user=request.user)
     if form.is_valid():
         try:
-            rounds.start_round(project, form.plan(), by=request.user, **form.models())
+            rounds.start_round(project, form.plan(), prompts_to_label=form.pool(), by=request.user, **form.models())
             return redirect("rlhf:loop", project.slug)
         except (plans.PlanError, rounds.RoundError) as error:
             form.add_error(form.field_of(error), str(error))

@@ -52,7 +52,7 @@ class RunPage:
             "failure": self._linked(health.remedy(self.run.error, self.run.config)) if self.run.error else None,
             "report": self.report,
             "result": result_of(self.run, self.report),
-            "samples": list(reversed(samples))[:SAMPLES],
+            "samples": [row for row in samples if row.get("step") == samples[-1].get("step")][:SAMPLES],
             "sample_step": samples[-1].get("step") if samples else None,
             "checkpoints": [self._checkpoint(row, rows) for row in reversed(self.checkpoints[-CHECKPOINTS:])],
             "last_checkpoint": last,

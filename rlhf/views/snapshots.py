@@ -22,7 +22,7 @@ from rlhf.views.datasets import described
 
 FILES = ("manifest.json", "train.parquet", "eval.parquet", "README.md")
 SPLITS = {"train": "Train", "eval": "Held out"}
-ROWS = 20
+ROWS = 8
 MAX_TEXT = 2000  # characters of a cell
 
 
@@ -153,7 +153,9 @@ def _recipe(recipe: dict[str, Any]) -> list[tuple[str, str]]:
     for key, value in recipe.items():
         if value in (None, "", [], {}):
             continue
-        if isinstance(value, dict):
+        if key == "split":
+            value = _split_words(value)
+        elif isinstance(value, dict):
             value = ", ".join(f"{name}: {one}" for name, one in value.items())
         elif isinstance(value, list):
             value = ", ".join(str(one) for one in value)
@@ -161,6 +163,12 @@ def _recipe(recipe: dict[str, Any]) -> list[tuple[str, str]]:
             value = "yes" if value else "no"
         words.append((key.replace("_", " ").capitalize(), str(value)))
     return words
+
+
+def _split_words(split: dict[str, Any]) -> str:
+    if split.get("by") == "metadata":
+        return f"held out where {split.get('key')} is {split.get('eval')}"
+    return f"by prompt, {split.get('eval_share') or 0:.0%} held out, seed {split.get('seed', 0)}"
 
 
 def _body(text: str) -> str:
