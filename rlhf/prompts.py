@@ -58,7 +58,8 @@ def judged_in(project: Project, purpose: str) -> set[str]:
 
 def hold_out(prompts: Iterable[Prompt], count: int, seed: int = 0) -> tuple[list[Prompt], list[Prompt]]:
     """The prompts without `count` of them, and those; drawn by hash, so that the order does not matter."""
-    drawn = sorted(prompts, key=lambda row: hashlib.sha256(f"{seed}:{key(row['prompt'])}".encode()).digest())
+    # Not the hash that splits snapshots: what is held out here would be the very prompts of their eval split.
+    drawn = sorted(prompts, key=lambda row: hashlib.sha256(f"hold-out:{seed}:{key(row['prompt'])}".encode()).digest())
     return drawn[count:], drawn[:count]
 
 

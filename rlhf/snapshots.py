@@ -169,7 +169,7 @@ def _draft(project: Project, type: str, recipe: dict[str, Any]) -> Draft:
 def _is_eval(outcome: Outcome, key: str, split: dict[str, Any]) -> bool:
     if split["by"] == "metadata":
         return bool(outcome.metadata.get(split["key"]) == split["eval"])
-    drawn = hashlib.sha256(f"{split['seed']}:{key}".encode()).digest()[:8]
+    drawn = hashlib.sha256(f"split:{split['seed']}:{key}".encode()).digest()[:8]
     return int.from_bytes(drawn, "big") < split["eval_share"] * 2**64  # by hash: a prompt keeps its side as data grows
 
 
