@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from difflib import SequenceMatcher
 
@@ -100,10 +101,20 @@ def _differences(a: str, b: str) -> tuple[str, str]:
     matcher = SequenceMatcher(None, [left[i] for i in words_left], [right[i] for i in words_right], autojunk=False)
     same_left: set[int] = set()
     same_right: set[int] = set()
-    for block in matcher.get_matching_blocks():
-        same_left.update(words_left[block.a : block.a + block.size])
-        same_right.update(words_right[block.b : block.b + block.size])
+    for a0, a1, b0, b1 in _telling_matches(matcher.get_opcodes()):
+        same_left.update(words_left[a0:a1])
+        same_right.update(words_right[b0:b1])
     return _marked(left, same_left), _marked(right, same_right)
+
+
+def _telling_matches(operations: list[tuple[str, int, int, int, int]]) -> Iterator[tuple[int, int, int, int]]:
+    """The equal runs, without those that are there by chance: a few words between much longer differences."""
+    sizes = [0 if name == "equal" else max(a1 - a0, b1 - b0) for name, a0, a1, b0, b1 in operations]
+    for i, (name, a0, a1, b0, b1) in enumerate(operations):
+        inside = 0 < i < len(operations) - 1
+        by_chance = inside and 2 * (a1 - a0) < min(sizes[i - 1], sizes[i + 1])
+        if name == "equal" and not by_chance:
+            yield a0, a1, b0, b1
 
 
 def _is_word(token: str) -> bool:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from annotation import presenting, rendering
+from annotation.bodies import LONGEST_DEMONSTRATION
 from annotation.models import Assignment, Kind, Project, Task, User
 from annotation.questions import STEP_LABELS, aspect_keys, flag_keys, step_of
 
@@ -30,7 +31,6 @@ TOOLS = (
     ("table", "Table"),
     ("link", "Link"),
 )
-TEXT_LIMIT = 50_000
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Item:
 
     @property
     def limit(self) -> int:
-        return TEXT_LIMIT
+        return LONGEST_DEMONSTRATION
 
     @property
     def preview(self) -> SafeString:

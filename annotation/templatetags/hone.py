@@ -30,6 +30,13 @@ def side_bar(context: template.Context) -> dict[str, Any]:
     return shell.side_bar(context["request"], context.get("project"))
 
 
+@register.inclusion_tag("_more.html", takes_context=True)
+def more_pages(context: template.Context) -> dict[str, Any]:
+    """The links that the tab bar of a small screen leaves out."""
+    bar = shell.side_bar(context["request"], context.get("project"))
+    return {"links": [link for link in bar["links"] + bar["work_links"] if link.extra or link in bar["work_links"]]}
+
+
 @register.simple_tag(takes_context=True)
 def side_keys(context: template.Context) -> SafeString:
     """The G-then-a-letter rows of the key list: the links this person has."""

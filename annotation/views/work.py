@@ -101,6 +101,8 @@ def draft(request: PersonRequest, task_id: int) -> HttpResponse:
         judging.save_draft(task, request.user, body)
     except queue.LeaseLost:
         return _lost(request, task.project)
+    except bodies.BodyError as error:
+        return _refused(request, task.project, task_id, error.errors)
     return HttpResponse(status=204) if _by_script(request) else redirect("annotation:work", task.project.slug)
 
 
@@ -132,7 +134,7 @@ def preview(request: PersonRequest) -> HttpResponse:
     """Markdown as it will look, beside what changed against the draft it started from."""
     text, original = str(request.POST.get("text", "")), str(request.POST.get("original", ""))
     context = {
-        "preview": rendering.render_markdown(text[: screen.TEXT_LIMIT]),
+        "preview": rendering.render_markdown(text[: bodies.LONGEST_DEMONSTRATION]),
         "changes": rendering.changes(original, text),
         "words": len(text.split()),
     }

@@ -50,6 +50,13 @@ def test_a_run_of_different_words_is_one_mark_and_equal_texts_have_none() -> Non
     assert "<mark>" not in "".join(rendering.difference_marks("same words", "same words"))
 
 
+def test_a_word_that_two_different_passages_share_by_chance_is_marked_with_them() -> None:
+    left, _ = rendering.difference_marks(
+        "ships sail far over the cold grey sea", "cats sleep long under the warm red sun"
+    )
+    assert "<mark>ships sail far over the cold grey sea</mark>" in left
+
+
 @pytest.mark.parametrize(
     ("a", "b"),
     [

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from annotation.models import User
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+PATIENCE = 60_000  # ms: a busy machine is slow, and slowness is not what these tests are about
+expect.set_options(timeout=PATIENCE)
 
 Open = Callable[..., Page]
 
@@ -69,7 +72,7 @@ def open_page(browser: Browser, live_server: Any, seen: Seen) -> Iterator[Open]:
         contexts.append(context)
         cookie = client.cookies["sessionid"].value
         context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
-        context.set_default_timeout(8000)
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
         seen.watch(page)
         page.goto(path)
