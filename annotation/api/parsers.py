@@ -7,11 +7,10 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
-from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, DataAndFiles
 
 from annotation.api.problems import TooLarge
-from annotation.cleaning import CleaningError, strict_json
+from annotation.cleaning import strict_json
 
 LARGEST_IMPORT = 4 * 1024**3  # bytes
 PIECE = 1024 * 1024
@@ -27,10 +26,7 @@ class StrictJSONParser(BaseParser):
         data = stream.read(most + 1)
         if len(data) > most:
             raise TooLarge(f"The body is larger than {most // 1024**2} MB.")
-        try:
-            return strict_json(data)
-        except CleaningError as error:
-            raise ParseError(f"{error.field}: {error.message}" if error.field else error.message) from None
+        return strict_json(data)
 
 
 class _RecordsParser(BaseParser):
@@ -47,6 +43,7 @@ class _RecordsParser(BaseParser):
             upload.write(piece)
             size += len(piece)
             if size > LARGEST_IMPORT:
+                upload.close()
                 raise TooLarge("An import may have at most 4 GB.")
         upload.size = size
         upload.seek(0)
