@@ -16,11 +16,12 @@ from torch.nn.utils import clip_grad_norm_
 
 from training import checkpoints, data, forward, models, reports
 from training.data import RowAccount
-from training.rundir import RunDir, Stopped, read_metrics
+from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile, RunFileError
 from training.schedule import learning_rate, set_rate
 
 RELOAD_PAIRS = 4
+EVAL_PAIRS = 16  # at once: nothing is gained by more, and the longest rows come together
 SCALE_PAIRS = 512  # enough for the mean and deviation of the scores to about 3 %
 MASK_AT_ONCE = 2**26  # elements of the mask over a batch of shared prompts: 256 MiB in float32
 
@@ -95,22 +96,22 @@ def train(config: RunFile, run: RunDir) -> None:
             tokens_per_s=read / seconds,
             samples_per_s=len(batch) / seconds,
         )
-        if params.eval_every and step % params.eval_every == 0 and step < total and eval_pairs:
-            leads = score_leads(core, scores, eval_pairs, params.batch_size)
-            run.log(step, eval_accuracy=_accuracy(leads)["value"], eval_loss=_loss(leads))
+        look = bool(params.eval_every and step % params.eval_every == 0 and step < total and eval_pairs)
         due = params.checkpoint_every and step % params.checkpoint_every == 0
-        if due or step == total or run.stop_requested:
+        if due or look or step == total or run.stop_requested:  # before a look, which may be stopped half-way
             state = {"optimizer": optimizer.state_dict(), "rng": checkpoints.capture_rng(), "tokens": tokens}
             checkpoints.save(run, step, models.trainable_state(model), state)
-        if run.stop_requested:
-            raise Stopped
+        run.leave_if_stopped()
+        if look:
+            leads = score_leads(core, scores, eval_pairs, run)
+            run.log(step, eval_accuracy=_accuracy(leads)["value"], eval_loss=_loss(leads))
 
     run.phase("evaluating")
     model.eval()
-    figures, warnings = judged(score_leads(core, scores, eval_pairs, params.batch_size), eval_pairs)
+    figures, warnings = judged(score_leads(core, scores, eval_pairs, run), eval_pairs)
     if eval_pairs:
         run.log(total, eval_accuracy=figures["accuracy"]["value"], eval_loss=figures["loss"])
-    mean, deviation = score_scale(core, scores, pairs, params.batch_size)
+    mean, deviation = score_scale(core, scores, pairs, run)
     probe = [pair.tokens for pair in pairs[:RELOAD_PAIRS]]
     with torch.no_grad():
         before = scores(probe).tolist()
@@ -250,11 +251,12 @@ def plain_scores(model: Any, pairs: Sequence[forward.Pair], pad_id: int) -> list
 
 
 @torch.no_grad()
-def _all_scores(core: Any, scores: Scorer, pairs: Sequence[Pair], batch_size: int) -> tuple[list[float], list[float]]:
+def _all_scores(core: Any, scores: Scorer, pairs: Sequence[Pair], run: RunDir) -> tuple[list[float], list[float]]:
     was_training = core.training
     core.eval()
     chosen, rejected = [0.0] * len(pairs), [0.0] * len(pairs)
-    for batch in data.in_order([sum(map(len, pair.tokens)) for pair in pairs], batch_size):
+    for batch in data.in_order([sum(map(len, pair.tokens)) for pair in pairs], EVAL_PAIRS):
+        run.leave_if_stopped()
         found = scores([pairs[row].tokens for row in batch]).tolist()
         for place, row in enumerate(batch):
             chosen[row], rejected[row] = found[place], found[len(batch) + place]
@@ -262,16 +264,16 @@ def _all_scores(core: Any, scores: Scorer, pairs: Sequence[Pair], batch_size: in
     return chosen, rejected
 
 
-def score_leads(core: Any, scores: Scorer, pairs: Sequence[Pair], batch_size: int) -> list[float]:
+def score_leads(core: Any, scores: Scorer, pairs: Sequence[Pair], run: RunDir) -> list[float]:
     """By how much each chosen answer leads."""
-    chosen, rejected = _all_scores(core, scores, pairs, batch_size)
+    chosen, rejected = _all_scores(core, scores, pairs, run)
     return [c - r for c, r in zip(chosen, rejected, strict=True)]
 
 
-def score_scale(core: Any, scores: Scorer, pairs: Sequence[Pair], batch_size: int) -> tuple[float, float]:
+def score_scale(core: Any, scores: Scorer, pairs: Sequence[Pair], run: RunDir) -> tuple[float, float]:
     """Mean and deviation of the scores of training answers, by which PPO brings rewards to one scale."""
     some = pairs[:: max(1, len(pairs) // SCALE_PAIRS)]
-    chosen, rejected = _all_scores(core, scores, some, batch_size)
+    chosen, rejected = _all_scores(core, scores, some, run)
     return statistics.fmean(chosen + rejected), statistics.stdev(chosen + rejected)
 
 

@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from training import checkpoints, data, forward, models, reports
 from training.data import RowAccount
-from training.rundir import RunDir, Stopped, read_metrics
+from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile
 from training.schedule import learning_rate, set_rate
 
@@ -72,19 +72,19 @@ def train(config: RunFile, run: RunDir) -> None:
             tokens_per_s=read / seconds,
             samples_per_s=len(batch) / seconds,
         )
-        if params.eval_every and step % params.eval_every == 0 and step < total and eval_rows:
-            run.log(step, eval_loss=evaluate(core, eval_rows, params, tokenizer.pad_token_id))
+        look = bool(params.eval_every and step % params.eval_every == 0 and step < total and eval_rows)
         due = params.checkpoint_every and step % params.checkpoint_every == 0
-        if due or step == total or run.stop_requested:
+        if due or look or step == total or run.stop_requested:  # before a look, which may be stopped half-way
             state = {"optimizer": optimizer.state_dict(), "rng": checkpoints.capture_rng(), "tokens": tokens}
             checkpoints.save(run, step, models.trainable_state(model), state)
-        if run.stop_requested:
-            raise Stopped
+        run.leave_if_stopped()
+        if look:
+            run.log(step, eval_loss=evaluate(core, eval_rows, params, tokenizer.pad_token_id, run))
 
     run.phase("evaluating")
     figures: dict[str, Any] = {}
     if eval_rows:
-        figures["loss"] = evaluate(core, eval_rows, params, tokenizer.pad_token_id)
+        figures["loss"] = evaluate(core, eval_rows, params, tokenizer.pad_token_id, run)
         run.log(total, eval_loss=figures["loss"])
     probe = rows[:RELOAD_ROWS]
     before = answer_scores(core, probe, tokenizer.pad_token_id)
@@ -150,12 +150,13 @@ def answer_loss(core: Any, packed: forward.Batch) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(core: Any, rows: Sequence[Answered], params: Any, pad_id: int) -> float:
+def evaluate(core: Any, rows: Sequence[Answered], params: Any, pad_id: int, run: RunDir) -> float:
     """Mean loss per answer token over all `rows`, in nats."""
     was_training = core.training
     core.eval()
     loss = tokens = 0.0
     for batch in data.in_order([len(p) + len(a) for p, a in rows], params.batch_size):
+        run.leave_if_stopped()
         packed = forward.pack_answers([_learned(rows[row], params.loss_on) for row in batch], pad_id, core.device)
         loss += answer_loss(core, packed).item() * len(packed.targets)
         tokens += len(packed.targets)
