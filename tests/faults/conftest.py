@@ -89,15 +89,11 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def bare_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Migrated, and nothing in it."""
     data = tmp_path_factory.mktemp("faults")
     made = World(data)
-    tokenizer = tiny_tokenizer()
-    tokenizer.save_pretrained(data / "cache" / "tiny")
-    tiny_llama(tokenizer).save_pretrained(data / "cache" / "tiny")
-    write_snapshot(data / "snapshots" / "pairs", "preference", preferences(48), preferences(16, first=100))
     made.manage("migrate", "--verbosity", "0")
-    made.manage("shell", "--verbosity", "0", "-c", SETUP)
     yield made
     for process in made.started:
         if process.poll() is None:
@@ -105,6 +101,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             process.wait()
     for status in data.glob("runs/*/status.json"):
         _kill_engine(json.loads(status.read_text()))
+
+
+@pytest.fixture(scope="session")
+def world(bare_world: World) -> World:
+    """With a project, a tiny model and a snapshot to train it on."""
+    data = bare_world.data
+    tokenizer = tiny_tokenizer()
+    tokenizer.save_pretrained(data / "cache" / "tiny")
+    tiny_llama(tokenizer).save_pretrained(data / "cache" / "tiny")
+    write_snapshot(data / "snapshots" / "pairs", "preference", preferences(48), preferences(16, first=100))
+    bare_world.manage("shell", "--verbosity", "0", "-c", SETUP)
+    return bare_world
 
 
 def _kill_engine(status: dict[str, Any]) -> None:
