@@ -75,13 +75,14 @@ def write_in_batches(
     *,
     batch_size: int,
     seed: int,
-    run: RunDir,
+    run: RunDir | None = None,
     **settings: Any,
 ) -> list[Answer]:
-    """The same for many prompts; a run that was asked to stop stops between two batches."""
+    """The same for many prompts; with `run`, one that was asked to stop leaves between two batches."""
     found: list[Answer] = []
     for start in range(0, len(prompts), batch_size):
-        run.leave_if_stopped()
+        if run:
+            run.leave_if_stopped()
         batch = prompts[start : start + batch_size]
         found += write(base, name, batch, tokenizer, seed=(seed * 1_000_003 + start) % 2**63, **settings)
     return found
@@ -157,12 +158,15 @@ class BeforeAndAfter:
         """To be made before a checkpoint is put back: what the policy says now is what it said before."""
         self.base, self.name, self.prompts, self.tokenizer, self.scorer = base, name, prompts, tokenizer, scorer
         self.run, self.batch_size, self.seed, self.settings = run, batch_size, seed, settings
-        self.before = self._write()
+        self.before = self._write(may_leave=True)
         self.scores_before = self._scores(self.before)
 
-    def show(self, step: int) -> tuple[list[Answer], Tensor | None]:
-        """Write samples for people; returns all answers of the policy as it is now, and their raw scores."""
-        after = self._write()
+    def show(self, step: int, *, last: bool = False) -> tuple[list[Answer], Tensor | None]:
+        """Write samples for people; returns all answers of the policy as it is now, and their raw scores.
+
+        Between two steps nobody leaves in here, for what was learnt has yet to be stored; at the end (`last`) it is.
+        """
+        after = self._write(may_leave=last)
         found = self._scores(after)
         for row, (old, new) in enumerate(zip(self.before[:SHOWN], after, strict=False)):
             sample = {"step": step, "prompt": new.prompt.messages, "before": old.text, "after": new.text}
@@ -171,7 +175,7 @@ class BeforeAndAfter:
             self.run.sample(sample)
         return after, found
 
-    def _write(self) -> list[Answer]:
+    def _write(self, *, may_leave: bool) -> list[Answer]:
         # The same seed each time, so that a difference between two steps comes from the policy.
         return write_in_batches(
             self.base,
@@ -180,7 +184,7 @@ class BeforeAndAfter:
             self.tokenizer,
             batch_size=self.batch_size,
             seed=self.seed,
-            run=self.run,
+            run=self.run if may_leave else None,
             **self.settings,
         )
 

@@ -109,7 +109,7 @@ def train(config: RunFile, run: RunDir) -> None:
     if held_out.rows:
         figures = evaluate(base, policy, held_out, references[1], pack, pad_id, params)
         run.log(total, eval_loss=figures["loss"], eval_accuracy=figures["accuracy"]["value"])
-    shown.show(total)
+    shown.show(total, last=True)
     probe = forward.pack_apart(learn.rows[:RELOAD_ROWS], pad_id, base.device)
     check = save_checked(base, policy, probe, tokenizer, config, run)
     run.write_report(

@@ -252,7 +252,7 @@ def put_back(own: dict[str, nn.Parameter], tensors: dict[str, Tensor]) -> None:
 def evaluate(players: Players, shown: answers.BeforeAndAfter, scale: ScoreScale, run: RunDir) -> dict[str, Any]:
     """The policy beside its own beginning on held-out prompts."""
     params = players.params
-    after, scores = shown.show(params.steps)
+    after, scores = shown.show(params.steps, last=True)
     assert scores is not None and shown.scores_before is not None
     run.log(params.steps, eval_score=scores.mean().item(), eval_reward=scale(scores).mean().item())
     drifted = answers.in_batches([a.answered for a in after], params.rollout_batch, lambda rows: answers.drift(

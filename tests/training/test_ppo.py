@@ -232,6 +232,13 @@ def test_a_stopped_run_goes_on_to_the_very_weights_of_an_unbroken_one(make_ppo):
     assert any(key.startswith("value.") for key in one) and all(torch.equal(one[key], two[key]) for key in one)
 
 
+def test_a_stop_in_the_step_that_shows_samples_loses_nothing(make_ppo):
+    folder = make_ppo(params={"checkpoint_every": 0})
+    with pytest.raises(SystemExit):
+        train(folder, stop_at=2)  # sample_every is 2
+    assert read_status(folder)["checkpoint"] == 2
+
+
 @pytest.mark.slow
 def test_a_killed_process_goes_on_to_the_very_weights_of_an_unbroken_one(make_ppo):
     whole, broken = make_ppo("whole"), make_ppo("broken")
