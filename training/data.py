@@ -108,6 +108,15 @@ def encode_pair(tokenizer: Any, prompt: Messages, completion: Messages) -> tuple
     return prompt_ids, _end_once(tokenizer, answer_ids)
 
 
+def cut_prompt(tokenizer: Any, prompt: list[int], room: int) -> list[int] | None:
+    """The end of a prompt in at most `room` tokens, BOS kept; None when less than a quarter of it would be left."""
+    if len(prompt) <= room:
+        return prompt
+    first = prompt[:1] if prompt[0] == tokenizer.bos_token_id else []
+    kept = room - len(first)
+    return [*first, *prompt[-kept:]] if kept > 0 and room * 4 >= len(prompt) else None
+
+
 def unusable(tokenizer: Any, prompt: Messages, *completions: Messages) -> str | None:
     """Why a row cannot be learnt from, or None: no answer, no question, or a control token typed into a text."""
     if not prompt or prompt[-1]["role"] == "assistant":

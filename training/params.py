@@ -69,6 +69,11 @@ def _max_dropped_share() -> Any:
     return param(0.01, "Rows that may be left out", text, group=DATA, min=0.0, max=1.0, unit="share")
 
 
+def _long_prompts() -> Any:
+    text = "What happens to a row that is too long: left out, or its prompt loses its beginning; both are counted."
+    return param("drop", "Too long prompts", text, group=DATA, choices=("drop", "cut"))
+
+
 def _split(default: str) -> Any:
     return param(default, "Split", "Which prompts of the snapshot.", group=DATA, choices=("train", "eval"))
 
@@ -165,6 +170,7 @@ class SFT(Training):
     epochs: float = param(
         3.0, "Epochs", "Passes over the training rows.", group=SCHEDULE, min=0.001, max=1000
     )  # Alpaca
+    long_prompts: str = _long_prompts()
     loss_on: str = param(
         "completion", "Learn from", "The answers alone, or prompts as well.", group=LOSS, choices=("completion", "all")
     )
@@ -174,6 +180,7 @@ class SFT(Training):
 class Reward(Training):
     # 1e-4 and 1e-5: TRL's reward-modelling example scripts for LoRA and for full weights.
     learning_rate: float = _learning_rate(1e-4, 1e-5)
+    long_prompts: str = _long_prompts()
     margin: bool = param(False, "Use margins", "Ask for a larger lead where the judges saw a clearer one.", group=LOSS)
     label_smoothing: float = _label_smoothing()
     # 0.01: Eisenstein et al. (2023), Helping or Herding, section 3.

@@ -34,6 +34,7 @@ class Pair:
     margin: float
     weight: float
     letters: tuple[int, int]  # characters of the chosen and of the rejected answer
+    truncated: bool  # the prompt has lost its beginning
 
 
 def train(config: RunFile, run: RunDir) -> None:
@@ -177,11 +178,11 @@ def encoded_pairs(config: RunFile, tokenizer: Any, split: str) -> tuple[RowAccou
     data.require_columns(found, "prompt", "chosen", "rejected", *(["margin"] if config.params.margin else []))
     limit, raisable = models.longest(config)
     for row in found:
-        pair, reason = _encoded(tokenizer, row, limit)
+        pair, reason = _encoded(tokenizer, row, limit, cut=config.params.long_prompts == "cut")
         if pair is None:
             account.drop(reason)
             continue
-        account.use()
+        account.use(truncated=pair.truncated)
         kept.append(pair)
     if found or split == "train":
         account.require(config.params.max_dropped_share, raisable=raisable)
@@ -189,7 +190,7 @@ def encoded_pairs(config: RunFile, tokenizer: Any, split: str) -> tuple[RowAccou
     return account, kept
 
 
-def _encoded(tokenizer: Any, row: dict[str, Any], limit: int) -> tuple[Pair | None, str]:
+def _encoded(tokenizer: Any, row: dict[str, Any], limit: int, *, cut: bool) -> tuple[Pair | None, str]:
     prompt, chosen, rejected = row["prompt"], row["chosen"], row["rejected"]
     if reason := data.unusable(tokenizer, prompt, chosen, rejected):
         return None, reason
@@ -201,11 +202,18 @@ def _encoded(tokenizer: Any, row: dict[str, Any], limit: int) -> tuple[Pair | No
     _, rejected_ids = data.encode_pair(tokenizer, prompt, rejected)
     if chosen_ids == rejected_ids:
         return None, "answers_equal"
-    if len(prompt_ids) + max(len(chosen_ids), len(rejected_ids)) > limit:
+    room = limit - max(len(chosen_ids), len(rejected_ids))
+    given = data.cut_prompt(tokenizer, prompt_ids, room) if cut else prompt_ids
+    if given is None or len(given) > room:
         return None, "too_long"
-    letters = (sum(len(m["content"]) for m in chosen), sum(len(m["content"]) for m in rejected))
-    tokens = (prompt_ids, chosen_ids, rejected_ids)
-    return Pair(tokens=tokens, margin=float(row.get("margin") or 0.0), weight=weight, letters=letters), ""
+    pair = Pair(
+        tokens=(given, chosen_ids, rejected_ids),
+        margin=float(row.get("margin") or 0.0),
+        weight=weight,
+        letters=(sum(len(m["content"]) for m in chosen), sum(len(m["content"]) for m in rejected)),
+        truncated=len(given) < len(prompt_ids),
+    )
+    return pair, ""
 
 
 Scorer = Callable[[Sequence[forward.Pair]], Tensor]

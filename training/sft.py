@@ -132,11 +132,13 @@ def encoded_rows(config: RunFile, tokenizer: Any, split: str) -> tuple[RowAccoun
             account.drop(reason)
             continue
         prompt, answer = data.encode_pair(tokenizer, row["prompt"], row["completion"])
-        if len(prompt) + len(answer) > limit:
+        room = limit - len(answer)
+        cut = data.cut_prompt(tokenizer, prompt, room) if config.params.long_prompts == "cut" else prompt
+        if cut is None or len(cut) > room:
             account.drop("too_long")
             continue
-        account.use()
-        kept.append((prompt, answer))
+        account.use(truncated=len(cut) < len(prompt))
+        kept.append((cut, answer))
     if found or split == "train":
         account.require(config.params.max_dropped_share, raisable=raisable)
     assert all(answer[-1] == tokenizer.eos_token_id for _, answer in kept)

@@ -77,6 +77,16 @@ def test_control_tokens_typed_into_a_text_make_a_row_unusable(tokenizer) -> None
     assert data.unusable(tokenizer, [user("hi"), assistant("x")], [assistant("y")]) is not None
 
 
+def test_a_long_prompt_loses_its_beginning_but_not_its_first_token() -> None:
+    tokenizer = SimpleNamespace(bos_token_id=1)
+    assert data.cut_prompt(tokenizer, [1, 5, 6, 7], 4) == [1, 5, 6, 7]
+    assert data.cut_prompt(tokenizer, [1, 5, 6, 7], 3) == [1, 6, 7]
+    assert data.cut_prompt(tokenizer, [5, 6, 7], 2) == [6, 7]
+    assert data.cut_prompt(tokenizer, [1, *range(5, 20)], 3) is None
+    assert data.cut_prompt(tokenizer, [1, 5, 6], 1) is None
+    assert data.cut_prompt(tokenizer, [1, 5, 6], -4) is None
+
+
 def test_padding_goes_where_it_is_wanted() -> None:
     ids, mask = data.pad([[1, 2], [3]], 0)
     assert (ids.tolist(), mask.tolist()) == ([[1, 2], [3, 0]], [[1, 1], [1, 0]])

@@ -126,6 +126,16 @@ def test_pairs_that_teach_nothing_are_counted(make_run, tmp_path) -> None:
     assert rundir.read_report(folder)["rows"]["train"]["dropped"] == {"answers_equal": 1, "weight_not_above_zero": 1}
 
 
+def test_long_prompts_are_cut_only_when_asked_for_and_counted(make_run, tmp_path) -> None:
+    rows = preferences(20)
+    rows[3]["prompt"] = [{"role": "user", "content": "very " * 30}]
+    snapshot = write_snapshot(tmp_path / "snapshot", "preference", rows, preferences(4, first=50))
+    params = QUICK | {"epochs": 1, "max_length": 128, "long_prompts": "cut"}
+    folder = make_run("reward", params=params, snapshot=snapshot, adapter=LORA)
+    assert run_here(folder) == 0
+    assert rundir.read_report(folder)["rows"]["train"] == {"read": 20, "used": 20, "truncated": 1, "dropped": {}}
+
+
 def test_a_result_that_does_not_reload_fails_the_run(make_run, tiny_snapshot, monkeypatch) -> None:
     folder = make_run("reward", params=QUICK | {"epochs": 1}, snapshot=tiny_snapshot, adapter=LORA)
     honest = models.load_reward
