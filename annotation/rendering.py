@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from difflib import SequenceMatcher
 
@@ -107,7 +107,7 @@ def _differences(a: str, b: str) -> tuple[str, str]:
     return _marked(left, same_left), _marked(right, same_right)
 
 
-def _telling_matches(operations: list[tuple[str, int, int, int, int]]) -> Iterator[tuple[int, int, int, int]]:
+def _telling_matches(operations: Sequence[tuple[str, int, int, int, int]]) -> Iterator[tuple[int, int, int, int]]:
     """The equal runs, without those that are there by chance: a few words between much longer differences."""
     sizes = [0 if name == "equal" else max(a1 - a0, b1 - b0) for name, a0, a1, b0, b1 in operations]
     for i, (name, a0, a1, b0, b1) in enumerate(operations):
