@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from annotation.cleaning import CleaningError, clean_text
@@ -114,7 +115,7 @@ def check_questions(kind: str, value: object) -> Questions:
         raise QuestionsError({"questions": "Must be an object."})
     errors: dict[str, str] = {}
     checked: Questions = {}
-    readers = {
+    readers: dict[str, Callable[[Any], Any]] = {
         "aspects": lambda part: _aspects(kind, part),
         "flags": lambda part: _named(part, "flags", MOST_FLAGS, {"name", "label"}),
         "rationale": _rationale,

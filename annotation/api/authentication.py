@@ -43,6 +43,12 @@ def _note_use(token: ApiToken) -> None:
         ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)
 
 
+def caller(request: Request) -> User:
+    """Who asks; IsAuthenticated has let nobody else in."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
 class TokenScheme(OpenApiAuthenticationExtension):
     """How the schema names it."""
 

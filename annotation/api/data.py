@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation import access, exporting, importing, jobs, reading
+from annotation.api.authentication import caller
 from annotation.api.parsers import JSONLinesParser, JSONRecordsParser
 from annotation.api.problems import Problem
 from annotation.api.serializers import (
@@ -51,7 +52,7 @@ class Import(APIView):
     )
     def post(self, request: Request, slug: str) -> Response:
         """Import a file or an array of records: small ones at once (201), large ones as a job (202)."""
-        project = access.project_for(request.user, slug, MANAGES)
+        project = access.project_for(caller(request), slug, MANAGES)
         sent = ImportOptions(data=request.query_params.dict())
         sent.is_valid(raise_exception=True)
         options = dict(sent.validated_data)
@@ -66,7 +67,7 @@ class Import(APIView):
             return self._later(request, project, upload, path, options)
         try:
             source = path if records is None else records
-            report = importing.import_records(project, source, dry_run=dry_run, by=request.user, **options)
+            report = importing.import_records(project, source, dry_run=dry_run, by=caller(request), **options)
         finally:
             path.unlink(missing_ok=True)
         if not dry_run and not report.applied:
@@ -78,7 +79,7 @@ class Import(APIView):
     ) -> Response:
         job = ImportJob.objects.create(
             project=project,
-            created_by=request.user,
+            created_by=caller(request),
             file_name=Path(upload.name or "").name[:200],
             path=f"{path.parent.name}/{path.name}",
             options=options,
@@ -106,7 +107,7 @@ class ImportStatus(APIView):
     @extend_schema(responses=ImportJobSerializer)
     def get(self, request: Request, slug: str, job_id: int) -> Response:
         """How far a large import is, and what was wrong with it."""
-        project = access.project_for(request.user, slug, MANAGES)
+        project = access.project_for(caller(request), slug, MANAGES)
         return Response(ImportJobSerializer(get_object_or_404(project.imports, pk=job_id)).data)
 
 
@@ -118,14 +119,14 @@ class Annotations(generics.GenericAPIView[Annotation]):
     )
     def get(self, request: Request, slug: str) -> Response:
         """Judgements, newest first: one's own, or all of them for those who read the project's data."""
-        project = access.project_for(request.user, slug)
+        project = access.project_for(caller(request), slug)
         query = {name: value for name, value in request.query_params.items() if name not in PAGING}
         sent = AnnotationFilter(data=query)
         sent.is_valid(raise_exception=True)
         reads_data = project.my_role in READS_DATA
         rows = _narrowed(project, reads_data, sent.validated_data)
         if not reads_data:
-            rows = rows.filter(annotator=request.user)
+            rows = rows.filter(annotator=caller(request))
         page = self.paginate_queryset(rows.select_related("annotator", "guideline", "task"))
         context = {"name_of": _name_of(project), "reads_data": reads_data}
         return self.get_paginated_response(AnnotationSerializer(page, many=True, context=context).data)
@@ -135,7 +136,7 @@ class Export(APIView):
     @extend_schema(parameters=[ExportQuery], responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def get(self, request: Request, slug: str) -> StreamingHttpResponse:
         """The judgements as training rows or as they are, streamed; names only for those who may see them."""
-        project = access.project_for(request.user, slug, READS_DATA)
+        project = access.project_for(caller(request), slug, READS_DATA)
         sent = ExportQuery(data=request.query_params.dict())
         sent.is_valid(raise_exception=True)
         options = dict(sent.validated_data)

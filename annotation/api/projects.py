@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 
 from annotation import access, membership, projects
 from annotation.agreement import agreement
+from annotation.api.authentication import caller
 from annotation.api.serializers import (
     AgreementQuery,
     MemberSerializer,
@@ -31,7 +32,7 @@ class Projects(generics.GenericAPIView[Project]):
     ordering = "pk"
 
     def get_queryset(self) -> QuerySet[Project]:
-        user = _user(self.request)
+        user = caller(self.request)
         role = Membership.objects.filter(user=user, project=OuterRef("pk")).values("role")[:1]
         return Project.objects.visible_to(user).annotate(found_role=Subquery(role))
 
@@ -40,17 +41,17 @@ class Projects(generics.GenericAPIView[Project]):
         """Projects the caller is a member of; all of them for a site admin."""
         page = self.paginate_queryset(self.get_queryset()) or []
         for project in page:
-            project.my_role = Role.MANAGER if _user(request).is_superuser else project.found_role  # type: ignore[attr-defined]
+            project.my_role = Role.MANAGER if caller(request).is_superuser else project.found_role  # type: ignore[attr-defined]
         return self.get_paginated_response(_shown(page))
 
     @extend_schema(request=ProjectInput, responses={201: ProjectSerializer})
     def post(self, request: Request) -> Response:
         """Make a project; the caller manages it."""
-        if not projects.may_create(_user(request)):
+        if not projects.may_create(caller(request)):
             raise PermissionDenied("Only admins and managers make projects.")
         sent = ProjectInput(data=request.data)
         sent.is_valid(raise_exception=True)
-        project = projects.create(by=_user(request), **sent.validated_data)
+        project = projects.create(by=caller(request), **sent.validated_data)
         project.my_role = Role.MANAGER
         return Response(_shown([project])[0], status=201, headers={"Location": request.path + f"{project.slug}/"})
 
@@ -59,15 +60,15 @@ class ProjectDetail(APIView):
     @extend_schema(responses=ProjectSerializer)
     def get(self, request: Request, slug: str) -> Response:
         """One project."""
-        return Response(_shown([access.project_for(_user(request), slug)])[0])
+        return Response(_shown([access.project_for(caller(request), slug)])[0])
 
     @extend_schema(request=ProjectChange(partial=True), responses=ProjectSerializer)
     def patch(self, request: Request, slug: str) -> Response:
         """Change what a project is called, asks and hands out."""
-        project = access.project_for(_user(request), slug, MANAGES)
+        project = access.project_for(caller(request), slug, MANAGES)
         sent = ProjectChange(data=request.data, partial=True)
         sent.is_valid(raise_exception=True)
-        projects.change(project, by=_user(request), **sent.validated_data)
+        projects.change(project, by=caller(request), **sent.validated_data)
         return Response(_shown([project])[0])
 
 
@@ -78,14 +79,14 @@ class Members(generics.GenericAPIView[Membership]):
     @extend_schema(operation_id="members_list", responses=MemberSerializer(many=True))
     def get(self, request: Request, slug: str) -> Response:
         """Who works here; for those who may see names."""
-        project = access.project_for(_user(request), slug, SEES_NAMES)
+        project = access.project_for(caller(request), slug, SEES_NAMES)
         page = self.paginate_queryset(project.memberships.select_related("user"))
         return self.get_paginated_response(MemberSerializer(page, many=True).data)
 
     @extend_schema(request=MemberSerializer, responses={200: MemberSerializer, 201: MemberSerializer})
     def post(self, request: Request, slug: str) -> Response:
         """Give somebody with an account a role here, or another one."""
-        project = access.project_for(_user(request), slug, MANAGES)
+        project = access.project_for(caller(request), slug, MANAGES)
         sent = MemberSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
         person = User.objects.filter(username=sent.validated_data["user"]["username"]).first()
@@ -99,7 +100,7 @@ class Agreement(APIView):
     @extend_schema(parameters=[AgreementQuery], responses=OpenApiTypes.OBJECT)
     def get(self, request: Request, slug: str) -> Response:
         """How far those who judged the same tasks agree: percent, kappa and alpha, with 95 % intervals."""
-        project = access.project_for(_user(request), slug, READS_DATA)
+        project = access.project_for(caller(request), slug, READS_DATA)
         sent = AgreementQuery(data=request.query_params.dict())
         sent.is_valid(raise_exception=True)
         options = dict(sent.validated_data)
@@ -113,7 +114,7 @@ class Stats(APIView):
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request, slug: str) -> Response:
         """Progress, throughput, labels, and figures of each annotator."""
-        project = access.project_for(_user(request), slug, READS_DATA)
+        project = access.project_for(caller(request), slug, READS_DATA)
         return Response(project_stats(project, names=project.my_role in SEES_NAMES))
 
 
@@ -126,9 +127,3 @@ def _shown(found: list[Project]) -> list[dict[str, Any]]:
     for project in found:
         project.guideline_shown = latest.get(project.pk)  # type: ignore[attr-defined]
     return list(ProjectSerializer(found, many=True).data)
-
-
-def _user(request: Any) -> User:
-    user = request.user
-    assert isinstance(user, User)  # IsAuthenticated lets nobody else in
-    return user

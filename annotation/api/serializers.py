@@ -181,7 +181,9 @@ class AnnotationFilter(StrictSerializer):
 class ImportOptions(StrictSerializer):
     dry_run = serializers.BooleanField(default=False, help_text="Check only.")
     skip_bad = serializers.BooleanField(default=False, help_text="Import the good records though some are bad.")
-    update = serializers.BooleanField(default=False, help_text="Change known tasks; otherwise they are left alone.")
+    update = serializers.BooleanField(  # type: ignore[assignment]  # the query's word, not the method of that name
+        default=False, help_text="Change known tasks; otherwise they are left alone."
+    )
     format = CleanCharField(required=False, max_length=20, help_text="Told from the file if left out.")
 
 
@@ -215,7 +217,7 @@ class ImportJobSerializer(serializers.ModelSerializer[ImportJob]):
 
 class MemberSerializer(StrictSerializer):
     username = CleanCharField(max_length=150, source="user.username")
-    label = serializers.CharField(source="user.label", read_only=True)
+    label = serializers.CharField(source="user.label", read_only=True)  # type: ignore[assignment]
     role = serializers.ChoiceField(choices=Role.choices)
     is_simulated = serializers.BooleanField(source="user.is_simulated", read_only=True)
     is_active = serializers.BooleanField(source="user.is_active", read_only=True)

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation import access, judging, queue
+from annotation.api.authentication import caller
 from annotation.api.serializers import (
     BodySerializer,
     KeptDraftSerializer,
@@ -34,8 +35,8 @@ class Next(APIView):
     @extend_schema(request=None, responses={200: LeasedTaskSerializer, 204: None})
     def post(self, request: Request, slug: str) -> Response:
         """Lease the caller's next task, or get the one they hold; 204 when nothing is left for them."""
-        project = access.project_for(request.user, slug, JUDGES)
-        task = _next(project, request.user)
+        project = access.project_for(caller(request), slug, JUDGES)
+        task = _next(project, caller(request))
         return Response(status=204) if task is None else Response(task)
 
 
@@ -44,13 +45,13 @@ class Annotations(APIView):
     def post(self, request: Request, task_id: int) -> Response:
         """Submit a judgement; again makes a new revision. 409 when the lease was lost and the task is full."""
         wants_next = _wants_next(request)
-        task = access.task_for(request.user, task_id, JUDGES)
+        task = access.task_for(caller(request), task_id, JUDGES)
         body, seconds = _body_and_seconds(request.data)
         key = request.headers.get("Idempotency-Key")
-        annotation = judging.submit(task, request.user, body, key=key, seconds=seconds)
+        annotation = judging.submit(task, caller(request), body, key=key, seconds=seconds)
         answer: dict[str, Any] = {"id": annotation.pk, "revision": annotation.revision}
         if wants_next:
-            answer["next"] = _next(task.project, request.user)
+            answer["next"] = _next(task.project, caller(request))
         return Response(answer, status=201)
 
 
@@ -58,8 +59,8 @@ class Draft(APIView):
     @extend_schema(request=BodySerializer, responses=KeptDraftSerializer)
     def put(self, request: Request, task_id: int) -> Response:
         """Keep a half-finished judgement and renew the lease."""
-        task = access.task_for(request.user, task_id, JUDGES)
-        assignment = judging.save_draft(task, request.user, request.data)
+        task = access.task_for(caller(request), task_id, JUDGES)
+        assignment = judging.save_draft(task, caller(request), request.data)
         return Response({"draft": assignment.draft, "lease_until": assignment.lease_until})
 
 
@@ -68,23 +69,23 @@ class Skip(APIView):
     def post(self, request: Request, task_id: int) -> Response:
         """Give the task back for good, with a reason."""
         wants_next = _wants_next(request)
-        task = access.task_for(request.user, task_id, JUDGES)
+        task = access.task_for(caller(request), task_id, JUDGES)
         sent = SkipSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
-        queue.skip(task, request.user, sent.validated_data.get("reason", ""))
-        return Response({"next": _next(task.project, request.user)} if wants_next else {})
+        queue.skip(task, caller(request), sent.validated_data.get("reason", ""))
+        return Response({"next": _next(task.project, caller(request))} if wants_next else {})
 
 
 class Undo(APIView):
     @extend_schema(request=None, responses=LeasedTaskSerializer)
     def post(self, request: Request, annotation_id: int) -> Response:
         """Take the caller's last judgement back; its task is leased again, with the judgement as the draft."""
-        mine = Annotation.objects.filter(annotator=request.user).select_related("project")
+        mine = Annotation.objects.filter(annotator=caller(request)).select_related("project")
         annotation = mine.filter(pk=annotation_id).first()
         if annotation is None:
             raise Http404("There is no such annotation of yours.")
-        access.project_for(request.user, annotation.project.slug, JUDGES)
-        return Response(leased_task(judging.undo(annotation, request.user)))
+        access.project_for(caller(request), annotation.project.slug, JUDGES)
+        return Response(leased_task(judging.undo(annotation, caller(request))))
 
 
 def _next(project: Project, user: User) -> dict[str, Any] | None:
