@@ -34,7 +34,7 @@ FIELDS = {
 }
 ABOUT_A_JUDGEMENT = {"annotator", "body", "created_at", "seconds", "revision", "status"}
 ROLES = ("system", "user", "assistant")
-RESPONSES = {Kind.PREFERENCE: (2, 2), Kind.RANKING: (2, 26), Kind.RATING: (1, 1), Kind.DEMONSTRATION: (0, 0)}
+RESPONSES = {Kind.PREFERENCE: (2, 2), Kind.RANKING: (2, 26), Kind.RATING: (1, 1), Kind.DEMONSTRATION: (0, 1)}
 MAX_MESSAGES, MAX_PRIORITY = 1000, 2**31 - 1
 
 

@@ -65,7 +65,9 @@ def _unknown(batch: list[Record], known: set[str | None]) -> Iterator[Record]:
 def _insert(project: Project, records: list[Record], purpose: str, source: str) -> list[Task]:
     tasks = Task.objects.bulk_create([_task(project, record, purpose) for record in records])
     Response.objects.bulk_create(
-        response for task, record in zip(tasks, records, strict=True) for response in response_rows(task, record, source)
+        response
+        for task, record in zip(tasks, records, strict=True)
+        for response in response_rows(task, record, source)
     )
     if tasks:
         first = min(tasks, key=lambda task: (-task.priority, task.rank))

@@ -33,7 +33,9 @@ def test_every_make_target_of_the_readme_exists() -> None:
     assert promised and promised <= targets
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")) + [ROOT / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"], ids=lambda page: page.name
+)
 def test_every_link_in_the_documentation_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text())
     missing = [link for link in links if not (page.parent / link).exists()]

@@ -30,7 +30,8 @@ class Annotation(models.Model):
 
     `body` is stored with response ids in place of the sides as shown:
     preference {"choice": id | "tie" | "both_bad", "strength": 0..3, "aspects": {name: id | "tie"}, "flags": [name],
-    "rationale": str}; ranking {"ranking": [[id, …], …]}; rating {"ratings": {aspect: int}}; demonstration {"text": str}.
+    "rationale": str}; ranking {"ranking": [[id, …], …]}; rating {"ratings": {aspect: int}};
+    demonstration {"text": str}.
     """
 
     class Status(models.TextChoices):

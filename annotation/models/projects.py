@@ -44,11 +44,13 @@ class Project(models.Model):
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=16, choices=Kind.choices)
     question = models.CharField(max_length=200, blank=True)
-    # {"aspects": [{"name","label","required","points"?}], "flags": [{"name","label"}], "rationale": "optional|required|off",
-    #  "skip_reasons": [str], "tie": bool, "both_bad": bool}; see annotation.questions
+    # {"aspects": [{"name","label","required","points"?}], "flags": [{"name","label"}],
+    #  "rationale": "optional|required|off", "skip_reasons": [str], "tie": bool, "both_bad": bool}; see annotation.questions
     questions = models.JSONField(default=dict, blank=True)
     overlap = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(10)])
-    lease_minutes = models.PositiveSmallIntegerField(default=15, validators=[MinValueValidator(1), MaxValueValidator(240)])
+    lease_minutes = models.PositiveSmallIntegerField(
+        default=15, validators=[MinValueValidator(1), MaxValueValidator(240)]
+    )
     order = models.CharField(max_length=8, choices=Order.choices, default=Order.GIVEN)
     daily_goal = models.PositiveIntegerField(default=0)  # 0: no goal
     epoch = models.PositiveIntegerField(default=0)  # raised after mass changes; restarts every annotator's cursor
@@ -86,7 +88,7 @@ class Project(models.Model):
         return self.guideline_versions.order_by("-number").first()
 
     def write_guidelines(self, text: str, *, by: User | None = None) -> GuidelineVersion:
-        """A new version of the guidelines; the old ones stay, because annotations name the version they were made under."""
+        """A new version of the guidelines; the old ones stay, because annotations name theirs."""
         number = (self.guideline.number if self.guideline else 0) + 1
         return self.guideline_versions.create(number=number, text=text, created_by=by)
 

@@ -62,11 +62,22 @@ class Task(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["project", "external_id"], name="external_id_once_per_project"),
-            models.CheckConstraint(condition=Q(open_slots__gte=0) & Q(open_slots__lte=models.F("need")), name="open_slots_within_need"),
+            models.CheckConstraint(
+                condition=Q(open_slots__gte=0) & Q(open_slots__lte=models.F("need")), name="open_slots_within_need"
+            ),
         ]
         indexes = [
-            models.Index("project", models.F("priority").desc(), "rank", "id", name="task_open", condition=Q(open_slots__gt=0)),
-            models.Index("project", models.F("priority").desc(), "rank", "id", name="task_reopened", condition=Q(open_slots__gt=0, reopened=True)),
+            models.Index(
+                "project", models.F("priority").desc(), "rank", "id", name="task_open", condition=Q(open_slots__gt=0)
+            ),
+            models.Index(
+                "project",
+                models.F("priority").desc(),
+                "rank",
+                "id",
+                name="task_reopened",
+                condition=Q(open_slots__gt=0, reopened=True),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -125,7 +136,9 @@ class Assignment(models.Model):
     objects = AssignmentQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["task", "annotator"], name="one_assignment_per_task_and_annotator")]
+        constraints = [
+            models.UniqueConstraint(fields=["task", "annotator"], name="one_assignment_per_task_and_annotator")
+        ]
         indexes = [
             models.Index(fields=["annotator", "project", "state"], name="assignment_of_annotator"),
             models.Index("lease_until", name="assignment_lapse", condition=Q(state="leased")),
@@ -147,7 +160,9 @@ class Cursor(models.Model):
     turn = models.PositiveIntegerField(default=0)  # raised by every lease: the guard against a person's own second tab
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["project", "annotator"], name="one_cursor_per_project_and_annotator")]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "annotator"], name="one_cursor_per_project_and_annotator")
+        ]
 
     def __str__(self) -> str:
         return f"cursor of {self.annotator} in {self.project}"
