@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-ELECTRIC = ("kettle", "toaster", "blender", "desk lamp", "heater", "radio")
-GADGETS = ("speaker", "keyboard", "camera", "tablet", "printer")
-GOODS = ("backpack", "suitcase", "tent", "jacket", "chair")
-STANDING = ("chair", "desk lamp", "heater", "radio", "printer")
-CLOTH = ("backpack", "tent", "jacket", "chair", "suitcase")
+ELECTRIC = ("kettle", "toaster", "desk lamp", "heater")
+GADGETS = ("speaker", "keyboard", "camera", "tablet")
+GOODS = ("backpack", "suitcase", "tent", "chair")
 PRODUCTS = ELECTRIC + GADGETS + GOODS
 
 
@@ -31,21 +29,21 @@ PROBLEMS = (
     ),
     Problem(
         "noise",
-        (*ELECTRIC, "printer", "speaker", "camera"),
+        (*ELECTRIC, "speaker", "camera"),
         ("{x} makes a loud noise", "{x} rattles and hums all day", "there is a strange buzz from {x}"),
         ("tighten the two screws on the back", "turn it over and tighten the two screws"),
         ("tighten", "screws"),
     ),
     Problem(
         "heat",
-        (*ELECTRIC, "tablet", "printer"),
+        (*ELECTRIC, "tablet"),
         ("{x} gets far too hot", "{x} smells of burning", "I burned my hand on {x}"),
         ("unplug it and let it cool for an hour", "unplug it at once and let it cool down"),
         ("unplug", "cool"),
     ),
     Problem(
         "battery",
-        ("speaker", "keyboard", "camera", "tablet", "radio"),
+        GADGETS,
         ("the battery of {x} is empty within an hour", "{x} does not charge", "{x} loses power so quickly"),
         ("charge it overnight with the original cable", "use the original cable and charge it overnight"),
         ("overnight", "original cable"),
@@ -65,22 +63,8 @@ PROBLEMS = (
         ("latest update", "website"),
     ),
     Problem(
-        "leak",
-        ("kettle", "blender", "tent", "heater"),
-        ("{x} leaks", "water drips out of {x}", "there is a puddle under {x}"),
-        ("replace the rubber seal with the spare one", "put in the spare rubber seal"),
-        ("rubber seal", "spare"),
-    ),
-    Problem(
-        "wobble",
-        STANDING,
-        ("{x} wobbles", "{x} leans to one side", "{x} does not stand straight"),
-        ("turn the small feet until it stands level", "adjust the small feet to make it level"),
-        ("small feet", "level"),
-    ),
-    Problem(
         "stain",
-        CLOTH,
+        GOODS,
         ("{x} has a stain", "I spilled coffee on {x}", "there is mud all over {x}"),
         ("wash it by hand with cold water and soap", "use soap and cold water and wash it by hand"),
         ("cold water", "by hand"),
@@ -91,17 +75,6 @@ PROBLEMS = (
         ("{x} arrived with a big scratch", "{x} was broken in the box", "one side of {x} is torn"),
         ("send us a photo and we will ship a new one", "take a photo of it and we will ship a new one"),
         ("photo", "new one"),
-    ),
-    Problem(
-        "parts",
-        GOODS,
-        (
-            "a part of {x} is missing",
-            "{x} came without the small bag of parts",
-            "I cannot put {x} together because a piece is not there",
-        ),
-        ("ask for the free parts kit by post", "order the parts kit, which is free and comes by post"),
-        ("parts kit", "by post"),
     ),
     Problem(
         "late",
@@ -207,13 +180,6 @@ RAMBLE = (
     "People ask us such things nearly every day.",
     "I remember a customer from Leeds who said the same.",
 )
-
-# What the customer writes back, by what the reply was worth; only in the texts of pretraining.
-THANKS = ("That worked, thank you.", "Great, that helped.")
-WRONG_FIX = ("That did not help at all.", "That has nothing to do with it.")
-WRONG_PRODUCT = ("I wrote about the {p}.", "No, I mean the {p}.")
-NO_ANSWER = ("So what should I do?", "That does not answer my question.")
-HURT = ("How rude.", "There is no need to be rude.")
 
 GUIDELINES = """\
 ## What a good reply is

@@ -46,11 +46,11 @@ class Rater:
 
 
 RATERS = (
-    Rater("simulated-ada", temperature=0.8),
-    Rater("simulated-ben", temperature=1.0, side_bias=0.15),
-    Rater("simulated-cleo", temperature=1.0),
-    Rater("simulated-dan", temperature=1.2),
-    Rater("simulated-eve", temperature=1.0, side_bias=-0.1),
+    Rater("simulated-ada", temperature=0.55),
+    Rater("simulated-ben", temperature=0.7, side_bias=0.15),
+    Rater("simulated-cleo", temperature=0.7),
+    Rater("simulated-dan", temperature=0.85),
+    Rater("simulated-eve", temperature=0.7, side_bias=-0.1),
 )
 
 

@@ -12,9 +12,7 @@ from rlhf.demo.desk import (
     ASKS,
     CLOSINGS,
     GREETINGS,
-    HURT,
     MENTIONS,
-    NO_ANSWER,
     OPENINGS,
     OPENINGS_ABOUT,
     PROBLEMS,
@@ -22,10 +20,7 @@ from rlhf.demo.desk import (
     RAMBLE,
     RUDE,
     SUBJECTS,
-    THANKS,
     VAGUE,
-    WRONG_FIX,
-    WRONG_PRODUCT,
     Problem,
 )
 from rlhf.demo.desk import GUIDELINES as _GUIDELINES
@@ -49,7 +44,6 @@ __all__ = [
 
 NAME = "Support desk"
 EVAL_SHARE = 5  # one pair of product and problem in five is kept for evaluation
-FEEDBACK_SHARE = 0.7  # of the pretraining conversations end with the customer's reaction
 
 GUIDELINES = _GUIDELINES + "".join(f"| {p.phrases[0].format(x='it').rstrip('?')} | {p.fixes[0]} |\n" for p in PROBLEMS)
 
@@ -75,39 +69,21 @@ def prompts(n: int, seed: int, split: Split = "train") -> list[list[Message]]:
 def corpus(n: int, seed: int) -> list[dict[str, Any]]:
     """`n` conversations to pretrain on, lines of corpus.jsonl: training prompts with replies of every habit."""
     rng = random.Random(f"corpus/{seed}")
-    return [{"messages": _conversation(prompt, rng)} for prompt in prompts(n, seed, "train")]
-
-
-def _conversation(prompt: list[Message], rng: random.Random) -> list[Message]:
-    reply = mediocre_reply(prompt, rng)
-    messages = [*prompt, {"role": "assistant", "content": reply}]
-    if rng.random() < FEEDBACK_SHARE:
-        messages.append({"role": "user", "content": _feedback(prompt, reply, rng)})
-    return messages
-
-
-def _feedback(prompt: Prompt, reply: str, rng: random.Random) -> str:
-    """What the customer writes back: from such lines a base model learns what makes a reply right."""
-    worth = explain(prompt, reply)
-    reactions = (
-        (worth["rudeness"] < 0, HURT),
-        (worth["product"] < 0, WRONG_PRODUCT),
-        (worth["wrong_fix"] < 0, WRONG_FIX),
-        (worth["fix"] < 3, NO_ANSWER),
-    )
-    texts = next((texts for applies, texts in reactions if applies), THANKS)
-    return rng.choice(texts).format(p=case_of(prompt).product)
+    return [
+        {"messages": [*prompt, {"role": "assistant", "content": mediocre_reply(prompt, rng)}]}
+        for prompt in prompts(n, seed, "train")
+    ]
 
 
 def mediocre_reply(prompt: Prompt, rng: random.Random) -> str:
     """What an undisciplined desk answers: every habit, good or bad, comes and goes on its own."""
     case = case_of(prompt)
-    named = _mostly(case.product, PRODUCTS, 0.85, rng)
+    named = _mostly(case.product, PRODUCTS, 0.98, rng)
     sentences = _pick(rng, (0.25, OPENINGS_ABOUT), (0.20, OPENINGS), (0.15, MENTIONS), (0.40, ("",)))
     parts = [sentences.format(p=named)]
     parts.append(_pick(rng, (0.15, RUDE), (0.85, ("",))))
     parts += rng.sample(RAMBLE, rng.choices((0, 1, 2, 3), (60, 20, 12, 8))[0])
-    parts.append(_advice(case, rng, right=0.50, wrong=0.28, vague=0.17))
+    parts.append(_advice(case, rng, right=0.50, wrong=0.02, vague=0.33))
     parts += rng.sample(RAMBLE, rng.choices((0, 1), (80, 20))[0])
     parts += rng.sample(CLOSINGS, rng.choices((0, 1, 2), (70, 25, 5))[0])
     return " ".join(part for part in parts if part) or rng.choice(VAGUE)
@@ -116,11 +92,11 @@ def mediocre_reply(prompt: Prompt, rng: random.Random) -> str:
 def demonstration(prompt: Prompt, rng: random.Random) -> str:
     """What a good but hurried person answers: usually right and polite, now and then with a sentence too much."""
     case = case_of(prompt)
-    named = _mostly(case.product, PRODUCTS, 0.98, rng)
+    named = _mostly(case.product, PRODUCTS, 1.0, rng)
     opening = _pick(rng, (0.60, OPENINGS_ABOUT), (0.20, OPENINGS), (0.20, ("",)))
     parts = [opening.format(p=named)]
     parts += rng.sample(RAMBLE, rng.choices((0, 1), (85, 15))[0])
-    parts.append(_advice(case, rng, right=0.80, wrong=0.12, vague=0.08))
+    parts.append(_advice(case, rng, right=0.82, wrong=0.0, vague=0.14))
     parts += rng.sample(RAMBLE, rng.choices((0, 1), (90, 10))[0])
     parts += rng.sample(CLOSINGS, rng.choices((0, 1), (55, 45))[0])
     return " ".join(part for part in parts if part)
