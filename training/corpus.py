@@ -140,7 +140,9 @@ def pack(texts: Sequence[list[int]], context: int, pad_id: int) -> Windows:
     sizes = [len(text) for text in left]
     ids, positions, labels = [], [], []
     while left:
-        row, places, targets = [], [], []
+        row: list[int] = []
+        places: list[int] = []
+        targets: list[int] = []
         while (index := bisect.bisect_right(sizes, context - len(row)) - 1) >= 0:
             text = left.pop(index)
             sizes.pop(index)

@@ -40,7 +40,8 @@ def train(config: RunFile, run: RunDir) -> None:
     kept = min(HELD_OUT_MOST, max(1, int(len(texts) * HELD_OUT)))
     held_out, windows = (pack(part, params.context, tokenizer.pad_token_id) for part in (texts[:kept], texts[kept:]))
 
-    model = new_model(params, tokenizer).to(device)
+    model: Any = new_model(params, tokenizer)
+    model.to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=params.learning_rate, betas=BETAS, weight_decay=params.weight_decay
     )

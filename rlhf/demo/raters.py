@@ -29,16 +29,17 @@ class Rater:
 
     def prefer(self, prompt: Prompt, a: str, b: str, rng: random.Random) -> dict[str, Any]:
         """A preference body for two replies in the order shown: `{"choice", "strength"}`."""
-        feeling = self.lean(prompt, a, b) + _logistic(rng)
+        worth_a, worth_b = utility(prompt, a), utility(prompt, b)
+        feeling = self.lean(worth_a - worth_b) + _logistic(rng)
         if a.strip() == b.strip() or abs(feeling) < TIE:
-            both_bad = max(utility(prompt, a), utility(prompt, b)) < DREADFUL
+            both_bad = max(worth_a, worth_b) < DREADFUL
             return {"choice": "both_bad" if both_bad else "tie", "strength": 0}
         strength = 1 + (abs(feeling) >= CLEAR) + (abs(feeling) >= STRONG)
         return {"choice": "a" if feeling > 0 else "b", "strength": strength}
 
-    def lean(self, prompt: Prompt, a: str, b: str) -> float:
-        """The felt difference without its noise; above zero it is in favour of `a`."""
-        return (utility(prompt, a) - utility(prompt, b)) / self.temperature + self.side_bias
+    def lean(self, gap: float) -> float:
+        """How a difference of utility feels before the noise; above zero it is in favour of side a."""
+        return gap / self.temperature + self.side_bias
 
     def demonstrate(self, prompt: Prompt, rng: random.Random) -> str:
         """The reply that this person would write; good, not perfect."""
@@ -66,7 +67,8 @@ def noise_ceiling(pairs: Iterable[tuple[Prompt, str, str]], raters: Sequence[Rat
             continue
         gap = utility(prompt, a) - utility(prompt, b)
         for rater in raters:
-            for_a, for_b = _above(TIE - rater.lean(prompt, a, b)), _above(TIE + rater.lean(prompt, a, b))
+            lean = rater.lean(gap)
+            for_a, for_b = _above(TIE - lean), _above(TIE + lean)
             chosen += for_a + for_b
             right += for_a if gap > 0 else for_b if gap < 0 else (for_a + for_b) / 2
     return right / chosen if chosen else math.nan

@@ -16,6 +16,7 @@ ending      -1 when the text stops without a full stop, or is empty
 A reply of the best kind scores 5.5. More words, more thanks or more fixes never score more: each counts once.
 """
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -87,8 +88,13 @@ def explain(prompt: Prompt, reply: str) -> dict[str, float]:
     }
 
 
+@functools.cache
+def _pattern(mark: str) -> re.Pattern[str]:
+    return re.compile(rf"\b{re.escape(mark)}\b", re.IGNORECASE)
+
+
 def _has(mark: str, text: str) -> bool:
-    return re.search(rf"\b{mark}\b", text, re.IGNORECASE) is not None
+    return _pattern(mark).search(text) is not None
 
 
 def _products_in(text: str) -> list[str]:

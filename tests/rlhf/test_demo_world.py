@@ -98,7 +98,7 @@ def test_a_message_from_outside_the_world_is_judged_by_manner_alone():
 
 
 def test_demonstrations_are_good_and_the_corpus_is_mediocre_with_room_above_both():
-    rng, prompts = random.Random(0), world.prompts(400, 9)
+    rng, prompts = random.Random(0), world.prompts(200, 9)
     shown = statistics.mean(world.utility(prompt, world.demonstration(prompt, rng)) for prompt in prompts)
     usual = statistics.mean(world.utility(prompt, world.mediocre_reply(prompt, rng)) for prompt in prompts)
     assert usual + 1.5 < shown < world.BEST - 1
@@ -117,11 +117,11 @@ def test_raters_are_marked_as_simulated_and_answer_in_the_api_format():
 def test_a_rater_chooses_as_often_as_bradley_and_terry_say():
     rng, rater = random.Random(1), Rater("simulated-test", temperature=1.0)
     close = BEST.replace(" Feel free to reply at any time.", "")
-    choices = [rater.prefer(DEAD_KETTLE, BEST, close, rng)["choice"] for _ in range(4000)]
+    choices = [rater.prefer(DEAD_KETTLE, BEST, close, rng)["choice"] for _ in range(1500)]
     decided = choices.count("a") + choices.count("b")
     # Half a point apart at temperature 1; ties take as much from either side's neighbourhood of zero.
-    assert choices.count("a") / decided == pytest.approx(0.636, abs=0.03)
-    assert 0 < choices.count("tie") < 800
+    assert choices.count("a") / decided == pytest.approx(0.636, abs=0.05)
+    assert 0 < choices.count("tie") < 300
 
 
 def test_equal_replies_are_ties_and_two_dreadful_ones_are_both_bad():
@@ -132,7 +132,7 @@ def test_equal_replies_are_ties_and_two_dreadful_ones_are_both_bad():
 
 def test_the_noise_ceiling_is_how_often_the_truth_agrees_with_the_labels():
     rng = random.Random(3)
-    pairs = [(p, world.mediocre_reply(p, rng), world.demonstration(p, rng)) for p in world.prompts(400, 4)]
+    pairs = [(p, world.mediocre_reply(p, rng), world.demonstration(p, rng)) for p in world.prompts(150, 4)]
     right = chosen = 0.0
     for prompt, a, b in pairs:
         for rater in RATERS:
@@ -141,7 +141,7 @@ def test_the_noise_ceiling_is_how_often_the_truth_agrees_with_the_labels():
                 gap = world.utility(prompt, a) - world.utility(prompt, b)
                 chosen += 1
                 right += 0.5 if gap == 0 else float((gap > 0) == (choice == "a"))
-    assert noise_ceiling(pairs) == pytest.approx(right / chosen, abs=0.02)
+    assert noise_ceiling(pairs) == pytest.approx(right / chosen, abs=0.04)
     assert 0.75 < noise_ceiling(pairs) < 0.95
 
 
