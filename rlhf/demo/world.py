@@ -99,7 +99,7 @@ def demonstration(prompt: Prompt, rng: random.Random) -> str:
     parts.append(_advice(case, rng, right=0.82, wrong=0.0, vague=0.14))
     parts += rng.sample(RAMBLE, rng.choices((0, 1), (90, 10))[0])
     parts += rng.sample(CLOSINGS, rng.choices((0, 1), (55, 45))[0])
-    return " ".join(part for part in parts if part)
+    return " ".join(part for part in parts if part) or rng.choice(OPENINGS)
 
 
 def _message(product: str, problem: Problem, rng: random.Random) -> str:

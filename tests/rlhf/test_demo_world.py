@@ -104,6 +104,12 @@ def test_demonstrations_are_good_and_the_corpus_is_mediocre_with_room_above_both
     assert usual + 1.5 < shown < world.BEST - 1
 
 
+def test_no_text_of_the_world_is_empty():
+    rng = random.Random(0)
+    for prompt in world.prompts(1500, 2):
+        assert world.demonstration(prompt, rng) and world.mediocre_reply(prompt, rng)
+
+
 def test_raters_are_marked_as_simulated_and_answer_in_the_api_format():
     rng = random.Random(0)
     assert 4 <= len({rater.name for rater in RATERS}) == len(RATERS) <= 6
