@@ -58,7 +58,7 @@ def _problem(round: Round, role: str) -> Notice:
     bad = round.runs.filter(state__in=[Run.State.FAILED, Run.State.LOST, Run.State.CANCELLED]).first()
     retry = reverse("rlhf:retry_round", args=[round.project.slug, round.number]) if role in TRAINS else ""
     return Notice(
-        f"One thing needs you: {round} has stopped",
+        f"One thing needs you: round {round.number} has stopped",
         round.problem,
         "bad",
         "warn",
@@ -80,6 +80,8 @@ def _people(round: Round, role: str) -> Notice:
     if role in TRAINS and done["done"]:
         button = f"Go on with {compact(done['done'])}"
         action = reverse("rlhf:continue_round", args=[round.project.slug, round.number])
+    if not left:
+        return Notice(f"Nothing needs you. All {noun} are in", "The next step starts in a moment.", "run", "loop")
     title = f"One thing needs people: {compact(left)} {noun}"
     return Notice(title, text, "warn", "label", link, href, button, action)
 
@@ -93,7 +95,8 @@ def _decision(round: Round, role: str) -> Notice:
     gate = f" {passed} meets every condition." if passed else " No policy meets every condition of the gate."
     link = "Decide" if role in TRAINS else ""
     tone, icon = ("ok", "check") if passed else ("warn", "warn")
-    return Notice(f"One thing needs you: decide about {round}", words + gate, tone, icon, link, "#decision")
+    title = f"One thing needs you: decide about round {round.number}"
+    return Notice(title, words + gate, tone, icon, link, "#decision")
 
 
 def _ended(round: Round, role: str) -> Notice:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from rlhf.scales import Axis, Scale, Tick, Value, Words, exact_words, is_number, percent, scale_of, tick_words, ticks_of
@@ -103,13 +103,13 @@ def plot(
     points: Sequence[Point] = (),
     finding: str = "",
     x_name: str = "Step",
-    **words: str | int,
+    **words: Any,
 ) -> Chart:
     """The chart of `series`, `bands` and `points`; empty (`is_empty`) when there is nothing finite to draw."""
-    chart = Chart(key, title, finding or f"{title}: no data yet", **words)  # type: ignore[arg-type]
+    chart = Chart(key, title, finding or f"{title}: no data yet", **words)
     chart.columns = [x_name, *[one.label for one in series if one.in_legend], *_band_columns(bands)]
     xs = [at for one in series for at, value in one.points if is_number(value)] + [point.x for point in points]
-    ys = [float(value) for value in _y_values(series, bands, points) if is_number(value)]  # type: ignore[arg-type]
+    ys = [float(value) for value in _y_values(series, bands, points) if is_number(value)]
     if not xs or not ys:
         return chart
     across = scale_of(xs, x)
@@ -148,7 +148,7 @@ def smoothed(points: Sequence[tuple[float, Value]], window: float = 0.08) -> lis
         if not is_number(value):
             result.append((at, None))
             continue
-        total, weight = total * keep + float(value), weight * keep + 1  # type: ignore[arg-type]
+        total, weight = total * keep + float(value), weight * keep + 1
         result.append((at, total / weight))
     return result
 
@@ -162,18 +162,18 @@ def thinned(points: Sequence[tuple[float, Value]], limit: int = MAX_VERTICES) ->
     size = len(inner) / (limit - 2)
     for index in range(limit - 2):
         part = inner[int(index * size) : int((index + 1) * size)]
-        finite = [point for point in part if is_number(point[1])]
+        finite = [(at, value) for at, value in part if is_number(value)]
         if not finite:
             kept.append(part[0])
             continue
-        mean = sum(float(value) for _, value in finite) / len(finite)  # type: ignore[arg-type]
-        kept.append(max(finite, key=lambda point: abs(float(point[1]) - mean)))  # type: ignore[arg-type]
+        mean = sum(value for _, value in finite) / len(finite)
+        kept.append(max(finite, key=lambda point: abs(point[1] - mean)))
     return [*kept, points[-1]]
 
 
 def trend(points: Sequence[tuple[float, Value]], words: Words) -> str:
     """`rises from 0.20 to 1.84` in words, for the label that a screen reader speaks."""
-    values = [float(value) for _, value in points if is_number(value)]  # type: ignore[arg-type]
+    values = [float(value) for _, value in points if is_number(value)]
     if not values:
         return "no data yet"
     part = max(1, len(values) // 10)
@@ -204,22 +204,22 @@ def _path(points: Sequence[tuple[float, Value]], across: Scale, up: Scale) -> st
         if not is_number(value):
             pen = "M"
             continue
-        parts.append(pen + _xy(at, float(value), across, up))  # type: ignore[arg-type]
+        parts.append(pen + _xy(at, float(value), across, up))
         pen = "L"
     return "".join(parts)
 
 
 def _area(points: Sequence[tuple[float, Value, Value]], across: Scale, up: Scale) -> str:
-    full = [row for row in points if is_number(row[1]) and is_number(row[2])]
+    full = [(at, low, high) for at, low, high in points if is_number(low) and is_number(high)]
     step = max(1, len(full) // MAX_VERTICES)
     full = full[::step] + ([full[-1]] if full and (len(full) - 1) % step else [])
-    there = [_xy(at, float(high), across, up) for at, _, high in full]  # type: ignore[arg-type]
-    back = [_xy(at, float(low), across, up) for at, low, _ in reversed(full)]  # type: ignore[arg-type]
+    there = [_xy(at, high, across, up) for at, _, high in full]
+    back = [_xy(at, low, across, up) for at, low, _ in reversed(full)]
     return "M" + "L".join([*there, *back]) + "Z" if full else ""
 
 
 def _draw_line(chart: Chart, one: Series, across: Scale, up: Scale) -> None:
-    finite = [(at, float(value)) for at, value in one.points if is_number(value)]  # type: ignore[arg-type]
+    finite = [(at, float(value)) for at, value in one.points if is_number(value)]
     if one.in_legend:
         chart.legend.append({"label": one.label, "color": one.color, "area": False})
     if not finite:
@@ -274,12 +274,13 @@ def _rows(
     named = [dict(one.points) for one in series if one.in_legend]
     ends = [{at: row[end] for at, *row in band.points} for band in bands for end in (0, 1)]
     places = sorted({at for column in [*named, *ends] for at, value in column.items() if is_number(value)})
+    rare = {at for column in named if len(column) <= MAX_TABLE_ROWS // 2 for at in column if is_number(column[at])}
     rows = [
         [
             x_words(at),
             *[exact(float(value)) if is_number(value := column.get(at)) else "" for column in [*named, *ends]],
-        ]  # type: ignore[arg-type]
-        for at in _spread_out(places, MAX_TABLE_ROWS)
+        ]
+        for at in sorted({*_spread_out(places, MAX_TABLE_ROWS), *rare})
     ]
     return rows or [[point.label or x_words(point.x), point.title or exact(point.y)] for point in points]
 
@@ -295,11 +296,7 @@ def _hits(
     for index, at in enumerate(shown):
         left = (shown[index - 1] + at) / 2 if index else at - (shown[1] - at) / 2 if len(shown) > 1 else across.low
         right = (at + shown[index + 1]) / 2 if index + 1 < len(shown) else 2 * at - left if index else across.high
-        values = [
-            f"{label.lower()} {exact(float(column[at]))}"  # type: ignore[arg-type]
-            for label, column in named
-            if is_number(column.get(at))
-        ]
+        values = [f"{label.lower()} {exact(y)}" for label, column in named if is_number(y := column.get(at))]
         title = titled.get(at) or f"{x_name} {x_words(at)}: {', '.join(values)}"
         start, end = across.share(left), across.share(right)
         hits.append({"x": percent(start), "width": percent(end - start), "title": title})

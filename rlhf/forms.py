@@ -113,7 +113,7 @@ class RoundForm(Styled):
             field = self.fields[name]
             assert isinstance(field, forms.ModelChoiceField)
             field.queryset = policies_of(project)
-            field.label_from_instance = model_words  # type: ignore[method-assign]
+            field.label_from_instance = model_words  # type: ignore[method-assign, assignment]
             field.empty_label = None
         source = self.fields["prompts_project"]
         assert isinstance(source, forms.ModelChoiceField)
@@ -178,7 +178,7 @@ class RoundForm(Styled):
             seed=(before.get("seed") or 0) + 1 if self.last else 0,
         )
 
-    def models(self) -> dict[str, Model]:
+    def models(self) -> dict[str, Any]:
         return {name: self.cleaned_data[name] for name in ("start_model", "base_model")}
 
     def field_of(self, error: Exception) -> str | None:

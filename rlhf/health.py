@@ -74,7 +74,11 @@ def remedy(error: dict[str, Any] | None, config: dict[str, Any]) -> Concern | No
 def against_baselines(report_eval: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows for the table and its pictures: the model's accuracy, then each trivial rule's on the same pairs."""
     named = (("This model", "accuracy"), ("Shorter wins", "baseline_shorter"), ("Longer wins", "baseline_longer"))
-    return [{"name": name, **report_eval[key]} for name, key in named if isinstance(report_eval.get(key), dict)]
+    return [
+        {"name": name, **report_eval[key]}
+        for name, key in named
+        if (report_eval.get(key) or {}).get("value") is not None
+    ]
 
 
 def _kl(rows: Rows, params: dict[str, Any]) -> Concern | None:
@@ -150,9 +154,10 @@ def _clipped(rows: Rows, params: dict[str, Any]) -> Concern | None:
 
 def _baseline(report_eval: dict[str, Any]) -> Concern | None:
     """A reward model that does not beat "shorter wins" or "longer wins" has learned no more than length."""
-    model, *rules = against_baselines(report_eval) or [None]
-    if not model or not rules:
+    found = against_baselines(report_eval)
+    if len(found) < 2 or found[0]["name"] != "This model":
         return None
+    model, *rules = found
     best = max(rules, key=lambda rule: rule["value"])
     beaten, rule = model["value"], best["name"].lower()
     text = (

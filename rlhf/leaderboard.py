@@ -100,10 +100,15 @@ def _parting_words(points: list[Point], known: bool) -> str:
 
 def _rank(row: Ranked, compared: list[Ranked]) -> str:
     """`2 to 4`: one place below all that are surely better, down to those that are surely worse."""
-    mine = row.figures.preferred or {}
-    low, high = mine.get("low", mine["value"]), mine.get("high", mine["value"])
-    others = [other.figures.preferred or {} for other in compared if other is not row]
-    better = sum(other.get("low", other["value"]) > high for other in others)
-    worse = sum(other.get("high", other["value"]) < low for other in others)
+    low, high = _ends(row)
+    others = [_ends(other) for other in compared if other is not row]
+    better, worse = sum(other[0] > high for other in others), sum(other[1] < low for other in others)
     first, last = better + 1, len(compared) - worse
     return str(first) if first == last else f"{first} to {last}"
+
+
+def _ends(row: Ranked) -> tuple[float, float]:
+    """The ends of a compared model's interval; the estimate itself where it has none."""
+    found: figures.Estimate = row.figures.preferred or {"value": 0.0}
+    value = float(found["value"])
+    return float(found.get("low", value)), float(found.get("high", value))

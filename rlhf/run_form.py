@@ -86,7 +86,7 @@ class RunForm(Styled):
         ):
             field = self.fields[name]
             assert isinstance(field, forms.ModelChoiceField)
-            field.queryset, field.empty_label = rows, None  # type: ignore[assignment]
+            field.queryset, field.empty_label = rows, None
             field.label_from_instance = words  # type: ignore[method-assign,assignment]
             if not self.is_bound and (newest := rows.first()) is not None:
                 self.initial.setdefault(name, newest.pk)
@@ -212,7 +212,7 @@ def field_of(setting: dataclasses.Field[Any], hint: Any, default: Any) -> forms.
     common: dict[str, Any] = {"label": about.get("label", setting.name) + unit, "help_text": about.get("help", "")}
     common["required"] = type(None) not in accepted
     low, high = about.get("min"), about.get("max")
-    bounds = {"min_value": low, "max_value": high}
+    bounds: dict[str, Any] = {"min_value": low, "max_value": high}
     text = {
         "min_value": f"At least {low:g}." if low is not None else "",
         "max_value": f"At most {high:g}." if high is not None else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 Value: TypeAlias = float | int | None
 Words: TypeAlias = Callable[[float], str]
@@ -66,7 +66,7 @@ def percent_words(value: float) -> str:
     return f"{value * 100:.0f}%"
 
 
-def is_number(value: Value) -> bool:
+def is_number(value: Value) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 

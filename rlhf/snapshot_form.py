@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -93,7 +94,7 @@ class SnapshotForm(Styled):
         }
         until, names = get("until"), str(get("exclude_annotators") or "")
         more = {
-            "until": until.isoformat() if hasattr(until, "isoformat") else until,
+            "until": until.isoformat() if isinstance(until, datetime) else until,
             "guideline": get("guideline"),
             "exclude_annotators": [name.strip() for name in names.split(",") if name.strip()],
             "threshold": get("threshold"),

@@ -57,8 +57,10 @@ def stages_of(round: Round) -> list[Stage]:
     stages = []
     for place, make in enumerate(makers):
         stage = make(round, runs, done)
-        if place < PLACE[State(round.state)] and stage.css != "bad":
-            stage.css, stage.tone = "done", stage.tone if stage.tone in ("ok", "bad") else "ok"
+        if place < PLACE[State(round.state)]:
+            stage.css = "done"
+            if stage.tone not in ("ok", "bad"):
+                stage.tone, stage.pill = "ok", "Done"
         elif place == PLACE[State(round.state)]:
             stage.css = "running"
             if round.problem:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import project_for
 from annotation.models import Project
 from annotation.models.people import READS_DATA, TRAINS
-from annotation.shell import signed_in
+from annotation.shell import PersonRequest, signed_in
 from rlhf import snapshots
 from rlhf.models import Snapshot
 from rlhf.snapshot_form import SnapshotForm
@@ -21,7 +21,7 @@ REASONS = 6  # reasons spelled out in the preview
 
 @require_GET
 @signed_in
-def datasets(request: HttpRequest, slug: str) -> HttpResponse:
+def datasets(request: PersonRequest, slug: str) -> HttpResponse:
     """The snapshots of a project by type and name, and the one that is picked in detail."""
     project = project_for(request.user, slug, READS_DATA)
     kind, words = request.GET.get("type", ""), request.GET.get("q", "").strip()
@@ -47,7 +47,7 @@ def datasets(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
-def new_snapshot(request: HttpRequest, slug: str) -> HttpResponse:
+def new_snapshot(request: PersonRequest, slug: str) -> HttpResponse:
     """The recipe of a new snapshot, from scratch or from an earlier one; posting it freezes the snapshot."""
     project = project_for(request.user, slug, TRAINS)
     like = None
@@ -69,7 +69,7 @@ def new_snapshot(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @signed_in
-def preview_snapshot(request: HttpRequest, slug: str) -> HttpResponse:
+def preview_snapshot(request: PersonRequest, slug: str) -> HttpResponse:
     """How many rows the recipe would give, and what would be left out; nothing is stored."""
     project = project_for(request.user, slug, TRAINS)
     form = SnapshotForm(request.POST, project=project)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from annotation.access import project_for
 from annotation.models import Kind, Project
 from annotation.models.people import READS_DATA, TRAINS
-from annotation.shell import signed_in
-from rlhf import history, rounds
+from annotation.shell import PersonRequest, signed_in
+from rlhf import figures, history, rounds
 from rlhf.attention import notice_of
 from rlhf.charts import shows_as_table
 from rlhf.forests import forests
@@ -24,7 +24,7 @@ from rlhf.views.polling import unless_unchanged, version_of
 
 @require_GET
 @signed_in
-def loop(request: HttpRequest, slug: str) -> HttpResponse:
+def loop(request: PersonRequest, slug: str) -> HttpResponse:
     """The page of the present round, or of an earlier one (`?round=2`); its cards alone when htmx asks."""
     project = project_for(request.user, slug, READS_DATA)
     context = loop_context(request, project)
@@ -34,7 +34,7 @@ def loop(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "rlhf/loop.html", context)
 
 
-def loop_context(request: HttpRequest, project: Project, form: DecisionForm | None = None) -> dict[str, Any]:
+def loop_context(request: PersonRequest, project: Project, form: DecisionForm | None = None) -> dict[str, Any]:
     """What the loop page shows; `form` carries the errors of a decision that was not accepted."""
     found = project.rounds.select_related(
         "start_model", "base_model", "snapshot", "reward_model__run", "promoted_model", "created_by"
@@ -75,14 +75,15 @@ def _decision(round: Round) -> dict[str, Any] | None:
     conditions, passed = rounds.gate(round), rounds.best(round)
     known = round.evaluation.get("policies") or {}
     names = list(conditions)
-    pictures = forests([known[name].get("preferred") for name in names])
+    rates = {name: figures.estimate(known[name].get("preferred")) for name in names}
+    pictures = forests([rates[name] for name in names])
     best = best_policy(round)
     candidates = [
         {
             "name": name,
             "conditions": conditions[name],
             "met": all(each["met"] for each in conditions[name]),
-            "preferred": known[name].get("preferred"),
+            "preferred": rates[name],
             "forest": picture,
             "is_best": bool(best and best[0] == name),
         }

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
 from annotation.access import project_for
 from annotation.models import Project
 from annotation.models.people import READS_DATA, TRAINS
-from annotation.shell import signed_in
+from annotation.shell import PersonRequest, signed_in
 from rlhf import figures, history
 from rlhf.charts import shows_as_table
 from rlhf.family import family_of
@@ -26,7 +26,7 @@ SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model", ".md")
 
 @require_GET
 @signed_in
-def models(request: HttpRequest, slug: str) -> HttpResponse:
+def models(request: PersonRequest, slug: str) -> HttpResponse:
     """The policies ranked by people, and the reward models beside what length alone would reach."""
     project = project_for(request.user, slug, READS_DATA)
     policies, rewards = policies_of(project), reward_models_of(project)
@@ -49,7 +49,7 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 @signed_in
-def model(request: HttpRequest, name: str) -> HttpResponse:
+def model(request: PersonRequest, name: str) -> HttpResponse:
     """One model: its figures, where it comes from, what came of it, its files and how to load it."""
     row = _find(request, name)
     project = row.project or _last_project(request)
@@ -74,14 +74,14 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
         "trail": _trail(row),
         "rivals": _rivals(row),
         "used_by": _used_by(row),
-        "may_train": bool(project and getattr(project, "my_role", project.role_of(request.user)) in TRAINS),
+        "may_train": bool(project and project.role_of(request.user) in [str(role) for role in TRAINS]),
     }
     return render(request, "rlhf/model.html", context)
 
 
 @require_GET
 @signed_in
-def model_file(request: HttpRequest, name: str, file: str) -> FileResponse:
+def model_file(request: PersonRequest, name: str, file: str) -> FileResponse:
     """One file of the model's folder."""
     path = _find(request, name).folder / file
     if path.suffix not in SUFFIXES or path.name.startswith(".") or not path.is_file():
@@ -89,12 +89,12 @@ def model_file(request: HttpRequest, name: str, file: str) -> FileResponse:
     return FileResponse(path.open("rb"), as_attachment=True, filename=path.name)
 
 
-def _find(request: HttpRequest, name: str) -> Model:
+def _find(request: PersonRequest, name: str) -> Model:
     rows = Model.objects.visible_to(request.user).select_related("project", "parent", "run__snapshot", "run__round")
     return get_object_or_404(rows, name=name)
 
 
-def _last_project(request: HttpRequest) -> Project | None:
+def _last_project(request: PersonRequest) -> Project | None:
     """For a base model that belongs to no project: the one this person was in, for the side bar."""
     projects = Project.objects.data_readable_by(request.user)
     return projects.filter(slug=request.session.get("project", "")).first() or projects.first()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation.access import project_for
 from annotation.models import Project
 from annotation.models.people import TRAINS
-from annotation.shell import signed_in
+from annotation.shell import PersonRequest, signed_in
 from rlhf import runs
 from rlhf.models import Model, Run, Snapshot
 from rlhf.preflight import estimate, trained_numbers
@@ -21,7 +21,7 @@ from training.runfile import RunFileError
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
-def new_run(request: HttpRequest, slug: str) -> HttpResponse:
+def new_run(request: PersonRequest, slug: str) -> HttpResponse:
     """The form of one method; posting it queues the run."""
     project = project_for(request.user, slug, TRAINS)
     if request.method != "POST":
@@ -40,7 +40,7 @@ def new_run(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @signed_in
-def preflight(request: HttpRequest, slug: str) -> HttpResponse:
+def preflight(request: PersonRequest, slug: str) -> HttpResponse:
     """What the run would need as the form stands, and every problem with a link to its field."""
     project = project_for(request.user, slug, TRAINS)
     form = _filled_form(project, request.POST)
@@ -51,7 +51,7 @@ def _empty_form(project: Project, query: QueryDict) -> RunForm:
     """The form as the address asks for it: like another run, or for a method, model or snapshot."""
     initial: dict[str, Any] = {}
     if query.get("copy", "").isdecimal():
-        copied = get_object_or_404(Run, project=project, pk=query["copy"])
+        copied = get_object_or_404(Run, project=project, pk=query.get("copy", ""))
         if copied.kind not in KINDS:
             raise Http404
         try:
@@ -62,7 +62,7 @@ def _empty_form(project: Project, query: QueryDict) -> RunForm:
     initial |= {name: query[name] for name in named if query.get(name)}
     if not initial.get("kind") and query.get("snapshot", "").isdecimal():
         kinds = {Snapshot.Type.SFT: "sft", Snapshot.Type.PREFERENCE: "reward"}
-        snapshot = Snapshot.objects.filter(project=project, pk=query["snapshot"]).first()
+        snapshot = Snapshot.objects.filter(project=project, pk=query.get("snapshot", "")).first()
         initial["kind"] = kinds.get(Snapshot.Type(snapshot.type)) if snapshot else None
     kind, adapter = _kind_and_adapter(initial)
     return RunForm(project=project, kind=kind, adapter=adapter, initial=initial | {"kind": kind, "adapter": adapter})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation.access import project_for
 from annotation.models.people import TRAINS
-from annotation.shell import signed_in
+from annotation.shell import PersonRequest, signed_in
 from rlhf import plans, rounds
 from rlhf.forms import DecisionForm, RoundForm
 from rlhf.models import Model, Round
@@ -19,7 +19,7 @@ from rlhf.views.loop import loop_context
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
-def new_round(request: HttpRequest, slug: str) -> HttpResponse:
+def new_round(request: PersonRequest, slug: str) -> HttpResponse:
     """Ask for what a round needs and start it; the plan is checked whole before anything is stored."""
     project = project_for(request.user, slug, TRAINS)
     if request.method != "POST":
@@ -38,7 +38,7 @@ def new_round(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @signed_in
-def decide(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def decide(request: PersonRequest, slug: str, number: int) -> HttpResponse:
     """Promote one of the round's policies or reject them all, with a reason."""
     project = project_for(request.user, slug, TRAINS)
     round = get_object_or_404(Round, project=project, number=number)
@@ -61,7 +61,7 @@ def decide(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 
 @require_POST
 @signed_in
-def continue_round(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def continue_round(request: PersonRequest, slug: str, number: int) -> HttpResponse:
     """Stop waiting for people and go on with the judgements that are there."""
     project = project_for(request.user, slug, TRAINS)
     try:
@@ -73,7 +73,7 @@ def continue_round(request: HttpRequest, slug: str, number: int) -> HttpResponse
 
 @require_POST
 @signed_in
-def retry_round(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def retry_round(request: PersonRequest, slug: str, number: int) -> HttpResponse:
     """Try the step that stopped once more."""
     project = project_for(request.user, slug, TRAINS)
     try:

@@ -137,7 +137,7 @@ class RunPage:
         return planned or (self.status.get("total") if self.status.get("phase") == "train" else None) or self.run.total
 
     def _checkpoint(self, row: dict[str, Any], metrics: list[dict[str, Any]]) -> dict[str, Any]:
-        at = next((one for one in reversed(metrics) if one["step"] <= row["step"]), {})
+        at: dict[str, Any] = next((one for one in reversed(metrics) if one["step"] <= row["step"]), {})
         named = (("reward", "reward"), ("kl", "KL"), ("loss", "loss"), ("accuracy", "accuracy"))
         words = [f"{word} {at[name]:.3g}" for name, word in named if isinstance(at.get(name), int | float)]
         return {"step": row["step"], "bytes": row["bytes"], "words": ", ".join(words[:2])}

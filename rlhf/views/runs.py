@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from annotation.access import project_for
 from annotation.models import Project
 from annotation.models.people import READS_DATA, TRAINS
-from annotation.shell import signed_in
+from annotation.shell import PersonRequest, signed_in
 from rlhf import runs as run_rows
 from rlhf.models import Run
 from rlhf.views.polling import unless_unchanged, version_of
@@ -41,7 +41,7 @@ PAGE = 50
 
 @require_GET
 @signed_in
-def runs(request: HttpRequest, slug: str) -> HttpResponse:
+def runs(request: PersonRequest, slug: str) -> HttpResponse:
     """The runs of a project, newest first, by kind and state."""
     project = project_for(request.user, slug, READS_DATA)
     kind, state = request.GET.get("kind", ""), request.GET.get("state", "")
@@ -52,7 +52,7 @@ def runs(request: HttpRequest, slug: str) -> HttpResponse:
         rows = rows.filter(state__in=STATES[state][1])
     count = rows.count()
     shown = [_with_status(run) for run in rows[:PAGE]]
-    context = {
+    context: dict[str, Any] = {
         "project": project,
         "rows": shown,
         "count": count,
@@ -74,7 +74,7 @@ def runs(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 @signed_in
-def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def run(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
     """One run: how far it is, what it measures, what came out, what it was made from."""
     row = _find(request, slug, pk)
     page = RunPage(row, tables=request.GET.getlist("table"))
@@ -89,7 +89,7 @@ def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_GET
 @signed_in
-def run_live(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def run_live(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
     """Progress, concerns and charts of a live run; a page whose run changed its state is asked to load again."""
     row = _find(request, slug, pk)
     if request.GET.get("state", row.state) != row.state:
@@ -102,7 +102,7 @@ def run_live(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_GET
 @signed_in
-def run_log(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def run_log(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
     """The log lines after the first `after`, and the place where the next ones will go; 204 while there are none."""
     row = _find(request, slug, pk)
     after = request.GET.get("after", "0")
@@ -117,7 +117,7 @@ def run_log(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_GET
 @signed_in
-def run_file(request: HttpRequest, slug: str, pk: int, name: str) -> HttpResponse | FileResponse:
+def run_file(request: PersonRequest, slug: str, pk: int, name: str) -> HttpResponse | FileResponse:
     """One file of the run directory, as the engine wrote it."""
     path: Path = _find(request, slug, pk).folder / name
     if name not in FILES or not path.is_file():
@@ -127,7 +127,7 @@ def run_file(request: HttpRequest, slug: str, pk: int, name: str) -> HttpRespons
 
 @require_POST
 @signed_in
-def cancel_run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def cancel_run(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
     """Ask the run to stop after its step."""
     row = _find(request, slug, pk, TRAINS)
     try:
@@ -139,7 +139,7 @@ def cancel_run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_POST
 @signed_in
-def resume_run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def resume_run(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
     """Queue the run again; it goes on from its last checkpoint."""
     row = _find(request, slug, pk, TRAINS)
     try:
@@ -155,7 +155,7 @@ def copy_url(row: Run, settings: dict[str, Any] | None = None) -> str:
     return reverse("rlhf:new_run", args=[row.project.slug]) + "?" + urlencode([("copy", row.pk), *changed])
 
 
-def _find(request: HttpRequest, slug: str, pk: int, roles: tuple[str, ...] = READS_DATA) -> Run:
+def _find(request: PersonRequest, slug: str, pk: int, roles: tuple[str, ...] = READS_DATA) -> Run:
     project = project_for(request.user, slug, roles)
     rows = Run.objects.filter(project=project).select_related(
         "start_model", "reward_model", "snapshot", "round", "created_by"
@@ -185,7 +185,7 @@ def _kinds_of(project: Project) -> list[tuple[str, str]]:
     return [(value, label) for value, label in Run.Kind.choices if value in present]
 
 
-def _choices(request: HttpRequest, name: str, options: list[tuple[str, str]], chosen: str) -> list[dict[str, Any]]:
+def _choices(request: PersonRequest, name: str, options: list[tuple[str, str]], chosen: str) -> list[dict[str, Any]]:
     """The links of one filter; the other filters stay as they are."""
     found = []
     for value, label in options:

@@ -8,13 +8,13 @@ import zipfile
 from typing import Any
 
 import pyarrow.parquet as parquet
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
 from annotation.access import project_for
 from annotation.models.people import READS_DATA, TRAINS
-from annotation.shell import signed_in
+from annotation.shell import PersonRequest, signed_in
 from rlhf import figures
 from rlhf.family import family_of_snapshot
 from rlhf.models import Snapshot
@@ -28,7 +28,7 @@ MAX_TEXT = 2000  # characters of a cell
 
 @require_GET
 @signed_in
-def snapshot(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def snapshot(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
     """One snapshot and a page of its rows."""
     row = _find(request, slug, pk)
     part = request.GET.get("part") if request.GET.get("part") in SPLITS else "train"
@@ -63,7 +63,7 @@ def snapshot(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_GET
 @signed_in
-def snapshot_file(request: HttpRequest, slug: str, pk: int, name: str) -> FileResponse:
+def snapshot_file(request: PersonRequest, slug: str, pk: int, name: str) -> FileResponse:
     """One file of the snapshot, byte for byte as its manifest lists it."""
     path = _find(request, slug, pk).folder / name
     if name not in FILES or not path.is_file():
@@ -73,7 +73,7 @@ def snapshot_file(request: HttpRequest, slug: str, pk: int, name: str) -> FileRe
 
 @require_GET
 @signed_in
-def download_snapshot(request: HttpRequest, slug: str, pk: int) -> FileResponse:
+def download_snapshot(request: PersonRequest, slug: str, pk: int) -> FileResponse:
     """The whole folder in one archive; the same snapshot gives the same bytes."""
     row = _find(request, slug, pk)
     if not row.folder.is_dir():
@@ -88,7 +88,7 @@ def download_snapshot(request: HttpRequest, slug: str, pk: int) -> FileResponse:
     return FileResponse(archive, as_attachment=True, filename=f"{folder}.zip")
 
 
-def _find(request: HttpRequest, slug: str, pk: int) -> Snapshot:
+def _find(request: PersonRequest, slug: str, pk: int) -> Snapshot:
     project = project_for(request.user, slug, READS_DATA)
     row = get_object_or_404(Snapshot.objects.filter(project=project).select_related("created_by"), pk=pk)
     row.project = project
@@ -113,7 +113,8 @@ def _rows(row: Snapshot, part: str, page: str) -> dict[str, Any]:
         pages = max(1, -(-count // ROWS))
         number = min(max(int(page), 1), pages) if page.isdecimal() else 1
         first = (number - 1) * ROWS
-        records, seen = [], 0
+        records: list[dict[str, Any]] = []
+        seen = 0
         for group in range(file.num_row_groups):
             size = file.metadata.row_group(group).num_rows
             if seen + size > first and seen < first + ROWS:

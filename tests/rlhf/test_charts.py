@@ -110,6 +110,13 @@ def test_long_runs_stay_light_and_keep_first_last_and_spikes():
     assert len(chart.hits) <= 50 and len(chart.rows) <= 60 and chart.rows[-1][0] == "4,999"
 
 
+def test_the_table_leaves_out_no_value_that_is_logged_rarely():
+    steps_of_run = [(step, 1.0) for step in range(1000)]
+    held_out = [(step, 2.0) for step in range(7, 1000, 90)]
+    chart = lines(x=Axis(), y=Axis(), series=[Series("Training", steps_of_run), Series("Held out", held_out)])
+    assert sum(row[2] != "" for row in chart.rows) == len(held_out)
+
+
 def test_smoothing_follows_a_constant_exactly_and_skips_gaps():
     assert smoothed([(0, 2.0), (1, None), (2, 2.0)]) == [(0, 2.0), (1, None), (2, 2.0)]
     noisy = [(step, float(step % 2)) for step in range(200)]

@@ -493,7 +493,7 @@ def test_a_round_that_stopped_names_the_problem_and_offers_a_retry(client, train
     round = round_in(trainer, "reward", problem="rm-r1 did not finish. Out of memory.")
     worker.beat()
     page = client.get(address("loop", trainer)).content.decode()
-    assert "Round 1 has stopped" in page and "rm-r1 did not finish" in page
+    assert "round 1 has stopped" in page and "rm-r1 did not finish" in page
     assert address("retry_round", trainer, round.number) in page
 
 
