@@ -24,26 +24,31 @@ class Place:
 
 START = Place(priority=2**31 - 1, rank=0, task_id=0)
 
-# A task is handed to a person once; only a lease that ran out may be taken up again by the same one.
-UNTOUCHED = """NOT EXISTS (
-    SELECT 1 FROM annotation_assignment AS held
+# A task is handed to a person once; only a lease that ran out may be taken up again by the same one. It is asked as a
+# value, because PostgreSQL may turn NOT EXISTS into a join over all that the person has ever held.
+UNTOUCHED = """(
+    SELECT held.id FROM annotation_assignment AS held
     WHERE held.task_id = task.id AND held.annotator_id = %(annotator)s AND held.state <> 'expired'
-)"""
+) IS NULL"""
 
 # The bounds are literals, not parameters: only then does SQLite see that the partial indexes apply.
 OPEN = f"FROM annotation_task AS task WHERE task.project_id = %(project)s AND task.open_slots > 0 AND {UNTOUCHED}"
 IN_ORDER = "ORDER BY task.priority DESC, task.rank, task.id LIMIT 1"
 
 # The arms are asked one after the other and the first hit ends it: what came back, then what lies past the cursor, from
-# near to far. One arm with OR between them would walk the index from its start, and so would (rank, id) > (?, ?), in
-# which SQLite does not recognise the row id of an index.
-SAME = f"{OPEN} AND task.priority = %(priority)s"
-ARMS = (
-    f"SELECT task.id {OPEN} AND task.reopened {IN_ORDER}",
-    f"SELECT task.id {SAME} AND task.rank = %(rank)s AND task.id > %(task_id)s ORDER BY task.id LIMIT 1",
-    f"SELECT task.id {SAME} AND task.rank > %(rank)s ORDER BY task.rank, task.id LIMIT 1",
-    f"SELECT task.id {OPEN} AND task.priority < %(priority)s {IN_ORDER}",
-)
+# near to far. One arm with OR between them would walk the index from its start. What "past the cursor" is among equal
+# priorities is said so that each database walks task_open: SQLite does not see the row id in (rank, id) > (?, ?), and
+# PostgreSQL may walk the primary key, over closed tasks and other projects, when only ids are compared.
+SAME = f"SELECT task.id {OPEN} AND task.priority = %(priority)s"
+CAME_BACK = f"SELECT task.id {OPEN} AND task.reopened {IN_ORDER}"
+LOWER = f"SELECT task.id {OPEN} AND task.priority < %(priority)s {IN_ORDER}"
+PAST_THE_CURSOR = {
+    "sqlite": (
+        f"{SAME} AND task.rank = %(rank)s AND task.id > %(task_id)s ORDER BY task.id LIMIT 1",
+        f"{SAME} AND task.rank > %(rank)s ORDER BY task.rank, task.id LIMIT 1",
+    ),
+    "postgresql": (f"{SAME} AND (task.rank, task.id) > (%(rank)s, %(task_id)s) ORDER BY task.rank, task.id LIMIT 1",),
+}
 
 FIRST_UNTOUCHED = f"SELECT task.id, task.priority, task.rank {OPEN} {IN_ORDER}"
 
@@ -51,7 +56,8 @@ FIRST_UNTOUCHED = f"SELECT task.id, task.priority, task.rank {OPEN} {IN_ORDER}"
 def probe_sql() -> str:
     """The id of the next task for one annotator; on PostgreSQL its row comes locked and locked rows are passed over."""
     lock = " FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
-    arms = (f"SELECT id FROM ({arm}{lock}) AS arm_{number}" for number, arm in enumerate(ARMS))  # noqa: S608
+    probes = (CAME_BACK, *PAST_THE_CURSOR[connection.vendor], LOWER)
+    arms = (f"SELECT id FROM ({arm}{lock}) AS arm_{number}" for number, arm in enumerate(probes))  # noqa: S608
     return f"SELECT id FROM ({' UNION ALL '.join(arms)}) AS probe LIMIT 1"  # noqa: S608
 
 

@@ -21,6 +21,7 @@ from annotation.records import Judgement, Record
 from annotation.revising import Change
 from annotation.writes import write_transaction
 
+MANY = 1000  # new tasks from which the planner should know of them
 SWEPT_AT_ONCE = 2000  # tasks deleted in one transaction
 GIVEN_UP = "The import was taken for dead while it ran; start it again."
 SAME_IDS = "Another import brought in some of the same ids meanwhile; start this one again."
@@ -95,6 +96,8 @@ class Staging:
             raise ImportInterrupted(SAME_IDS) from None
         if not alive:
             raise ImportInterrupted(GIVEN_UP)
+        if report.get("created", 0) >= MANY:
+            tasks.refresh_statistics()
 
     def _move(self) -> None:
         for rows in (Task, Annotation, Assignment):

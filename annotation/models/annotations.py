@@ -40,9 +40,10 @@ class Annotation(models.Model):
         REPLACED = "replaced", "Replaced by a later revision"
         RETURNED = "returned", "Returned to the annotator"
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="annotations")
-    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="annotations")
-    annotator = models.ForeignKey(User, on_delete=models.PROTECT, related_name="annotations")
+    # The constraints and indexes below begin with these three, so none has an index of its own.
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="annotations", db_index=False)
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="annotations", db_index=False)
+    annotator = models.ForeignKey(User, on_delete=models.PROTECT, related_name="annotations", db_index=False)
     kind = models.CharField(max_length=16, choices=Kind.choices)
     revision = models.PositiveSmallIntegerField(default=1)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.SUBMITTED)

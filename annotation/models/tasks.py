@@ -91,7 +91,7 @@ class Task(models.Model):
 class Response(models.Model):
     """One candidate answer. Ids are given in a shuffled order within a task, so that a lower id tells nothing."""
 
-    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="responses")
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="responses", db_index=False)
     position = models.PositiveSmallIntegerField()  # as imported or generated, from 0
     text = models.TextField()
     source = models.CharField(max_length=120, blank=True)  # a registered model's name, an import's, or a person's
@@ -115,7 +115,11 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
 
 
 class Assignment(models.Model):
-    """One annotator's one chance at one task: a lease with an expiry, the order shown, and a saved draft."""
+    """One annotator's one chance at one task: a lease with an expiry, the order shown, and a saved draft.
+
+    No index begins with the annotator: PostgreSQL without fresh statistics might take it to ask whether a person had
+    one task, and so walk all that they ever held. The constraint's index answers that in one step.
+    """
 
     class State(models.TextChoices):
         LEASED = "leased", "Leased"
@@ -123,9 +127,9 @@ class Assignment(models.Model):
         SKIPPED = "skipped", "Skipped"
         EXPIRED = "expired", "Expired"  # the slot went back; a late submit may take it again while one is free
 
-    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="assignments")
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="assignments", db_index=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="assignments")
-    annotator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="assignments")
+    annotator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="assignments", db_index=False)
     state = models.CharField(max_length=10, choices=State.choices, default=State.LEASED)
     lease_until = models.DateTimeField()
     leased_at = models.DateTimeField(default=timezone.now)
@@ -140,7 +144,7 @@ class Assignment(models.Model):
             models.UniqueConstraint(fields=["task", "annotator"], name="one_assignment_per_task_and_annotator")
         ]
         indexes = [
-            models.Index(fields=["annotator", "project", "state"], name="assignment_of_annotator"),
+            models.Index(fields=["project", "annotator", "state"], name="assignment_of_annotator"),
             models.Index("lease_until", name="assignment_lapse", condition=Q(state="leased")),
         ]
 
