@@ -2,7 +2,8 @@
 
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from django.views.decorators.http import require_GET
 
 from rlhf import worker
@@ -24,6 +25,15 @@ def readyz(request: HttpRequest) -> JsonResponse:
         parts["worker"] = parts["migrations"] and worker.seen_lately()
     ready = all(parts.values())
     return JsonResponse({"status": "ok" if ready else "unready", **parts}, status=200 if ready else 503)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """A defect of ours: a problem for programs, a page for people."""
+    from annotation.api import problems  # the framework behind it imports our parsers, which import it
+
+    if request.path.startswith("/api/"):
+        return problems.answer(500, "Something went wrong here; it was logged. Try again in a moment.")
+    return defaults.server_error(request)
 
 
 def _database() -> bool:

@@ -11,3 +11,4 @@ urlpatterns = [
     path("", include("annotation.urls")),
     path("", include("rlhf.urls")),
 ]
+handler500 = "config.health.server_error"
