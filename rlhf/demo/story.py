@@ -16,17 +16,18 @@ from rlhf.models import Model, Round, Run, Snapshot
 from training import rundir
 
 POLL_SECONDS = 0.3
+# Seconds on two idle cores; they only serve to guess the time left.
 STEPS = {
-    "base": Step("Base model", 180),
-    "demonstrations": Step("Demonstrations", 8),
-    "sft": Step("SFT", 45),
-    "generate": Step("Answers to judge", 20),
-    "label": Step("Judgements", 30),
+    "base": Step("Base model", 170),
+    "demonstrations": Step("Demonstrations", 6),
+    "sft": Step("SFT", 20),
+    "generate": Step("Answers to judge", 35),
+    "label": Step("Judgements", 35),
     "reward": Step("Reward model", 60),
     "dpo": Step("DPO", 60),
-    "ppo": Step("PPO", 150),
-    "evaluate": Step("Held-out answers", 15),
-    "compare": Step("Blind comparison", 15),
+    "ppo": Step("PPO", 120),
+    "evaluate": Step("Held-out answers", 25),
+    "compare": Step("Blind comparison", 12),
     "next": Step("Next batch", 10),
 }
 
@@ -88,7 +89,9 @@ def _base(project: Project, progress: Progress, by: User, model: str) -> Model:
         )
         progress.finish(f"{made.name} from {model}")
         return made
-    corpus = "".join(json.dumps(row) + "\n" for row in world.corpus(plan.CORPUS_TEXTS, plan.SEED))
+    corpus = ""
+    if not Run.objects.filter(project=project, name="desk").exists():
+        corpus = "".join(json.dumps(row) + "\n" for row in world.corpus(plan.CORPUS_TEXTS, plan.SEED))
     return _run(
         project,
         "pretrain",
@@ -108,10 +111,14 @@ def _has_template(folder: Path) -> bool:
     return not folder.is_dir() or (config.is_file() and "chat_template" in json.loads(config.read_text("utf-8")))
 
 
+def _settings(base: Model) -> plan.Settings:
+    return plan.settings_for(base.size, ours=base.run is not None)
+
+
 def _sft_options(base: Model) -> dict[str, Any]:
     """All weights of a small model, LoRA on a large one."""
-    small = base.size < plan.FULL_BYTES
-    return {"adapter": None if small else plan.LORA, "params": plan.SFT if small else plan.SFT_LORA}
+    settings = _settings(base)
+    return {"adapter": settings.sft_adapter, "params": settings.sft}
 
 
 def _demonstrations(project: Project, progress: Progress, by: User) -> Snapshot:
@@ -167,6 +174,7 @@ def _wait(run: Run, progress: Progress) -> None:
 
 def _start_round(project: Project, base: Model, start: Model, by: User, prompts: int, *, seed: int) -> Round:
     """A round on fresh prompts; the held-out ones come from cases that no training text has seen."""
+    settings = _settings(base)
     label = _numbered(f"ask-{seed}", world.prompts(prompts, plan.SEED + 10 * seed, "train"))
     held_out = _numbered("held-out", world.prompts(plan.EVAL_PROMPTS, plan.SEED, "eval"))
     return rounds.start_round(
@@ -174,15 +182,15 @@ def _start_round(project: Project, base: Model, start: Model, by: User, prompts:
         plans.Plan(
             prompts=prompts,
             responses_per_prompt=2,
-            generation=plan.GENERATE,
+            generation=settings.generate,
             snapshot=plan.SNAPSHOT,
-            reward={"params": plan.REWARD, "adapter": plan.LORA},
+            reward={"params": settings.reward, "adapter": plan.LORA},
             policies=[
-                {"kind": "dpo", "params": plan.DPO, "adapter": plan.LORA},
-                {"kind": "ppo", "params": plan.PPO, "adapter": plan.LORA},
+                {"kind": "dpo", "params": settings.dpo, "adapter": plan.LORA},
+                {"kind": "ppo", "params": settings.ppo, "adapter": plan.LORA},
             ],
             eval_prompts=plan.EVAL_PROMPTS,
-            evaluation=plan.EVALUATE,
+            evaluation=settings.evaluate,
             gate=plan.GATE,
             seed=plan.SEED,
         ),
