@@ -8,7 +8,7 @@ from django import forms
 from django.utils.text import slugify
 
 from annotation.cleaning import CleaningError, clean_text
-from annotation.models import ApiToken, Kind, Project, Role, User
+from annotation.models import ApiToken, Kind, Order, Project, Role, User
 from annotation.questions import STEPS
 from annotation.shell import THEMES
 
@@ -80,7 +80,7 @@ class QueueForm(PageForm):
     lease_minutes = forms.IntegerField(
         min_value=1, max_value=240, help_text="Then the item is free again; the draft stays"
     )
-    order = forms.ChoiceField(choices=Project.Order.choices, help_text="Changing it reorders the open items")
+    order = forms.ChoiceField(choices=Order.choices, help_text="Changing it reorders the open items")
     daily_goal = forms.IntegerField(min_value=0, max_value=10_000, help_text="Judgments a person and day; 0 for none")
 
 

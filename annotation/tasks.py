@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection
 from django.db.models import F, IntegerField, Q
 from django.db.models.functions import Cast, Random
 
-from annotation.models import Cursor, Project, Purpose, Response, Task
+from annotation.models import Cursor, Order, Project, Purpose, Response, Task
 from annotation.models.tasks import MAX_RANK
 from annotation.writes import write_transaction
 
@@ -85,7 +85,7 @@ def _task(project: Project, record: Record, purpose: str) -> Task:
         purpose=purpose,
         priority=record.get("priority") or 0,
         # As given, all ranks are equal and the ids decide, so that a later import comes after every cursor.
-        rank=random.randrange(1, MAX_RANK) if project.order == Project.Order.RANDOM else 0,
+        rank=random.randrange(1, MAX_RANK) if project.order == Order.RANDOM else 0,
         need=need,
         open_slots=need,
         is_gold=record.get("gold") is not None,
@@ -136,7 +136,7 @@ def change_overlap(project: Project, overlap: int) -> int:
 
 def change_order(project: Project, order: str) -> None:
     """Put the open tasks in the order given, or in one drawn now, and send every cursor back to the start."""
-    drawn = Cast(Random() * (MAX_RANK - 1), IntegerField()) + 1 if order == Project.Order.RANDOM else 0
+    drawn = Cast(Random() * (MAX_RANK - 1), IntegerField()) + 1 if order == Order.RANDOM else 0
     with write_transaction():
         project.tasks.open().update(rank=drawn)
         Project.objects.filter(pk=project.pk).update(order=order, epoch=F("epoch") + 1)

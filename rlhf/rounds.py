@@ -190,7 +190,9 @@ def _snapshot(round: Round) -> bool:
 def _reward(round: Round) -> bool:
     options = _plan(round).reward
     run = _run(round, "reward", "reward", start_model=round.start_model, snapshot=round.snapshot, **options)
-    return _succeeded(round, run) and _move(round, State.REWARD, State.POLICY, reward_model=run.model)
+    if run is None or not _succeeded(round, run):
+        return False
+    return _move(round, State.REWARD, State.POLICY, reward_model=run.model)
 
 
 def _policy(round: Round) -> bool:
@@ -222,7 +224,7 @@ def _evaluate(round: Round) -> bool:
         params=_plan(round).evaluation,
         prompts=prompts.read(round.folder / "eval_prompts.jsonl"),
     )
-    if not _succeeded(round, run):
+    if run is None or not _succeeded(round, run):
         return False
     compared = [model.name for model in everyone if model != base]
     counts = evaluation.make_comparisons(run, against=base.name, policies=compared, need=_plan(round).eval_overlap)

@@ -68,7 +68,7 @@ def cut(
     facts = {"kind": type, "counts": counts, "recipe": whole, "simulated_share": simulated_share}
     facts |= {"projects": [{"slug": project.slug, "kind": project.kind}], "annotations": sorted(draft.used)}
     folder, digest = snapshot_files.write(facts, draft.splits, exporting.schema(project, type))
-    fields = {"type": type, "recipe": whole, "counts": counts, "content_hash": digest, "created_by": by}
+    fields: dict[str, Any] = {"type": type, "recipe": whole, "counts": counts, "content_hash": digest, "created_by": by}
     fields |= {"path": f"snapshots/{folder.name}", "size": snapshot_files.size_of(folder)}
     return _store(project, name, fields | {"simulated_share": simulated_share})
 
@@ -181,7 +181,7 @@ def _count(draft: Draft) -> tuple[dict[str, Any], float]:
         for annotator, is_simulated in rows:
             people[annotator] += 1
             simulated += is_simulated
-    counts = {split: len(rows) for split, rows in draft.splits.items()}
+    counts: dict[str, Any] = {split: len(rows) for split, rows in draft.splits.items()}
     counts |= {
         "annotations": len(draft.used),
         "annotators": len(people),

@@ -8,7 +8,7 @@ from drf_spectacular.utils import OpenApiTypes, extend_schema_field
 from rest_framework import serializers
 
 from annotation.cleaning import MAX_INT, CleaningError, clean_text
-from annotation.models import Annotation, ImportJob, Kind, Project, Role
+from annotation.models import Annotation, ImportJob, Kind, Order, Project, Role
 
 LONGEST_GUIDELINES = 100_000
 
@@ -46,7 +46,7 @@ class ProjectSerializer(StrictSerializer):
     guideline_version = serializers.SerializerMethodField()
     overlap = serializers.IntegerField(min_value=1, max_value=10, required=False)
     lease_minutes = serializers.IntegerField(min_value=1, max_value=240, required=False)
-    order = serializers.ChoiceField(choices=Project.Order.choices, required=False)
+    order = serializers.ChoiceField(choices=Order.choices, required=False)
     daily_goal = serializers.IntegerField(min_value=0, max_value=10_000, required=False)
     is_archived = serializers.BooleanField(required=False)
     role = serializers.SerializerMethodField(help_text="The caller's own.")

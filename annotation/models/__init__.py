@@ -2,7 +2,7 @@
 
 from annotation.models.annotations import Annotation
 from annotation.models.people import ApiToken, Membership, Role, User
-from annotation.models.projects import GuidelineVersion, ImportJob, Kind, Project
+from annotation.models.projects import GuidelineVersion, ImportJob, Kind, Order, Project
 from annotation.models.tasks import Assignment, Cursor, Purpose, Response, Task
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "ImportJob",
     "Kind",
     "Membership",
+    "Order",
     "Project",
     "Purpose",
     "Response",

@@ -35,11 +35,12 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         return self.with_role(user, READS_DATA)
 
 
-class Project(models.Model):
-    class Order(models.TextChoices):
-        GIVEN = "given", "As imported"
-        RANDOM = "random", "Random"
+class Order(models.TextChoices):
+    GIVEN = "given", "As imported"
+    RANDOM = "random", "Random"
 
+
+class Project(models.Model):
     slug = models.SlugField(max_length=80, unique=True)
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=16, choices=Kind.choices)

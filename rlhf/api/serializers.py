@@ -97,7 +97,7 @@ class SnapshotInput(StrictSerializer):
 
 class ModelSerializer(serializers.ModelSerializer[Model]):
     project = serializers.SlugRelatedField[Project](slug_field="slug", read_only=True)
-    parent = serializers.SlugRelatedField[Model](slug_field="name", read_only=True)
+    parent = serializers.SlugRelatedField[Model](slug_field="name", read_only=True)  # type: ignore[assignment]
     run = serializers.PrimaryKeyRelatedField[Run](read_only=True)
     figures = serializers.DictField(read_only=True)
     decision = serializers.DictField(read_only=True)
@@ -115,7 +115,7 @@ class ModelInput(StrictSerializer):
     project = serializers.SlugField(required=False)
     role = serializers.ChoiceField(choices=Model.Role.choices, default=Model.Role.POLICY)
     template = serializers.ChoiceField(choices=["", "plain", "chatml"], default="")
-    parent = VisibleModel(required=False)
+    parent = VisibleModel(required=False)  # type: ignore[assignment]
 
 
 class Reason(StrictSerializer):

@@ -6,14 +6,16 @@ from typing import Any, Protocol
 
 from annotation import judging, presenting, queue
 from annotation.models import Assignment, Kind, Membership, Project, Role, User
+from rlhf.demo.utility import Prompt
 
 
 class Judge(Protocol):
     """Whoever prefers one of two answers: a rater with a hidden utility, or a stated rule."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
-    def prefer(self, prompt: list[dict[str, str]], a: str, b: str, rng: random.Random) -> dict[str, Any]: ...
+    def prefer(self, prompt: Prompt, a: str, b: str, rng: random.Random) -> dict[str, Any]: ...
 
 
 Worker = tuple[User, Any]

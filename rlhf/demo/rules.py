@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from rlhf.demo.utility import Prompt
+
 _WORD = re.compile(r"[\w']+")
 HAPPY_WORDS = "friend friends fun glad happy hug kind laughed love loved nice play played smiled together"
 HAPPY = frozenset(HAPPY_WORDS.split(" "))
@@ -46,7 +48,7 @@ class RuleRater:
         self.name = f"simulated-{rule}"
         self._score = RULES[rule]
 
-    def prefer(self, prompt: list[dict[str, str]], a: str, b: str, rng: random.Random) -> dict[str, Any]:
+    def prefer(self, prompt: Prompt, a: str, b: str, rng: random.Random) -> dict[str, Any]:
         """The judgement of answers `a` and `b`, as the API takes it."""
         lead = self._score(a) - self._score(b)
         if lead == 0:

@@ -17,7 +17,7 @@ NAMES = ("base", "sft", "dpo", "ppo")
 
 def summarise(round: Round, seconds: float) -> dict[str, Any]:
     """The demo's result as one object, from the round's evaluation and the hidden utility, which the models keep."""
-    models = dict(zip(NAMES, _models(round), strict=True))
+    models = dict(zip(NAMES, models_of(round), strict=True))
     truth = true_utilities(round)
     for model in models.values():
         model.figures = {**model.figures, "utility": truth[model.name]}
@@ -61,7 +61,7 @@ def reward_accuracy(round: Round) -> dict[str, Any]:
 def table(result: dict[str, Any], round: Round) -> list[str]:
     """The same for a person, a line each."""
     lines = [f"{'':6}{'people prefer it to base':>30}{'true utility':>24}{'KL':>8}{'tokens':>9}"]
-    for name, model in zip(NAMES, _models(round), strict=True):
+    for name, model in zip(NAMES, models_of(round), strict=True):
         row, truth = result[name], model.figures["utility"]
         preferred = row["preferred"]
         share = (
@@ -82,7 +82,7 @@ def round_to(value: Any, digits: int = 4) -> Any:
     return round(value, digits) if isinstance(value, float) else value
 
 
-def _models(of: Round) -> list[Model]:
+def models_of(of: Round) -> list[Model]:
     trained = {run.kind: run.model for run in of.runs.filter(part__startswith="policy-").select_related("model")}
     return [of.base_model, of.start_model, trained["dpo"], trained["ppo"]]
 

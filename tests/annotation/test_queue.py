@@ -7,7 +7,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from annotation import claiming, judging, queue, tasks
-from annotation.models import Assignment, Project, Task
+from annotation.models import Assignment, Order, Project, Task
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -193,7 +193,7 @@ def test_a_task_that_a_cursor_missed_is_found_before_nothing_is_left(project):
 
 
 def test_a_random_order_is_drawn_once_and_covers_everything(project):
-    project = factories.project(order=Project.Order.RANDOM)
+    project = factories.project(order=Order.RANDOM)
     given = [factories.task(project).pk for _ in range(12)]
     found = judge_all(project, factories.member(project))
     assert sorted(found) == given
@@ -204,7 +204,7 @@ def test_changing_the_order_restarts_every_cursor(project):
     given = [factories.task(project).pk for _ in range(12)]
     person = factories.member(project)
     judge_next(project, person)
-    tasks.change_order(project, Project.Order.RANDOM)
+    tasks.change_order(project, Order.RANDOM)
     rest = judge_all(project, person)
     assert sorted(rest) == given[1:]
 

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import sys
 import time
 from typing import Any
 
@@ -35,7 +36,7 @@ class Command(BaseCommand):
         began = time.monotonic()
         call_command("migrate", verbosity=0)
         admin, password = _admin()
-        progress = Progress(self.stdout._out, list(story.STEPS.values()))  # type: ignore[attr-defined]
+        progress = Progress(sys.stdout, list(story.STEPS.values()))
         try:
             round = story.play(progress, by=admin, model=options["model"])
         except (story.DemoFailed, RegistryError, RunFileError) as error:

@@ -33,11 +33,13 @@ class Command(BaseCommand):
     def handle(self, *, kind: str, base: str, wait: bool, **options: Any) -> None:
         project = find_project(options["project"]) if options["project"] else None
         snapshot = find_snapshot(options["snapshot"], project) if options["snapshot"] else None
-        if project is None and snapshot is None:
-            raise CommandError("Say where the run belongs: --snapshot or --project.")
+        if project is None:
+            if snapshot is None:
+                raise CommandError("Say where the run belongs: --snapshot or --project.")
+            project = snapshot.project
         try:
             run = runs.create(
-                project or snapshot.project,  # type: ignore[union-attr]  one of them is there
+                project,
                 kind,
                 name=options["name"],
                 start_model=find_model(base),
