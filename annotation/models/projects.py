@@ -45,8 +45,8 @@ class Project(models.Model):
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=16, choices=Kind.choices)
     question = models.CharField(max_length=200, blank=True)
-    # {"aspects": [{"name","label","required","points"?}], "flags": [{"name","label"}],
-    #  "rationale": "optional|required|off", "skip_reasons": [str], "tie": bool, "both_bad": bool}; see annotation.questions
+    # See annotation.questions: {"aspects": [{"name","label","required","points"?}], "flags": [{"name","label"}],
+    #  "rationale": "optional|required|off", "skip_reasons": [str], "tie": bool, "both_bad": bool}
     questions = models.JSONField(default=dict, blank=True)
     overlap = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(10)])
     lease_minutes = models.PositiveSmallIntegerField(
