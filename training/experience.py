@@ -101,7 +101,7 @@ def reference_scale(players: Players, learn: Sequence[Prompt], config: RunFile, 
 
 def pick(learn: Sequence[Prompt], step: int, count: int, seed: int) -> list[Prompt]:
     """The prompts of a step: every prompt once an epoch, in an order that only depends on the seed."""
-    chosen = []
+    chosen: list[Prompt] = []
     for place in range((step - 1) * count, step * count):
         epoch, row = divmod(place, len(learn))
         if not chosen or row == 0:

@@ -34,7 +34,7 @@ class SharedBase:
         """`learns` is for full fine-tuning: there are no adapters then, and the bare model is the policy."""
         self.lm = models.load_causal(folder, hardware, training=learns).eval().requires_grad_(learns)
         self.peft: PeftModel | None = None
-        self._layers: list[LoraLayer] = []
+        self._layers: list[Any] = []  # LoraLayer, of whose methods it declares few
 
     @property
     def device(self) -> torch.device:
@@ -57,7 +57,7 @@ class SharedBase:
 
     def load(self, name: str, folder: Path, *, learns: bool = False) -> dict[str, Tensor]:
         """The trained adapter in `folder`; returns what was saved beside it (a score head), by name."""
-        config = PeftConfig.from_pretrained(folder)
+        config = PeftConfig.from_pretrained(str(folder))
         if not isinstance(config, LoraConfig):
             raise RunFileError("adapter", f"in {folder} is of type {config.peft_type}, and only LoRA can be loaded")
         config.task_type, config.modules_to_save, config.inference_mode = "CAUSAL_LM", None, not learns
@@ -68,7 +68,7 @@ class SharedBase:
                 self.peft = PeftModel(self.lm, config, adapter_name=name)
         saved = load_file(folder / "adapter_model.safetensors")
         adapter = {key: tensor for key, tensor in saved.items() if "lora_" in key}
-        result = set_peft_model_state_dict(self.peft, adapter, adapter_name=name)
+        result: Any = set_peft_model_state_dict(self.peft, adapter, adapter_name=name)
         self._added(name, learns=learns)
         if result.unexpected_keys or len(adapter) != len(self.weights(name)):
             raise RunFileError("adapter", f"in {folder} does not fit the base model")

@@ -53,7 +53,7 @@ def train(config: RunFile, run: RunDir) -> None:
     )
     value_optimizer = torch.optim.AdamW(value_weights.values(), lr=value_rate, eps=ADAM_EPS)
     controller = KLController(params.beta, params.kl_target, params.kl_horizon)
-    tensors = {f"policy.{key}": weight for key, weight in policy_weights.items()}
+    tensors: dict[str, Tensor] = {f"policy.{key}": weight for key, weight in policy_weights.items()}
     tensors |= {f"value.{key}": weight for key, weight in value_weights.items()}
     first, tokens = 1, 0
     if checkpoint := checkpoints.latest(run):
@@ -95,6 +95,7 @@ def train(config: RunFile, run: RunDir) -> None:
                 told.add(text)
         if held_out and params.sample_every and step % params.sample_every == 0 and step < params.steps:
             _, scores = shown.show(step)
+            assert scores is not None
             run.log(step, eval_score=scores.mean().item(), eval_reward=scale(scores).mean().item())
         due = params.checkpoint_every and step % params.checkpoint_every == 0
         if due or step == params.steps or run.stop_requested:
@@ -240,7 +241,7 @@ def take_step(optimizer: torch.optim.Optimizer, weights: dict[str, nn.Parameter]
     return norm.item()
 
 
-def put_back(own: dict[str, nn.Parameter], tensors: dict[str, Tensor]) -> None:
+def put_back(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
     """The weights of a checkpoint into the policy and the value."""
     if own.keys() != tensors.keys():
         raise RunFileError("adapter", "changed since the last checkpoint; put it back, or delete checkpoints/")

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from training.data import pad
@@ -73,7 +74,7 @@ class ReservedLayer(DynamicLayer):
         self.values = self.value_buffer[:, :, : self.used]
 
 
-def make_cache(model: nn.Module) -> Cache:
+def make_cache(model: Any) -> Cache:
     """An empty cache; the reserved one only where every layer attends to everything."""
     cache = DynamicCache(config=model.config)
     if all(type(layer) is DynamicLayer for layer in cache.layers):
@@ -82,14 +83,15 @@ def make_cache(model: nn.Module) -> Cache:
 
 
 def keep_rows(cache: Cache, rows: Tensor) -> None:
-    for layer in cache.layers:
+    layers: Sequence[Any] = cache.layers
+    for layer in layers:
         if isinstance(layer, ReservedLayer):
             layer.select(rows)
         else:
             layer.batch_select_indices(rows)
 
 
-def stop_ids(model: nn.Module, tokenizer: object) -> list[int]:
+def stop_ids(model: Any, tokenizer: Any) -> list[int]:
     """Every token that ends an answer: the tokenizer's EOS and those the model was published with."""
     published = getattr(model.generation_config, "eos_token_id", None)
     ids = published if isinstance(published, list) else [published]
@@ -130,7 +132,7 @@ def draw(
 
 @torch.no_grad()  # not inference_mode: PPO saves the log-probabilities for a backward pass
 def sample(
-    model: nn.Module,
+    model: Any,
     prompts: Sequence[Sequence[int]],
     *,
     stop: Sequence[int],
@@ -187,7 +189,7 @@ def sample(
     return Rollout(repeated, tokens[:, :longest].clone(), logps[:, :longest].clone(), lengths, ended)
 
 
-def _next_logits(model: nn.Module, ids: Tensor, mask: Tensor, position_ids: Tensor, cache: Cache) -> Tensor:
+def _next_logits(model: Any, ids: Tensor, mask: Tensor, position_ids: Tensor, cache: Cache) -> Tensor:
     out = model(
         input_ids=ids,
         attention_mask=mask,

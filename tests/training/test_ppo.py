@@ -277,6 +277,7 @@ def test_it_raises_the_score_that_it_is_paid_for(make_ppo, monkeypatch):
 
 
 def test_the_reference_can_be_the_adapter_that_the_policy_starts_from(make_ppo, tiny_model_dir, tmp_path):
+    torch.manual_seed(0)
     base = policies.SharedBase(tiny_model_dir, CPU)
     base.add(policies.POLICY, runfile.Adapter(r=4, alpha=8))
     stir(base.weights(policies.POLICY).values(), seed=4)
@@ -286,7 +287,7 @@ def test_the_reference_can_be_the_adapter_that_the_policy_starts_from(make_ppo, 
     train(own)
     train(bare)
     assert read_metrics(own)[0]["kl"] == pytest.approx(0, abs=1e-3)
-    assert read_metrics(bare)[0]["kl"] > 0.05
+    assert read_metrics(bare)[0]["kl3"] > 0.05
     assert "No prompt was held out" in " ".join(read_report(own)["warnings"])
 
 
