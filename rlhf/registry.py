@@ -138,6 +138,13 @@ def note_evaluation(run: Run, report: dict[str, Any]) -> None:
         model.save(update_fields=["figures"])
 
 
+def note_comparison(name: str, rate: dict[str, Any]) -> None:
+    """Keep with the model how often people preferred its answers, as `evaluation.win_rates` counts it."""
+    for model in Model.objects.filter(name=name):
+        model.figures = {**model.figures, "preferred": rate["preferred"]}
+        model.save(update_fields=["figures"])
+
+
 def _check_folder(folder: Path, name: str) -> None:
     if slugify(name) != name.lower() or not name or len(name) > 80:
         raise RegistryError("name", f"{name!r} must be letters, digits, hyphens and underscores, at most 80.")

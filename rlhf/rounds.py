@@ -239,6 +239,7 @@ def _compare(round: Round) -> bool:
     policies = dict(round.evaluation["policies"])
     for name, rate in evaluation.win_rates(round).items():
         policies[name] = {**policies[name], **rate}
+        registry.note_comparison(name, rate)
     return _move(round, State.COMPARE, State.DECIDE, evaluation={**round.evaluation, "policies": policies})
 
 

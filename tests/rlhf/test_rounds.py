@@ -140,6 +140,7 @@ def test_a_plan_that_decides_by_itself_promotes_the_best_through_the_gate(loop_e
     judge(round.project, against(round.base_model.name))
     round = go(round, State.PROMOTED, State.REJECTED)
     assert (round.state, round.promoted_model.name) == (State.PROMOTED, "dpo-r1")
+    assert round.promoted_model.figures["preferred"] == round.evaluation["policies"]["dpo-r1"]["preferred"]
 
 
 def test_a_failed_run_stops_the_round_with_one_sentence_and_can_be_made_anew(loop_engine):
