@@ -19,7 +19,7 @@ test: .venv/.ready-dev
 
 # The tests that touch the database, on a PostgreSQL server started for the purpose and thrown away afterwards.
 test-postgres: .venv/.ready-dev
-	@$(BIN)/python -m tests.postgres -- $(BIN)/python -m pytest -q tests/annotation tests/rlhf tests/contract $(ARGS)
+	@$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/annotation tests/rlhf tests/contract $(ARGS)
 
 lint: .venv/.ready-dev
 	$(BIN)/ruff check .

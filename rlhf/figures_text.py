@@ -20,10 +20,15 @@ def summary(run: Run) -> list[str]:
     return lines
 
 
-def policy_table(policies: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """One line a policy, with those columns that any of them has."""
-    if not policies:
+def policy_table(run: Run | None, policies: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """One line a policy in the order in which `run` answered, with those columns that any of them has.
+
+    PostgreSQL does not keep the order of an object's keys, so the run file tells it.
+    """
+    if not policies or run is None:
         return []
+    order = [policy["name"] for policy in run.config["params"]["policies"]]
+    policies = {name: policies[name] for name in order if name in policies}
     columns = [name for name in COLUMNS if any(name in figures for figures in policies.values())]
     rows = [["policy", *columns]]
     rows += [[policy, *(number(figures.get(name)) for name in columns)] for policy, figures in policies.items()]

@@ -24,12 +24,10 @@ def address(name, project, *args, **query):
 
 
 def fetched(client, url):
-    """The bytes of a file that is sent in pieces; its handle is closed, as a server would."""
+    """The bytes of a file that is sent in pieces; the client closes its handle behind the last one."""
     answer = client.get(url)
     assert answer.status_code == 200
-    content = b"".join(answer.streaming_content)
-    answer.close()
-    return content
+    return b"".join(answer.streaming_content)
 
 
 def judged(project, count=12, simulated=True):

@@ -50,5 +50,5 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             raise CommandError(f"No longer watching; {run.name} goes on by itself.") from None
         following.require_success(run)
-        for line in policy_table(run.outcome["eval"]["policies"]):
+        for line in policy_table(run, run.outcome["eval"]["policies"]):
             self.stdout.write(line)

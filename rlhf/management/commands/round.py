@@ -84,7 +84,7 @@ class Command(BaseCommand):
         if round.state in (Round.State.LABEL, Round.State.COMPARE):
             counts = rounds.progress(round)[round.state]
             self.stdout.write(f"{round} waits for people: {counts['done']} of {counts['wanted']} judgements stand.")
-        for line in policy_table(round.evaluation.get("policies") or {}):
+        for line in policy_table(round.runs.filter(part="evaluate").first(), round.evaluation.get("policies") or {}):
             self.stdout.write(line)
         if round.state == Round.State.DECIDE:
             for name, conditions in rounds.gate(round).items():
