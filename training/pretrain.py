@@ -43,7 +43,7 @@ def train(config: RunFile, run: RunDir) -> None:
     model: Any = new_model(params, tokenizer)
     model.to(device)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=params.learning_rate, betas=BETAS, weight_decay=params.weight_decay
+        model.parameters(), lr=params.learning_rate, betas=BETAS, weight_decay=params.weight_decay, fused=True
     )
     step, spent = 0, 0.0  # spent: seconds in the loop over all attempts, for the time limit
     if checkpoint := checkpoints.latest(run):
