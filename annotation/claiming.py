@@ -32,7 +32,8 @@ UNTOUCHED = """(
 ) IS NULL"""
 
 # The bounds are literals, not parameters: only then does SQLite see that the partial indexes apply.
-OPEN = f"FROM annotation_task AS task WHERE task.project_id = %(project)s AND task.open_slots > 0 AND {UNTOUCHED}"
+FREE = "task.project_id = %(project)s AND task.pool = 0 AND task.open_slots > 0"
+OPEN = f"FROM annotation_task AS task WHERE {FREE} AND {UNTOUCHED}"
 IN_ORDER = "ORDER BY task.priority DESC, task.rank, task.id LIMIT 1"
 
 # The arms are asked one after the other and the first hit ends it: what came back, then what lies past the cursor, from

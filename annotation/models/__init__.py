@@ -1,24 +1,29 @@
 """The labeling tables, by subject."""
 
 from annotation.models.annotations import Annotation
+from annotation.models.checks import GoldResult, RepeatCheck
 from annotation.models.people import ApiToken, Membership, Role, User
-from annotation.models.projects import GuidelineVersion, ImportJob, Kind, Order, Project
-from annotation.models.tasks import Assignment, Cursor, Purpose, Response, Task
+from annotation.models.projects import GuidelineVersion, ImportJob, Kind, Order, Project, SkipTo
+from annotation.models.tasks import Assignment, Cursor, Pool, Purpose, Response, Task
 
 __all__ = [
     "Annotation",
     "ApiToken",
     "Assignment",
     "Cursor",
+    "GoldResult",
     "GuidelineVersion",
     "ImportJob",
     "Kind",
     "Membership",
     "Order",
+    "Pool",
     "Project",
     "Purpose",
+    "RepeatCheck",
     "Response",
     "Role",
+    "SkipTo",
     "Task",
     "User",
 ]

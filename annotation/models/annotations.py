@@ -39,6 +39,7 @@ class Annotation(models.Model):
         UNDONE = "undone", "Taken back"
         REPLACED = "replaced", "Replaced by a later revision"
         RETURNED = "returned", "Returned to the annotator"
+        SET_ASIDE = "set_aside", "Set aside, judged again by others"
 
     # The constraints and indexes below begin with these three, so none has an index of its own.
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="annotations", db_index=False)

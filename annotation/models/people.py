@@ -42,17 +42,38 @@ class User(AbstractUser):
 
 
 class Membership(models.Model):
-    """One person's one role in one project."""
+    """One person's one role in one project, and whether they may judge there now.
+
+    The first `qualification_size` judgements of an annotator are the qualification; `gold_recent` holds a 1 or a 0 for
+    each of the latest hidden checks, oldest first, since they began or were let back in.
+    """
+
+    class State(models.TextChoices):
+        ACTIVE = "active", "Active"
+        FAILED = "failed", "Did not qualify"
+        PAUSED = "paused", "Paused"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     project = models.ForeignKey("annotation.Project", on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role.choices)
     created_at = models.DateTimeField(auto_now_add=True)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
+    qualified_at = models.DateTimeField(null=True, blank=True)
+    qualification_done = models.PositiveSmallIntegerField(default=0)  # of this try
+    qualification_right = models.PositiveSmallIntegerField(default=0)
+    qualification_try = models.PositiveSmallIntegerField(default=1)
+    gold_done = models.PositiveIntegerField(default=0)
+    gold_right = models.PositiveIntegerField(default=0)
+    gold_recent = models.CharField(max_length=100, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["user", "project"], name="one_role_per_person_and_project"),
             models.CheckConstraint(condition=models.Q(role__in=Role.values), name="membership_role_known"),
+            models.CheckConstraint(
+                condition=models.Q(state__in=["active", "failed", "paused"]), name="membership_state_known"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -40,6 +40,18 @@ class Order(models.TextChoices):
     RANDOM = "random", "Random"
 
 
+class SkipTo(models.TextChoices):
+    """Where a task goes that `skip_limit` people have skipped; until then it goes to others."""
+
+    QUEUE = "queue", "Back to the queue"
+    REVIEW = "review", "To a reviewer"
+    DROP = "drop", "Dropped"
+
+
+SHARE = [MinValueValidator(0.0), MaxValueValidator(1.0)]
+HALF = [MinValueValidator(0.0), MaxValueValidator(0.5)]
+
+
 class Project(models.Model):
     slug = models.SlugField(max_length=80, unique=True)
     name = models.CharField(max_length=120)
@@ -53,6 +65,24 @@ class Project(models.Model):
         default=15, validators=[MinValueValidator(1), MaxValueValidator(240)]
     )
     order = models.CharField(max_length=8, choices=Order.choices, default=Order.GIVEN)
+    agreement_share = models.FloatField(default=0.0, validators=SHARE)  # of the tasks wants agreement_overlap instead
+    agreement_overlap = models.PositiveSmallIntegerField(
+        default=3, validators=[MinValueValidator(1), MaxValueValidator(10)]
+    )
+    skip_to = models.CharField(max_length=8, choices=SkipTo.choices, default=SkipTo.QUEUE)
+    skip_limit = models.PositiveSmallIntegerField(default=3, validators=[MinValueValidator(1), MaxValueValidator(100)])
+    repeat_share = models.FloatField(default=0.0, validators=HALF)  # of what a person gets is their own, swapped
+    repeat_after = models.PositiveSmallIntegerField(  # judgements between the first time and the second
+        default=20, validators=[MinValueValidator(1), MaxValueValidator(200)]
+    )
+    # Above 0 the gold tasks leave the queue, and this share of what a person gets is one of them.
+    gold_share = models.FloatField(default=0.0, validators=HALF)
+    gold_bar = models.FloatField(default=0.0, validators=SHARE)  # who is right less often is paused; 0: nobody is
+    gold_window = models.PositiveSmallIntegerField(  # gold tasks that this is counted over
+        default=20, validators=[MinValueValidator(1), MaxValueValidator(100)]
+    )
+    qualification_size = models.PositiveSmallIntegerField(default=0, validators=[MaxValueValidator(100)])  # 0: none
+    qualification_bar = models.FloatField(default=0.8, validators=SHARE)
     daily_goal = models.PositiveIntegerField(default=0)  # 0: no goal
     epoch = models.PositiveIntegerField(default=0)  # raised after mass changes; restarts every annotator's cursor
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
@@ -69,6 +99,10 @@ class Project(models.Model):
         constraints = [
             models.CheckConstraint(condition=models.Q(kind__in=Kind.values), name="project_kind_known"),
             models.CheckConstraint(condition=models.Q(overlap__gte=1, overlap__lte=10), name="project_overlap_1_to_10"),
+            models.CheckConstraint(
+                condition=models.Q(gold_share__gte=0, repeat_share__gte=0, gold_share__lte=0.5, repeat_share__lte=0.5),
+                name="project_checks_at_most_half_each",
+            ),
         ]
 
     def __str__(self) -> str:

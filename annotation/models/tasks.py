@@ -22,13 +22,31 @@ class Purpose(models.TextChoices):
     EVALUATION = "evaluation", "Evaluation"
 
 
+class Pool(models.IntegerChoices):
+    """Which of a project's queues a task stands in; only `QUEUE` is open to everybody."""
+
+    QUEUE = 0, "Queue"
+    GOLD = 1, "Gold, mixed in"
+    QUALIFICATION = 2, "Qualification"
+    REVIEW = 3, "Skipped, waits for a reviewer"
+    DROPPED = 4, "Skipped too often"
+
+
+# Tasks of these pools check people: everybody may get each of them, so they have no slots and `need` is 0.
+CHECKS = (Pool.GOLD, Pool.QUALIFICATION)
+
+
 class TaskQuerySet(models.QuerySet["Task"]):
     def visible_to(self, user: User) -> Self:
         return self.filter(project__in=Project.objects.visible_to(user))
 
     def open(self) -> Self:
-        """Tasks with a free slot."""
-        return self.filter(open_slots__gt=0)
+        """Tasks of the queue with a free slot."""
+        return self.filter(open_slots__gt=0, pool=Pool.QUEUE)
+
+    def wanted(self) -> Self:
+        """Tasks whose judgements are the work to be done: not those that check people."""
+        return self.exclude(pool__in=CHECKS)
 
     def finished(self) -> Self:
         """Tasks judged as often as they need to be."""
@@ -55,6 +73,11 @@ class Task(models.Model):
     reopened = models.BooleanField(default=False)  # a slot came back after cursors may have passed
     is_gold = models.BooleanField(default=False)
     gold: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True)  # the expected judgement
+    # The same with response ids, as an annotation's body is stored; see annotation.gold.
+    expected: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True)
+    pool = models.PositiveSmallIntegerField(choices=Pool.choices, default=Pool.QUEUE)
+    lot = models.PositiveSmallIntegerField(default=0)  # 0 to 9999 from the id: who is below a share is in the sample
+    skips = models.PositiveSmallIntegerField(default=0)  # people who gave it back for good
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = TaskQuerySet.as_manager()
@@ -68,7 +91,12 @@ class Task(models.Model):
         ]
         indexes = [
             models.Index(
-                "project", models.F("priority").desc(), "rank", "id", name="task_open", condition=Q(open_slots__gt=0)
+                "project",
+                models.F("priority").desc(),
+                "rank",
+                "id",
+                name="task_open",
+                condition=Q(open_slots__gt=0, pool=0),
             ),
             models.Index(
                 "project",
@@ -76,8 +104,9 @@ class Task(models.Model):
                 "rank",
                 "id",
                 name="task_reopened",
-                condition=Q(open_slots__gt=0, reopened=True),
+                condition=Q(open_slots__gt=0, pool=0, reopened=True),
             ),
+            models.Index("project", "pool", "rank", "id", name="task_apart", condition=Q(pool__gt=0)),
         ]
 
     def __str__(self) -> str:
@@ -126,6 +155,8 @@ class Assignment(models.Model):
         SUBMITTED = "submitted", "Submitted"
         SKIPPED = "skipped", "Skipped"
         EXPIRED = "expired", "Expired"  # the slot went back; a late submit may take it again while one is free
+        ASSIGNED = "assigned", "Assigned"  # kept for this person, with a slot, until they get to it
+        SET_ASIDE = "set_aside", "Set aside"  # their judgement no longer counts and somebody else gets the task
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="assignments", db_index=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="assignments")
@@ -136,6 +167,7 @@ class Assignment(models.Model):
     shown: models.JSONField[Any, Any] = models.JSONField(default=list)  # response ids in the order shown: a, b, …
     draft: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True)
     skip_reason = models.CharField(max_length=200, blank=True)
+    reserved = models.BooleanField(default=False)  # a lead chose this person: a lapsed lease stays theirs
 
     objects = AssignmentQuerySet.as_manager()
 
@@ -146,6 +178,7 @@ class Assignment(models.Model):
         indexes = [
             models.Index(fields=["project", "annotator", "state"], name="assignment_of_annotator"),
             models.Index("lease_until", name="assignment_lapse", condition=Q(state="leased")),
+            models.Index("project", "annotator", "id", name="assignment_waiting", condition=Q(state="assigned")),
         ]
 
     def __str__(self) -> str:
@@ -162,6 +195,7 @@ class Cursor(models.Model):
     rank = models.PositiveIntegerField()
     task_id = models.BigIntegerField(default=0)  # breaks ties between equal ranks
     turn = models.PositiveIntegerField(default=0)  # raised by every lease: the guard against a person's own second tab
+    gold_rank = models.PositiveIntegerField(null=True, blank=True)  # how far they are among the gold tasks
 
     class Meta:
         constraints = [
