@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.utils.text import slugify
 
-from annotation.cleaning import CleaningError, clean_text
+from annotation.cleaning import CleaningError, clean_text, strict_json
 from annotation.models import ApiToken, Kind, Order, Project, Role, User
 from annotation.questions import STEPS
 from annotation.shell import THEMES
@@ -140,8 +140,12 @@ def draft_of(project: Project, sent: Any) -> dict[str, Any]:
     body: dict[str, Any] = {}
     if flags := sent.getlist("flag"):
         body["flags"] = flags
+    if reasons := sent.getlist("why"):
+        body["reasons"] = reasons
     if rationale := sent.get("rationale"):
         body["rationale"] = rationale
+    if spans := _spans(sent.get("highlights", "")):
+        body["highlights"] = spans
     if project.kind == Kind.PREFERENCE:
         body["aspects"] = _prefixed(sent, "aspect-")
         verdict = sent.get("verdict", "")
@@ -149,8 +153,13 @@ def draft_of(project: Project, sent: Any) -> dict[str, Any]:
             body |= {"choice": "both_bad", "strength": 0}
         elif verdict.isdigit() and int(verdict) in STEPS:
             body["choice"], body["strength"] = STEPS[int(verdict)]
+        if improved := sent.get("improved", "").replace("\r\n", "\n"):
+            body["improved"] = improved
     elif project.kind == Kind.RATING:
-        body["ratings"] = {name: int(value) for name, value in _prefixed(sent, "rating-").items() if value.isdigit()}
+        body["ratings"] = _numbers(_prefixed(sent, "rating-"))
+        for name, value in _numbers(_prefixed(sent, "turn-")).items():
+            turn, _, aspect = name.partition("-")
+            body.setdefault("turns", {}).setdefault(turn, {})[aspect] = value
     elif project.kind == Kind.RANKING:
         body["ranking"] = _ranking({int(k): v for k, v in _prefixed(sent, "place-").items() if k.isdigit()})
     else:
@@ -160,6 +169,18 @@ def draft_of(project: Project, sent: Any) -> dict[str, Any]:
 
 def _prefixed(sent: Any, prefix: str) -> dict[str, str]:
     return {name.removeprefix(prefix): str(sent[name]) for name in sent if name.startswith(prefix) and sent[name]}
+
+
+def _numbers(sent: dict[str, str]) -> dict[str, int]:
+    return {name: int(value) for name, value in sent.items() if value.isdecimal() and len(value) < 4}
+
+
+def _spans(sent: str) -> Any:
+    """The list that the page keeps as JSON; what is no JSON is passed on, to be refused by name."""
+    try:
+        return strict_json(sent) if sent else None
+    except CleaningError:
+        return sent
 
 
 def _ranking(places: dict[int, str]) -> list[list[int]]:

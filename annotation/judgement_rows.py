@@ -49,6 +49,8 @@ def with_ids(body: dict[str, Any], ids: list[int]) -> dict[str, Any]:
         stored["aspects"] = {
             name: ids[side] if isinstance(side, int) else side for name, side in body["aspects"].items()
         }
+    if "highlights" in body:
+        stored["highlights"] = [one | {"response": ids[one["response"]]} for one in body["highlights"]]
     if "ranking" in body:
         stored["ranking"] = [sorted(ids[position] for position in place) for place in body["ranking"]]
     return stored

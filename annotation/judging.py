@@ -48,7 +48,7 @@ def submit(task: Task, user: User, body: object, *, key: str | None = None, seco
             return _earlier(assignment.earlier_id, task)
         if assignment is None:
             raise LeaseLost("This task was not handed to you; ask for the next one.")
-        stored = bodies.check(task.project, body, assignment.shown)
+        stored = bodies.check(task.project, body, shown_to(assignment, task))
         fields = {"body": stored, "seconds": clip_seconds(seconds), "idempotency_key": key}
         try:
             with write_transaction():
@@ -62,6 +62,15 @@ def submit(task: Task, user: User, body: object, *, key: str | None = None, seco
             raise LeaseLost("Your time on this task ran out and somebody else has judged it since.")
         return annotation
     raise RuntimeError(f"Judgement of task {task.pk} by {user} could not be stored.")
+
+
+def shown_to(assignment: Assignment, task: Task) -> bodies.Shown:
+    """What a judgement of `task` may speak of; the responses' texts are read only if it does."""
+    return bodies.Shown(
+        assignment.shown,
+        lambda: dict(task.responses.values_list("pk", "text")),
+        [place for place, message in enumerate(task.prompt) if message["role"] == "assistant"],
+    )
 
 
 def undo(annotation: Annotation, user: User) -> Assignment:

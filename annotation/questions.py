@@ -14,9 +14,12 @@ Questions = dict[str, Any]
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 RATIONALE = ("optional", "required", "off")
 MOST_ASPECTS, MOST_FLAGS, MOST_REASONS = 12, 8, 9  # a reason has one digit as its key
+ANSWERS = ("points", "thumbs")  # thumbs are a scale of two: 1 is down, 2 is up
+LEVELS = ("response", "turn")
+TONES = ("bad", "warn", "ok", "pick")
 DEFAULT_POINTS = 5
 ASPECT_KEYS = "qwe"  # the aspects after the third have no key of their own
-FLAG_KEYS = "xc"
+FLAG_KEYS = "xcv"
 SKIP_REASONS = [
     "I lack the expertise",
     "Prompt makes no sense",
@@ -24,7 +27,25 @@ SKIP_REASONS = [
     "Too upsetting to judge",
     "Other reason",
 ]
-FLAGS = [{"name": "unclear", "label": "Prompt unclear"}, {"name": "unsafe", "label": "Unsafe"}]
+FLAGS = [
+    {"name": "unclear", "label": "Prompt unclear"},
+    {"name": "unsafe", "label": "Unsafe"},
+    {"name": "personal_data", "label": "Personal data"},
+]
+REASONS = [
+    {"name": "correct", "label": "More correct"},
+    {"name": "complete", "label": "More complete"},
+    {"name": "follows", "label": "Follows the instructions"},
+    {"name": "clear", "label": "Clearer"},
+    {"name": "concise", "label": "Shorter without loss"},
+    {"name": "safe", "label": "Safer"},
+]
+HIGHLIGHTS = [
+    {"name": "wrong", "label": "Wrong", "tone": "bad"},
+    {"name": "unsupported", "label": "Unsupported", "tone": "warn"},
+    {"name": "style", "label": "Style", "tone": "pick"},
+    {"name": "good", "label": "Good", "tone": "ok"},
+]
 RATED = [
     ("helpful", "Helpful", "Answers the question that was asked"),
     ("correct", "Correct", "Facts would survive a check"),
@@ -37,6 +58,8 @@ ASKED = {
     Kind.RANKING: "Put the responses in order, best first.",
     Kind.RATING: "How good is this response?",
 }
+
+HIGHLIGHTED = (Kind.PREFERENCE, Kind.RATING)
 
 # The seven steps of the beam, from "A much better" to "B much better", as (choice, strength).
 STEPS = {1: ("a", 3), 2: ("a", 2), 3: ("a", 1), 4: ("tie", 0), 5: ("b", 1), 6: ("b", 2), 7: ("b", 3)}
@@ -83,6 +106,10 @@ def default_questions(kind: str) -> Questions:
         "aspects": aspects,
         "flags": [dict(flag) for flag in FLAGS],
         "rationale": "off" if kind == Kind.DEMONSTRATION else "optional",
+        "reasons": [dict(one) for one in REASONS] if kind in (Kind.PREFERENCE, Kind.RANKING) else [],
+        "highlights": [dict(one) for one in HIGHLIGHTS] if kind in HIGHLIGHTED else [],
+        "improve": False,
+        "level": "response",
         "skip_reasons": list(SKIP_REASONS),
         "tie": kind in (Kind.PREFERENCE, Kind.RANKING),
         "both_bad": kind == Kind.PREFERENCE,
@@ -117,8 +144,12 @@ def check_questions(kind: str, value: object) -> Questions:
     checked: Questions = {}
     readers: dict[str, Callable[[Any], Any]] = {
         "aspects": lambda part: _aspects(kind, part),
-        "flags": lambda part: _named(part, "flags", MOST_FLAGS, {"name", "label"}),
-        "rationale": _rationale,
+        "flags": _flags,
+        "rationale": lambda part: _one_of(part, RATIONALE, "rationale"),
+        "reasons": lambda part: _named(part, "reasons", MOST_REASONS, {"name", "label"}),
+        "highlights": lambda part: _highlights(kind, part),
+        "improve": lambda part: _only(kind, Kind.PREFERENCE, _switch(part), "improve"),
+        "level": lambda part: _level(kind, part),
         "skip_reasons": _reasons,
         "tie": _switch,
         "both_bad": _switch,
@@ -138,19 +169,72 @@ def check_questions(kind: str, value: object) -> Questions:
 
 
 def _aspects(kind: str, value: object) -> list[dict[str, Any]]:
-    aspects = _named(value, "aspects", MOST_ASPECTS, {"name", "label", "help", "required", "points"})
+    known = {"name", "label", "help", "required", "points", "answer", "low", "high"}
+    aspects = _named(value, "aspects", MOST_ASPECTS, known)
     if kind == Kind.RATING and not aspects:
         raise CleaningError("aspects", "A rating needs at least one aspect.")
     for index, aspect in enumerate(aspects):
         place = f"aspects[{index}]"
         aspect["required"] = _switch(aspect.get("required", kind == Kind.RATING), f"{place}.required")
         if kind == Kind.RATING:
-            aspect["points"] = points = aspect.get("points", DEFAULT_POINTS)
-            if type(points) is not int or not 2 <= points <= 11:
-                raise CleaningError(f"{place}.points", "Must be a whole number from 2 to 11.")
-        elif "points" in aspect:
-            raise CleaningError(f"{place}.points", "Only a rating has points; here an aspect is answered A, same or B.")
+            _scale(aspect, place)
+        elif strange := aspect.keys() & {"points", "answer", "low", "high"}:
+            field = f"{place}.{min(strange)}"
+            raise CleaningError(field, "Only a rating has points; here an aspect is answered A, same or B.")
     return aspects
+
+
+def _scale(aspect: dict[str, Any], place: str) -> None:
+    """The scale of a rated aspect: two to eleven points with words at its ends, or thumbs."""
+    answer = _one_of(aspect.get("answer", "points"), ANSWERS, f"{place}.answer")
+    points = aspect.get("points", 2 if answer == "thumbs" else DEFAULT_POINTS)
+    if type(points) is not int or not 2 <= points <= 11:
+        raise CleaningError(f"{place}.points", "Must be a whole number from 2 to 11.")
+    if answer == "thumbs":
+        if points != 2:
+            raise CleaningError(f"{place}.points", "Thumbs have 2 points: 1 is down, 2 is up.")
+        aspect["answer"] = answer
+    else:
+        aspect.pop("answer", None)
+    aspect["points"] = points
+    for end in ("low", "high"):
+        if end in aspect:
+            aspect[end] = clean_text(aspect[end], f"{place}.{end}", limit=40)
+
+
+def _flags(value: object) -> list[dict[str, Any]]:
+    flags = _named(value, "flags", MOST_FLAGS, {"name", "label", "reason"})
+    for index, flag in enumerate(flags):
+        if "reason" in flag:
+            flag["reason"] = _switch(flag["reason"], f"flags[{index}].reason")
+    return flags
+
+
+def _highlights(kind: str, value: object) -> list[dict[str, Any]]:
+    reasons = _named(value, "highlights", MOST_REASONS, {"name", "label", "tone"})
+    for index, reason in enumerate(reasons):
+        reason["tone"] = _one_of(reason.get("tone", "pick"), TONES, f"highlights[{index}].tone")
+    if reasons and kind not in HIGHLIGHTED:
+        raise CleaningError("highlights", "Only the responses of a preference or a rating can be highlighted.")
+    return reasons
+
+
+def _level(kind: str, value: object) -> str:
+    level = _one_of(value, LEVELS, "level")
+    _only(kind, Kind.RATING, level == "turn", "level")
+    return level
+
+
+def _only(kind: str, owner: Kind, on: bool, field: str) -> bool:
+    if on and kind != owner:
+        raise CleaningError(field, f"Only a {owner.label.lower()} can ask for it.")
+    return on
+
+
+def _one_of(value: object, allowed: tuple[str, ...], field: str) -> str:
+    if value not in allowed:
+        raise CleaningError(field, f"Must be one of {', '.join(allowed)}.")
+    return str(value)
 
 
 def _named(value: object, field: str, most: int, keys: set[str]) -> list[dict[str, Any]]:
@@ -174,12 +258,6 @@ def _named(value: object, field: str, most: int, keys: set[str]) -> list[dict[st
             row["help"] = clean_text(row["help"], f"{place}.help", limit=200)
         rows.append(row)
     return rows
-
-
-def _rationale(value: object) -> str:
-    if value not in RATIONALE:
-        raise CleaningError("rationale", f"Must be one of {', '.join(RATIONALE)}.")
-    return str(value)
 
 
 def _reasons(value: object) -> list[str]:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from annotation import bodies, formats
-from annotation.bodies import BodyError
+from annotation.bodies import BodyError, Shown
 from annotation.cleaning import CleaningError, clean_json, clean_text, kind_of
 from annotation.models import Annotation, Kind, Project
 from annotation.questions import questions_of
@@ -71,7 +71,9 @@ class Checker:
         asked = questions_of(self.project)
         aspects = [aspect | {"required": False} for aspect in asked["aspects"]]
         # What is asked of people here binds no judgement that was made elsewhere.
-        lenient = {"aspects": aspects, "flags": asked["flags"], "rationale": "optional", "tie": True, "both_bad": True}
+        lenient = {"aspects": aspects, "rationale": "optional", "tie": True, "both_bad": True, "improve": True}
+        lenient |= {name: asked[name] for name in ("reasons", "highlights", "level")}
+        lenient["flags"] = [flag | {"reason": False} for flag in asked["flags"]]
         self.lenient = Project(kind=self.project.kind, questions=lenient)
 
     def check(self, raw: dict[str, Any]) -> Record:
@@ -79,13 +81,14 @@ class Checker:
         given = {name: value for name, value in raw.items() if value is not None}
         prompt, responses, verdict = self._conversation(given)
         self._check_number(responses)
-        judgements = self._judgements(given, verdict, len(responses))
+        shown = _shown(prompt, responses)
+        judgements = self._judgements(given, verdict, shown)
         fields = {
             "prompt": prompt,
             "responses": responses,
             "metadata": self._metadata(given),
             "priority": _whole(given, "priority", -MAX_PRIORITY, MAX_PRIORITY) or 0,
-            "gold": self._gold(given, len(responses)),
+            "gold": self._gold(given, shown),
             "need": _whole(given, "need", 1, 100),
             "id": _identifier(given["id"]) if "id" in given else content_id(prompt, responses, judgements),
         }
@@ -141,24 +144,24 @@ class Checker:
         self.kept_as_metadata |= extra.keys()
         return clean_json({**extra, **metadata, **self.metadata}, "metadata")
 
-    def _gold(self, given: dict[str, Any], responses: int) -> Any:
+    def _gold(self, given: dict[str, Any], shown: Shown) -> Any:
         """The expected judgement in terms of the responses as given; it is checked but kept as it came."""
         if "gold" not in given:
             return None
         gold = given["gold"] if isinstance(given["gold"], dict) else {"choice": given["gold"]}
-        self._body(gold, "gold", responses)
+        self._body(gold, "gold", shown)
         return gold
 
-    def _judgements(self, given: dict[str, Any], verdict: dict[str, Any] | None, responses: int) -> list[Judgement]:
+    def _judgements(self, given: dict[str, Any], verdict: dict[str, Any] | None, shown: Shown) -> list[Judgement]:
         listed = given.get("annotations", [])
         if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
             raise CleaningError("annotations", 'Must be a list of objects such as {"annotator": "ada", "choice": "a"}.')
         if not listed and verdict is not None and self.annotator:
             listed = [{"annotator": self.annotator, "body": verdict}]
-        found = [self._judgement(item, f"annotations[{index}]", responses) for index, item in enumerate(listed)]
+        found = [self._judgement(item, f"annotations[{index}]", shown) for index, item in enumerate(listed)]
         return _one_standing(found)
 
-    def _judgement(self, item: dict[str, Any], place: str, responses: int) -> Judgement:
+    def _judgement(self, item: dict[str, Any], place: str, shown: Shown) -> Judgement:
         body = item.get("body")
         if body is None:
             body = {name: value for name, value in item.items() if name not in ABOUT_A_JUDGEMENT}
@@ -173,20 +176,27 @@ class Checker:
             raise CleaningError(f"{place}.status", f"Must be one of {', '.join(Annotation.Status.values)}.")
         return Judgement(
             annotator=name,
-            body=self._body(body, place, responses),
+            body=self._body(body, place, shown),
             created_at=_moment(item.get("created_at"), f"{place}.created_at"),
             seconds=None if seconds is None else float(clean_json(seconds, f"{place}.seconds")),
             status=status,
         )
 
-    def _body(self, body: Any, place: str, responses: int) -> dict[str, Any]:
+    def _body(self, body: Any, place: str, shown: Shown) -> dict[str, Any]:
         if isinstance(body, dict) and isinstance(body.get("ranking"), list):
             body = body | {"ranking": _positions(body["ranking"])}
         try:
-            return bodies.check(self.lenient, body, list(range(responses)))
+            return bodies.check(self.lenient, body, shown)
         except BodyError as error:
             name, message = next(iter(error.errors.items()))
             raise CleaningError(place if name == "body" else f"{place}.{name}", message) from None
+
+
+def _shown(prompt: list[Any], responses: list[dict[str, Any]]) -> Shown:
+    """The record as a judgement speaks of it: positions in place of response ids."""
+    texts = {position: response["text"] for position, response in enumerate(responses)}
+    turns = [place for place, message in enumerate(prompt) if message["role"] == "assistant"]
+    return Shown(list(texts), lambda: texts, turns)
 
 
 def content_id(prompt: list[Any], responses: list[dict[str, Any]], judgements: list[Judgement]) -> str:

@@ -53,7 +53,7 @@ def _plain_code(_renderer: object, tokens: list[Token], index: int, _options: ob
     return _code(tokens[index].content, "", "")
 
 
-_parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "highlight": _code}).enable(
+PARSER = MarkdownIt("commonmark", {"html": False, "linkify": False, "highlight": _code}).enable(
     ["table", "strikethrough"]
 )
 
@@ -71,7 +71,7 @@ def _render(text: str) -> str:
     if len(text) > MARKDOWN_LIMIT:
         return f'<pre class="plain" tabindex="0" role="group" aria-label="Plain text">{escape(text)}</pre>'
     html = nh3.clean(
-        _parser.render(text),
+        PARSER.render(text),
         tags=TAGS,
         attributes=ATTRIBUTES,
         url_schemes=SCHEMES,

@@ -40,7 +40,8 @@ class ProjectSerializer(StrictSerializer):
     kind = serializers.ChoiceField(choices=Kind.choices, help_text="Fixed once there are tasks.")
     question = CleanCharField(max_length=200, required=False, allow_blank=True)
     questions = serializers.DictField(
-        required=False, help_text="aspects, flags, rationale, skip_reasons, tie, both_bad"
+        required=False,
+        help_text="aspects, flags, rationale, reasons, highlights, improve, level, skip_reasons, tie, both_bad",
     )
     guidelines = serializers.SerializerMethodField(help_text="Markdown; a change makes a new version.")
     guideline_version = serializers.SerializerMethodField()
@@ -92,6 +93,15 @@ class LeasedTaskSerializer(serializers.Serializer[Any]):
     questions = serializers.DictField()
 
 
+class HighlightSerializer(serializers.Serializer[Any]):
+    """A span of a response, in code points of its text as sent."""
+
+    side = serializers.CharField(required=False, help_text="a, b, …; a when left out")
+    start = serializers.IntegerField(min_value=0)
+    end = serializers.IntegerField(min_value=1)
+    reason = serializers.CharField()
+
+
 class BodySerializer(serializers.Serializer[Any]):
     """One judgement: the fields of the project's kind, and what its questions ask."""
 
@@ -104,7 +114,15 @@ class BodySerializer(serializers.Serializer[Any]):
         child=serializers.ListField(child=serializers.IntegerField()), required=False, help_text="ids, best first"
     )
     ratings = serializers.DictField(child=serializers.IntegerField(), required=False, help_text="rating")
+    turns = serializers.DictField(
+        child=serializers.DictField(child=serializers.IntegerField()),
+        required=False,
+        help_text="rating by turn: ratings of the assistant's messages, by their place in the prompt from 0",
+    )
     text = serializers.CharField(required=False, help_text="demonstration")
+    improved = serializers.CharField(required=False, help_text="preference: the better response, rewritten")
+    highlights = HighlightSerializer(many=True, required=False, help_text="preference and rating")
+    reasons = serializers.ListField(child=serializers.CharField(), required=False, help_text="quick reasons by name")
     flags = serializers.ListField(child=serializers.CharField(), required=False)
     rationale = serializers.CharField(required=False, allow_blank=True)
     seconds = serializers.FloatField(required=False, help_text="Active time on the task; kept beside the body.")

@@ -30,8 +30,9 @@ class Annotation(models.Model):
 
     `body` is stored with response ids in place of the sides as shown:
     preference {"choice": id | "tie" | "both_bad", "strength": 0..3, "aspects": {name: id | "tie"}, "flags": [name],
-    "rationale": str}; ranking {"ranking": [[id, …], …]}; rating {"ratings": {aspect: int}};
-    demonstration {"text": str}.
+    "rationale": str, "improved"?: str}; ranking {"ranking": [[id, …], …]}; rating {"ratings": {aspect: int},
+    "turns"?: {place in the prompt: {aspect: int}}}; demonstration {"text": str}. All may have "reasons": [name] and
+    "highlights": [{"response", "start", "end", "reason", "text"}].
     """
 
     class Status(models.TextChoices):

@@ -10,8 +10,12 @@ SHOWN = [12, 11]
 ASKING = {"aspects": [{"name": "helpful", "label": "Helpful", "required": True}]}
 
 
+TEXTS = {11: "Öl schwimmt 🛢 oben.", 12: "Water is **heavier**.", 1: "x"}
+
+
 def check(body: object, kind: str = "preference", shown: list[int] = SHOWN, **questions: object) -> dict:
-    return bodies.check(Project(kind=kind, questions=questions), body, shown)
+    sight = bodies.Shown(shown, lambda: TEXTS, turns=[1, 3])
+    return bodies.check(Project(kind=kind, questions=questions), body, sight)
 
 
 def errors(body: object, kind: str = "preference", shown: list[int] = SHOWN, **questions: object) -> set[str]:
@@ -115,6 +119,83 @@ def test_a_demonstration_is_a_text_that_says_something():
         assert errors({"text": wrong}, "demonstration", []) == {"text"}
 
 
+def test_a_highlight_is_kept_with_its_words_and_the_response_it_is_in():
+    sent = [
+        {"side": "b", "start": 12, "end": 13, "reason": "wrong"},
+        {"side": "a", "start": 0, "end": 5, "reason": "good"},
+    ]
+    stored = check({"choice": "a", "highlights": sent})
+    assert [(one["response"], one["text"]) for one in stored["highlights"]] == [(12, "Water"), (11, "🛢")]
+    assert bodies.as_shown("preference", stored, SHOWN)["highlights"] == sent[::-1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"side": "c"}, "highlights[0].side"),
+        ({"side": "ab"}, "highlights[0].side"),
+        ({"reason": "boring"}, "highlights[0].reason"),
+        ({"start": 5, "end": 5}, "highlights[0]"),
+        ({"end": 22}, "highlights[0]"),
+        ({"start": -1}, "highlights[0]"),
+        ({"start": True}, "highlights[0]"),
+        ({"start": 5, "end": 6}, "highlights[0]"),
+        ({"colour": "red"}, "highlights[0]"),
+    ],
+)
+def test_a_span_that_is_not_there_cannot_be_highlighted(wrong, field):
+    span = {"side": "a", "start": 0, "end": 5, "reason": "good"} | wrong
+    assert errors({"choice": "a", "highlights": [span]}) == {field}
+
+
+def test_highlights_are_asked_only_where_there_are_reasons_for_them():
+    span = {"start": 0, "end": 1, "reason": "good"}
+    assert errors({"choice": "a", "highlights": [span]}, highlights=[]) == {"highlights"}
+    assert errors({"text": "x", "highlights": [span]}, "demonstration", []) == {"highlights"}
+    assert errors({"choice": "a", "highlights": "all"}) == {"highlights"}
+    assert errors({"choice": "a", "highlights": [span] * 51}) == {"highlights"}
+
+
+def test_quick_reasons_are_those_offered_and_say_why():
+    assert check({"choice": "a", "reasons": ["safe", "clear", "safe"]})["reasons"] == ["clear", "safe"]
+    assert check({"choice": "a", "reasons": ["safe"]}, rationale="required")["rationale"] == ""
+    assert errors({"choice": "a", "reasons": ["nicer"]}) == {"reasons"}
+
+
+def test_a_flag_may_ask_for_a_reason():
+    asked = {"flags": [{"name": "unsafe", "label": "Unsafe", "reason": True}]}
+    assert errors({"choice": "a", "flags": ["unsafe"]}, **asked) == {"rationale"}
+    assert check({"choice": "a", "flags": ["unsafe"], "rationale": "Poison."}, **asked)["flags"] == ["unsafe"]
+    assert check({"choice": "a", "flags": ["unsafe"], "reasons": ["safe"]}, **asked)["flags"] == ["unsafe"]
+
+
+def test_the_winner_may_be_improved_where_that_is_asked():
+    better = "Water is **heavier**, by a tenth."
+    assert check({"choice": "a", "improved": better}, improve=True)["improved"] == better
+    assert "improved" not in check({"choice": "a", "improved": "Water is **heavier**.\n"}, improve=True)
+    assert errors({"choice": "tie", "improved": better}, improve=True) == {"improved"}
+    assert errors({"choice": "a", "improved": "  "}, improve=True) == {"improved"}
+    assert errors({"choice": "a", "improved": better}) == {"improved"}
+
+
+def test_a_rating_by_turn_answers_for_each_turn_of_the_assistant():
+    asked = {"aspects": [{"name": "clear", "label": "Clear", "required": True, "points": 5}], "level": "turn"}
+    given = {"ratings": {"clear": 5}, "turns": {"1": {"clear": 2}, "3": {"clear": 4}}}
+    assert check(given, "rating", [1], **asked)["turns"] == given["turns"]
+    assert errors(given | {"turns": {"1": {"clear": 2}}}, "rating", [1], **asked) == {"turns.3.clear"}
+    assert errors(given | {"turns": {"1": {"clear": 6}, "3": {"clear": 4}}}, "rating", [1], **asked) == {
+        "turns.1.clear"
+    }
+    assert errors(given | {"turns": given["turns"] | {"2": {}}}, "rating", [1], **asked) == {"turns.2"}
+    assert errors(given, "rating", [1], aspects=asked["aspects"]) == {"turns.1"}
+
+
+def test_thumbs_are_a_scale_of_two():
+    asked = check_questions("rating", {"aspects": [{"name": "keep", "answer": "thumbs"}]})
+    assert check({"ratings": {"keep": 2}}, "rating", [1], **asked)["ratings"] == {"keep": 2}
+    assert errors({"ratings": {"keep": 3}}, "rating", [1], **asked) == {"ratings.keep"}
+
+
 @pytest.mark.parametrize("step", range(1, 8))
 def test_the_seven_steps_and_back(step):
     assert step_of(*verdict_of(step)) == step
@@ -145,9 +226,31 @@ def test_default_questions_pass_their_own_check(kind):
         ({"aspects": [{"name": "a", "points": 5}]}, "questions.aspects[0].points"),
         ({"aspects": [{"name": "a", "size": 5}]}, "questions.aspects[0]"),
         ({"flags": [{"name": "a", "label": "x" * 61}]}, "questions.flags[0].label"),
+        ({"flags": [{"name": "a", "reason": 1}]}, "questions.flags[0].reason"),
+        ({"highlights": [{"name": "a", "tone": "pink"}]}, "questions.highlights[0].tone"),
+        ({"reasons": [{"name": f"a{n}"} for n in range(10)]}, "questions.reasons"),
+        ({"improve": 1}, "questions.improve"),
+        ({"level": "turn"}, "questions.level"),
+        ({"level": []}, "questions.level"),
     ],
 )
 def test_questions_that_cannot_be_asked_are_refused_by_field(questions, field):
     with pytest.raises(QuestionsError) as error:
         check_questions("preference", questions)
+    assert set(error.value.errors) == {field}
+
+
+@pytest.mark.parametrize(
+    ("kind", "questions", "field"),
+    [
+        ("rating", {"improve": True}, "questions.improve"),
+        ("ranking", {"highlights": [{"name": "a"}]}, "questions.highlights"),
+        ("rating", {"aspects": [{"name": "a", "answer": "stars"}]}, "questions.aspects[0].answer"),
+        ("rating", {"aspects": [{"name": "a", "answer": "thumbs", "points": 5}]}, "questions.aspects[0].points"),
+        ("rating", {"aspects": [{"name": "a", "low": "x" * 41}]}, "questions.aspects[0].low"),
+    ],
+)
+def test_questions_another_kind_may_ask_are_refused_too(kind, questions, field):
+    with pytest.raises(QuestionsError) as error:
+        check_questions(kind, questions)
     assert set(error.value.errors) == {field}

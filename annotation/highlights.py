@@ -1,0 +1,52 @@
+"""Highlights: a span of a response with a reason, counted in code points of the text as sent."""
+
+from __future__ import annotations
+
+from string import ascii_lowercase
+from typing import Any
+
+from annotation.cleaning import CleaningError, kind_of
+
+Highlight = dict[str, Any]
+
+MOST_HIGHLIGHTS = 50
+KEYS = {"side", "start", "end", "reason"}
+
+
+def check(value: Any, reasons: list[str], shown: list[int], texts: dict[int, str]) -> list[Highlight]:
+    """The spans as they are stored, in reading order: with a response id in place of the side, and the words."""
+    if not isinstance(value, list) or len(value) > MOST_HIGHLIGHTS:
+        raise CleaningError("highlights", f"Must be a list of at most {MOST_HIGHLIGHTS} spans.")
+    if not reasons:
+        raise CleaningError("highlights", "Is not asked here.")
+    found = [_span(one, f"highlights[{index}]", reasons, shown, texts) for index, one in enumerate(value)]
+    distinct = {(one["response"], one["start"], one["end"], one["reason"]): one for one in found}
+    return [distinct[key] for key in sorted(distinct, key=lambda key: (shown.index(key[0]), *key[1:]))]
+
+
+def _span(given: Any, place: str, reasons: list[str], shown: list[int], texts: dict[int, str]) -> Highlight:
+    if not isinstance(given, dict) or not KEYS - {"side"} <= given.keys() <= KEYS:
+        raise CleaningError(place, f"Must be an object with {', '.join(sorted(KEYS))}, not {kind_of(given)}.")
+    sides = ascii_lowercase[: len(shown)]
+    side = given.get("side", "a")
+    if not isinstance(side, str) or len(side) != 1 or side not in sides:
+        raise CleaningError(f"{place}.side", f"Must be one of {', '.join(sides)}.")
+    if given["reason"] not in reasons:
+        raise CleaningError(f"{place}.reason", f"Must be one of {', '.join(reasons)}.")
+    response = shown[sides.index(side)]
+    text, start, end = texts[response], given["start"], given["end"]
+    if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(text):
+        raise CleaningError(place, f"Must have 0 ≤ start < end ≤ {len(text)}, in characters of the response.")
+    if not text[start:end].strip():
+        raise CleaningError(place, "Must hold more than spaces.")
+    return {"response": response, "start": start, "end": end, "reason": given["reason"], "text": text[start:end]}
+
+
+def as_shown(stored: list[Highlight], shown: list[int]) -> list[Highlight]:
+    """Stored spans in terms of the sides shown, as they were sent."""
+    side = dict(zip(shown, ascii_lowercase, strict=False))
+    return [
+        {"side": side[one["response"]], "start": one["start"], "end": one["end"], "reason": one["reason"]}
+        for one in stored
+        if one["response"] in side
+    ]
