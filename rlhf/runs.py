@@ -81,6 +81,7 @@ def create(
         has_prompts=prompts is not None,
     )
     data = runfile.with_overrides(data, [re.sub(r"^lora\.", "adapter.", setting) for setting in overrides])
+    _name_reference(data, start_model, reference)
     runfile.check(data, root=settings.HONE_DATA)
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", data["name"]):
         raise RunFileError("name", "must be letters, digits, hyphens and underscores, at most 80")
@@ -127,8 +128,7 @@ def describe(
             data["start_adapter"] = model_ref(start_model)
     if adapter:
         data["adapter"] = dict(adapter)
-    if kind in (Run.Kind.DPO, Run.Kind.PPO):
-        data["reference"] = reference or ("start_adapter" if start_model and start_model.is_adapter else "base")
+    _name_reference(data, start_model, reference)
     if reward_model:
         data["reward_model"] = model_ref(reward_model)
     if snapshot:
@@ -179,6 +179,17 @@ def resume(run: Run) -> Run:
         Round.objects.filter(pk=run.round_id).update(problem="")
     run.refresh_from_db()
     return run
+
+
+def _name_reference(data: dict[str, Any], start: Model | None, reference: str | None) -> None:
+    """Write down what a run that measures drift drifts from: the start model unless `reference` says otherwise."""
+    params = data["params"] if isinstance(data["params"], dict) else {}  # an override can be anything
+    if reference:
+        data["reference"] = reference
+    elif not runfile.needs_reference(data["kind"], params):
+        data.pop("reference", None)
+    else:
+        data.setdefault("reference", "start_adapter" if start and start.is_adapter else "base")
 
 
 def _check_rows(kind: str, start: Model | None, snapshot: Snapshot | None, reward: Model | None) -> None:

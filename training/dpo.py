@@ -85,7 +85,7 @@ def train(config: RunFile, run: RunDir) -> None:
         run.log(
             step,
             loss=loss.item(),
-            **lead(logps.detach(), ref_logps, params.beta),
+            **lead(rewards(logps.detach(), ref_logps, batch, params)),
             lr=rate,
             grad_norm=grad_norm,
             epoch=step / per_epoch,
@@ -119,7 +119,7 @@ def train(config: RunFile, run: RunDir) -> None:
             "eval": figures,
             "reload_check": check,
             "sample_rendered": data.render(tokenizer, *learn.rows[0][:2]),
-            "warnings": warnings(run, bool(held_out.rows)),
+            "warnings": warnings(run, bool(held_out.rows), params),
         }
     )
 
@@ -166,7 +166,12 @@ def choose_packing(base: SharedBase, pair: Pair, pad_id: int, run: RunDir) -> Pa
 
 
 def reference_logps(pairs: Pairs, base: SharedBase, pack: Packing, pad_id: int, config: RunFile, run: RunDir) -> Tensor:
-    """(2, N): chosen and rejected under the reference named in the run file, from the cache where it has them."""
+    """(2, N): chosen and rejected under the reference named in the run file, from the cache where it has them.
+
+    Zeros for a loss that compares with no reference.
+    """
+    if config.reference is None:
+        return torch.zeros(2, len(pairs.rows))
     assert config.base_model is not None
     adapter = config.start_adapter if config.reference == "start_adapter" else None
     cache = ReferenceCache(cache_folder(run.path), config.base_model, adapter, base.lm.dtype)
@@ -205,12 +210,18 @@ def pair_losses(logps: Tensor, ref_logps: Tensor, batch: Batch, params: Any) -> 
         kind=params.loss,
         label_smoothing=params.label_smoothing,
         lengths=batch.lengths,
+        gamma=params.simpo_gamma,
     )
 
 
-def lead(logps: Tensor, ref_logps: Tensor, beta: float) -> dict[str, float]:
-    """Accuracy, margin and implicit rewards (Rafailov et al. 2023, section 4) of a batch."""
-    chosen, rejected = (beta * (logps - ref_logps)).chunk(2)
+def rewards(logps: Tensor, ref_logps: Tensor, batch: Batch, params: Any) -> Tensor:
+    """(2B,) implied rewards of a batch."""
+    return losses.implied_rewards(logps, ref_logps, beta=params.beta, kind=params.loss, lengths=batch.lengths)
+
+
+def lead(implied: Tensor) -> dict[str, float]:
+    """Accuracy, margin and the implied rewards of a batch, given as (2B,), chosen then rejected."""
+    chosen, rejected = implied.chunk(2)
     return {
         "accuracy": (chosen > rejected).float().mean().item(),
         "margin": (chosen - rejected).mean().item(),
@@ -231,20 +242,20 @@ def evaluate(
         with base.speaking_as(policy) as lm:
             logps = forward.answer_logps(lm, batch)
         loss += pair_losses(logps, ref_logps, batch, params).sum().item()
-        margins = losses.dpo_margins(logps, ref_logps)
-        right += (margins > 0).sum().item() + 0.5 * (margins == 0).sum().item()
-        margin += params.beta * margins.sum().item()
+        chosen, rejected = rewards(logps, ref_logps, batch, params).chunk(2)
+        right += (chosen > rejected).sum().item() + 0.5 * (chosen == rejected).sum().item()
+        margin += (chosen - rejected).sum().item()
     count = len(pairs.rows)
     return {"loss": loss / count, "accuracy": reports.wilson(right, count), "margin": margin / count}
 
 
-def warnings(run: RunDir, held_out: bool) -> list[str]:
+def warnings(run: RunDir, held_out: bool, params: Any) -> list[str]:
     """What a person should know before trusting the result."""
     found = []
     if not held_out:
         found.append("The snapshot has no held-out rows: nothing says how well this generalises.")
     last = recent(run, "chosen_reward", "accuracy")
-    if last.get("chosen_reward", 0) < -3:
+    if params.loss in ("sigmoid", "hinge", "robust") and last.get("chosen_reward", 0) < -3:
         found.append("Chosen answers became much less likely than under the reference: raise params.beta.")
     if last.get("accuracy", 1) < 0.5:
         found.append("The policy ranks fewer than half of the training pairs rightly: raise params.learning_rate.")

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.params import REFERENCE_FREE
+
 
 def dpo_margins(logps: Tensor, ref_logps: Tensor) -> Tensor:
     """How far the policy, more than the reference, leans to the chosen answer.
@@ -16,6 +18,9 @@ def dpo_margins(logps: Tensor, ref_logps: Tensor) -> Tensor:
     return chosen - rejected
 
 
+PER_TOKEN = ("ipo", "sigmoid_norm", "simpo", "orpo")  # these average an answer's log-probabilities over its tokens
+
+
 def dpo_loss(
     logps: Tensor,
     ref_logps: Tensor,
@@ -24,32 +29,92 @@ def dpo_loss(
     kind: str = "sigmoid",
     label_smoothing: float = 0.0,
     lengths: Tensor | None = None,
+    gamma: float = 0.0,
 ) -> Tensor:
-    """The (B,) losses of B pairs under one of four direct-alignment losses.
+    """The (B,) losses of B pairs under one of nine direct-alignment losses.
 
-    `logps`, `ref_logps`: (2B,), chosen then rejected. With h from `dpo_margins`:
-    sigmoid  -(1-e) log s(beta h) - e log s(-beta h): Rafailov et al. (2023) equation 7; e > 0 is the
-             conservative form of Mitchell (2023).
-    ipo      (h - 1/(2 beta))^2, h over log-probabilities averaged per token (`lengths`, (2B,)):
-             Azar et al. (2023) equation 17, averaged as its authors found necessary.
-    hinge    max(0, 1 - beta h): Zhao et al. (2023) SLiC equation 7 on DPO's margin.
-    robust   (-(1-e) log s(beta h) + e log s(-beta h)) / (1 - 2e): Chowdhury et al. (2024) equation 9,
-             unbiased when a share e < 1/2 of the labels is flipped.
+    `logps`, `ref_logps`: (2B,), chosen then rejected; `lengths`: (2B,) tokens, for the losses that average over them.
+    With u = log(pi/ref) of an answer, h = u(chosen) - u(rejected), e = `label_smoothing`:
+    sigmoid       -(1-e) log s(beta h) - e log s(-beta h): Rafailov et al. (2023) equation 7; e > 0 is the conservative
+                  form, Mitchell (2023) equation 3.
+    ipo           (h - 1/(2 beta))^2, h over log-probabilities averaged per token: Azar et al. (2023) equation 17,
+                  averaged as its authors found necessary.
+    hinge         max(0, 1 - beta h): Zhao et al. (2023) SLiC equation 7 on DPO's margin.
+    robust        (-(1-e) log s(beta h) + e log s(-beta h)) / (1 - 2e): Chowdhury et al. (2024) equation 9,
+                  unbiased when a share e < 1/2 of the labels is flipped.
+    sigmoid_norm  sigmoid with u averaged per token: Lambert et al. (2024) Tulu 3 equation 6.
+    simpo         -(1-e) log s(d) - e log s(-d), d = beta (mean logp(chosen) - mean logp(rejected)) - gamma:
+                  Meng et al. (2024) equation 6; no reference.
+    orpo          NLL(chosen) - beta log s(log odds(chosen) - log odds(rejected)), all per token, odds p = P / (1 - P):
+                  Hong et al. (2024) equations 6 and 7, their lambda is beta; no reference.
+    apo_zero      (1 - s(beta u(chosen))) + s(beta u(rejected)): D'Oosterlinck et al. (2024) equation 7, for chosen
+                  answers better than the model's own.
+    apo_down      s(beta u(chosen)) + (1 - s(beta h)): the same, equation 8, for chosen answers worse than its own.
     """
-    if kind == "ipo":
+    if kind in PER_TOKEN:
         if lengths is None:
-            raise ValueError("the ipo loss averages over tokens and needs the lengths of the answers")
-        margins = dpo_margins(logps / lengths, ref_logps / lengths)
-        return (margins - 1 / (2 * beta)) ** 2
-    margins = beta * dpo_margins(logps, ref_logps)
+            raise ValueError(f"the {kind} loss averages over tokens and needs the lengths of the answers")
+        logps, ref_logps = logps / lengths, ref_logps / lengths
+    if kind == "orpo":
+        return _orpo_loss(logps, beta)
+    if kind == "ipo":
+        return (dpo_margins(logps, ref_logps) - 1 / (2 * beta)) ** 2
+    if kind in ("apo_zero", "apo_down"):
+        chosen, rejected = (beta * (logps - ref_logps)).chunk(2)
+        if kind == "apo_zero":
+            return (1 - chosen.sigmoid()) + rejected.sigmoid()
+        return chosen.sigmoid() + (1 - (chosen - rejected).sigmoid())
+    if kind == "simpo":
+        chosen, rejected = logps.chunk(2)
+        margins = beta * (chosen - rejected) - gamma
+    else:
+        margins = beta * dpo_margins(logps, ref_logps)
     if kind == "hinge":
         return F.relu(1 - margins)
     right, wrong = -F.logsigmoid(margins), -F.logsigmoid(-margins)
-    if kind == "sigmoid":
+    if kind in ("sigmoid", "sigmoid_norm", "simpo"):
         return (1 - label_smoothing) * right + label_smoothing * wrong
     if kind == "robust":
         return ((1 - label_smoothing) * right - label_smoothing * wrong) / (1 - 2 * label_smoothing)
-    raise ValueError(f"unknown loss {kind!r}: expected sigmoid, ipo, hinge or robust")
+    raise ValueError(f"unknown loss {kind!r}: expected one of those that dpo_loss describes")
+
+
+def _orpo_loss(mean_logps: Tensor, beta: float) -> Tensor:
+    """(B,) of (2B,) mean log-probabilities per token."""
+    # log(1 - P) by expm1, exact where P is small and finite where it is one to the last digit.
+    log_rest = torch.log(-torch.expm1(mean_logps.clamp(max=-1e-6)))
+    chosen, rejected = (mean_logps - log_rest).chunk(2)
+    return -mean_logps.chunk(2)[0] - beta * F.logsigmoid(chosen - rejected)
+
+
+def implied_rewards(logps: Tensor, ref_logps: Tensor, *, beta: float, kind: str, lengths: Tensor) -> Tensor:
+    """(2B,) what a loss takes the answers to be worth: beta log(pi/ref), Rafailov et al. (2023) section 4.
+
+    Per token for the losses that average, except ipo, whose rewards are told as DPO's.
+    """
+    rewards = beta * (logps if kind in REFERENCE_FREE else logps - ref_logps)
+    return rewards / lengths if kind in PER_TOKEN and kind != "ipo" else rewards
+
+
+def kto_loss(
+    logps: Tensor,
+    ref_logps: Tensor,
+    labels: Tensor,
+    kl: Tensor,
+    *,
+    beta: float,
+    desirable_weight: float = 1.0,
+    undesirable_weight: float = 1.0,
+) -> Tensor:
+    """The (B,) losses of B judged answers: Ethayarajh et al. (2024) equation 7, less the constant lambda_y.
+
+    `labels` (B,) true where people wanted the answer; with u = log(pi/ref) and `kl` the reference point z0 (a scalar,
+    no gradient): weight * (1 - s(beta (u - z0))) for wanted answers, weight * (1 - s(beta (z0 - u))) for the others.
+    """
+    lead = beta * (logps - ref_logps - kl)
+    wanted = desirable_weight * (1 - lead.sigmoid())
+    unwanted = undesirable_weight * (1 - (-lead).sigmoid())
+    return torch.where(labels, wanted, unwanted)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

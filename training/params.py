@@ -8,13 +8,13 @@ from typing import Any
 
 from training.fields import RunFileError, param
 
-OPTIMISER, DATA, LOSS, SCHEDULE, SAMPLING, SIZE = "Optimiser", "Data", "Loss", "Schedule", "Sampling", "Model size"
+OPTIMIZER, DATA, LOSS, SCHEDULE, SAMPLING, SIZE = "Optimizer", "Data", "Loss", "Schedule", "Sampling", "Model size"
 MANY = 100_000_000
 
 
 def _learning_rate(lora: float, full: float) -> Any:
     # Defaults follow "ten times the full fine-tuning rate for LoRA" (Schulman et al. 2025, LoRA Without Regret).
-    return param(lora, "Learning rate", "Peak step size of AdamW.", group=OPTIMISER, min=1e-8, max=1.0, full=full)
+    return param(lora, "Learning rate", "Peak step size of AdamW.", group=OPTIMIZER, min=1e-8, max=1.0, full=full)
 
 
 def _warmup(default: float) -> Any:
@@ -28,12 +28,12 @@ def _decay(default: str) -> Any:
 
 
 def _weight_decay(default: float = 0.0) -> Any:
-    return param(default, "Weight decay", "AdamW's decoupled decay.", group=OPTIMISER, min=0.0, max=1.0)
+    return param(default, "Weight decay", "AdamW's decoupled decay.", group=OPTIMIZER, min=0.0, max=1.0)
 
 
 def _max_grad_norm() -> Any:
     text = "Longest gradient; longer ones are scaled down."
-    return param(1.0, "Gradient clipping", text, group=OPTIMISER, min=1e-6, max=1e6)
+    return param(1.0, "Gradient clipping", text, group=OPTIMIZER, min=1e-6, max=1e6)
 
 
 def _checkpoint_every(default: int) -> Any:
@@ -44,6 +44,11 @@ def _checkpoint_every(default: int) -> Any:
 def _sample_every(default: int) -> Any:
     text = "0: only at the end."
     return param(default, "Show samples every", text, group=SCHEDULE, min=0, max=MANY, unit="steps")
+
+
+def _sample_prompts() -> Any:
+    text = "Held-out prompts answered for the samples page."
+    return param(4, "Sample prompts", text, group=SAMPLING, min=0, max=256, unit="prompts")
 
 
 def _label_smoothing() -> Any:
@@ -141,7 +146,7 @@ class Pretrain:
         2e-3,
         "Learning rate",
         "Peak step size of AdamW; small models bear large ones.",
-        group=OPTIMISER,
+        group=OPTIMIZER,
         min=1e-8,
         max=1.0,
     )
@@ -185,8 +190,25 @@ class Reward(Training):
     label_smoothing: float = _label_smoothing()
     # 0.01: Eisenstein et al. (2023), Helping or Herding, section 3.
     center_coefficient: float = param(
-        0.01, "Centring", "Price of the mean reward drifting away from zero.", group=LOSS, min=0.0, max=10.0
+        0.01, "Centering", "Price of the mean reward drifting away from zero.", group=LOSS, min=0.0, max=10.0
     )
+
+
+# Each loss of dpo with the beta of its paper: DPO section 6 (IPO, hinge and robust compare at the same), Tulu 3
+# table 19, SimPO table 7, ORPO section 5 (its lambda), APO section 4.
+BETAS = {
+    "sigmoid": 0.1,
+    "ipo": 0.1,
+    "hinge": 0.1,
+    "robust": 0.1,
+    "sigmoid_norm": 5.0,
+    "simpo": 2.0,
+    "orpo": 0.1,
+    "apo_zero": 0.1,
+    "apo_down": 0.1,
+}
+REFERENCE_FREE = ("simpo", "orpo")  # compare the policy with nothing but itself
+SMOOTHED = ("sigmoid", "sigmoid_norm", "simpo", "robust")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,33 +216,61 @@ class DPO(Training):
     # 5e-6 and 5e-7: Zephyr (Tunstall et al. 2023), LoRA and full weights.
     learning_rate: float = _learning_rate(5e-6, 5e-7)
     warmup_ratio: float = _warmup(0.1)
-    # 0.1: Rafailov et al. (2023), section 6.
-    beta: float = param(
-        0.1, "Beta", "Price of drifting away from the reference policy.", group=LOSS, min=1e-4, max=10.0
+    beta: float | None = param(
+        None,
+        "Beta",
+        "Price of drifting away from the reference policy. Empty: the loss's own, 0.1; simpo 2, sigmoid_norm 5.",
+        group=LOSS,
+        min=1e-4,
+        max=100.0,
     )
     loss: str = param(
         "sigmoid",
         "Loss",
-        "sigmoid is DPO itself; robust assumes noisy labels.",
+        "sigmoid is DPO itself; robust assumes noisy labels; simpo and orpo need no reference; the docs compare them.",
         group=LOSS,
-        choices=("sigmoid", "ipo", "hinge", "robust"),
+        choices=tuple(BETAS),
+    )
+    # 1.0: gamma / beta = 0.5, Meng et al. (2024), appendix B.
+    simpo_gamma: float = param(
+        1.0, "SimPO margin", "How far the chosen answer must lead (simpo only).", group=LOSS, min=0.0, max=100.0
     )
     label_smoothing: float = _label_smoothing()
     sample_every: int = _sample_every(0)
-    sample_prompts: int = param(
-        4,
-        "Sample prompts",
-        "Held-out prompts answered for the samples page.",
-        group=SAMPLING,
-        min=0,
-        max=256,
-        unit="prompts",
-    )
+    sample_prompts: int = _sample_prompts()
     max_new_tokens: int = _max_new_tokens()
 
     def __post_init__(self) -> None:
         if self.loss == "robust" and self.label_smoothing == 0:
             raise RunFileError("params.label_smoothing", "must be above zero for the robust loss")
+        if self.label_smoothing and self.loss not in SMOOTHED:
+            raise RunFileError("params.label_smoothing", f"means nothing to the {self.loss} loss; leave it at 0")
+        if self.beta is None:
+            object.__setattr__(self, "beta", BETAS[self.loss])
+
+
+@dataclass(frozen=True, kw_only=True)
+class KTO(Training):
+    # 5e-6 and 5e-7: Ethayarajh et al. (2024), appendix A: at and a tenth of the authors' recommended rate.
+    learning_rate: float = _learning_rate(5e-6, 5e-7)
+    warmup_ratio: float = _warmup(0.1)
+    batch_size: int = param(
+        16, "Batch size", "Rows in one update; they also estimate the reference point.", group=DATA, min=2, max=65536,
+        unit="rows",
+    )  # fmt: skip
+    # 0.1: Ethayarajh et al. (2024), section 4.2.
+    beta: float = param(
+        0.1, "Beta", "Price of drifting away from the reference policy.", group=LOSS, min=1e-4, max=10.0
+    )
+    desirable_weight: float = param(
+        1.0, "Weight of wanted answers", "Raise it when they are the fewer.", group=LOSS, min=0.01, max=100.0
+    )
+    undesirable_weight: float = param(
+        1.0, "Weight of unwanted answers", "Raise it when they are the fewer.", group=LOSS, min=0.01, max=100.0
+    )
+    sample_every: int = _sample_every(0)
+    sample_prompts: int = _sample_prompts()
+    max_new_tokens: int = _max_new_tokens()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +302,7 @@ class PPO:
     # 3e-6 is TRL's last PPO default for full weights; LoRA takes about ten times as much.
     learning_rate: float = _learning_rate(3e-5, 3e-6)
     value_learning_rate: float | None = param(
-        None, "Value learning rate", "Empty: the same as the policy's.", group=OPTIMISER, min=1e-8, max=1.0
+        None, "Value learning rate", "Empty: the same as the policy's.", group=OPTIMIZER, min=1e-8, max=1.0
     )
     weight_decay: float = _weight_decay()
     max_grad_norm: float = _max_grad_norm()
@@ -291,7 +341,7 @@ class PPO:
         5, "Value warm-up", "Steps in which only the value head learns.", group=SCHEDULE, min=0, max=MANY, unit="steps"
     )
     whiten: bool = param(True, "Whiten advantages", "Give each step's advantages mean 0 and deviation 1.", group=LOSS)
-    reward_norm: bool = param(True, "Normalise rewards", "Scale rewards by the reference policy's own.", group=LOSS)
+    reward_norm: bool = param(True, "Normalize rewards", "Scale rewards by the reference policy's own.", group=LOSS)
     missing_eos_penalty: float = param(
         1.0, "Missing-end penalty", "Taken from the reward of an answer that never ends.", group=LOSS, min=0.0, max=1000
     )
@@ -356,6 +406,7 @@ PARAMS: dict[str, type] = {
     "sft": SFT,
     "reward": Reward,
     "dpo": DPO,
+    "kto": KTO,
     "ppo": PPO,
     "generate": Generate,
     "evaluate": Evaluate,

@@ -8,13 +8,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from training.fields import RunFileError, checked, param
-from training.params import PARAMS, defaults
+from training.params import PARAMS, REFERENCE_FREE, defaults
 
 __all__ = [
     "PARAMS",
@@ -28,6 +28,7 @@ __all__ = [
     "check",
     "defaults",
     "model_hash",
+    "needs_reference",
     "read",
     "weight_files",
     "with_overrides",
@@ -41,8 +42,9 @@ NEEDS = {
     "pretrain": (),
     "sft": ("base_model", "snapshot"),
     "reward": ("base_model", "snapshot"),
-    "dpo": ("base_model", "snapshot", "reference"),
-    "ppo": ("base_model", "adapter", "reference", "reward_model"),
+    "dpo": ("base_model", "snapshot"),
+    "kto": ("base_model", "snapshot"),
+    "ppo": ("base_model", "adapter", "reward_model"),
     "generate": ("base_model",),
     "evaluate": (),
 }
@@ -51,6 +53,7 @@ TAKES = {
     "sft": {"base_model", "start_adapter", "adapter", "snapshot", "template"},
     "reward": {"base_model", "start_adapter", "adapter", "snapshot", "template"},
     "dpo": {"base_model", "start_adapter", "adapter", "reference", "snapshot", "template"},
+    "kto": {"base_model", "start_adapter", "adapter", "reference", "snapshot", "template"},
     "ppo": {"base_model", "start_adapter", "adapter", "reference", "reward_model", "snapshot", "prompts", "template"},
     "generate": {"base_model", "start_adapter", "reward_model", "snapshot", "prompts", "template"},
     "evaluate": {"base_model", "reward_model", "snapshot", "prompts", "template"},
@@ -277,12 +280,27 @@ def _check_needs(kind: str, data: dict[str, Any]) -> None:
 def _check_together(config: RunFile) -> None:
     if config.reference not in (None, "base", "start_adapter"):
         raise RunFileError("reference", f"must be base or start_adapter, got {config.reference!r}")
+    _check_reference(config)
     if config.reference == "start_adapter" and config.start_adapter is None:
         raise RunFileError("start_adapter", "is required when reference is start_adapter")
     if config.start_adapter and not config.adapter and config.kind != "generate":
         raise RunFileError("adapter", "is required with start_adapter: what starts as an adapter is trained as one")
     if config.kind in ("ppo", "generate", "evaluate") and not config.prompts and not config.snapshot:
         raise RunFileError("prompts", f"is required for a {config.kind} run without a snapshot")
+
+
+def needs_reference(kind: str, params: Mapping[str, Any]) -> bool:
+    """Whether such a run measures drift, and so must name what it drifts from."""
+    return "reference" in TAKES[kind] and params.get("loss") not in REFERENCE_FREE
+
+
+def _check_reference(config: RunFile) -> None:
+    needed = needs_reference(config.kind, {"loss": getattr(config.params, "loss", None)})
+    if needed and config.reference is None:
+        raise RunFileError("reference", f"is required for a {config.kind} run")
+    if not needed and config.reference is not None:
+        loss = config.params.loss
+        raise RunFileError("reference", f"has no meaning with the {loss} loss, which compares with none; leave it out")
 
 
 def _check_targets(adapter: Adapter | None) -> None:

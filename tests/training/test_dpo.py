@@ -122,13 +122,39 @@ def test_all_weights_can_learn_and_the_reference_stays_what_it_was(make_dpo, tin
     assert not torch.equal(saved.lm_head.weight, models.load_causal(tiny_model_dir, runfile.Hardware()).lm_head.weight)
 
 
-@pytest.mark.parametrize(("loss", "smoothing"), [("ipo", 0.0), ("hinge", 0.0), ("robust", 0.2)])
+@pytest.mark.parametrize(
+    ("loss", "smoothing"),
+    [("ipo", 0.0), ("hinge", 0.0), ("robust", 0.2), ("sigmoid_norm", 0.1), ("apo_zero", 0.0), ("apo_down", 0.0)],
+)
 def test_every_loss_trains(make_dpo, loss, smoothing):
     folder = make_dpo(params={"loss": loss, "label_smoothing": smoothing, "max_steps": 4, "sample_prompts": 0})
     train(folder)
     rows = read_metrics(folder)
     assert rows[-1]["loss"] < rows[0]["loss"] and rows[-1]["margin"] > 0
     assert read_samples(folder) == []
+
+
+@pytest.mark.parametrize("loss", ["simpo", "orpo"])
+def test_losses_without_a_reference_need_none_and_compute_none(make_dpo, loss):
+    folder = make_dpo(reference=None, params={"loss": loss, "max_steps": 4, "sample_prompts": 0})
+    train(folder)
+    rows = read_metrics(folder)
+    assert rows[-1]["loss"] < rows[0]["loss"] and rows[-1]["margin"] > rows[0]["margin"]
+    assert not (folder / "cache").exists() and "reference" not in (folder / "log.txt").read_text()
+    config = json.loads((folder / "run.json").read_text())
+    with pytest.raises(runfile.RunFileError, match=f"no meaning with the {loss} loss"):
+        runfile.check(config | {"reference": "base"})
+    config["params"]["loss"] = "sigmoid"
+    with pytest.raises(runfile.RunFileError, match="reference is required"):
+        runfile.check(config)
+
+
+def test_beta_is_the_loss_own_unless_it_is_given(make_dpo):
+    assert runfile.read(make_dpo() / "run.json").params.beta == 0.1
+    simpo = make_dpo("simpo", reference=None, params={"loss": "simpo"})
+    assert runfile.read(simpo / "run.json").params.beta == 2.0
+    given = make_dpo("given", params={"loss": "sigmoid_norm", "beta": 0.7})
+    assert runfile.read(given / "run.json").params.beta == 0.7
 
 
 def test_dropout_acts_while_learning_and_never_on_the_reference(make_dpo):

@@ -55,6 +55,56 @@ def test_ipo_loss_averages_per_token_and_aims_at_half_over_beta():
         losses.dpo_loss(LOGPS, REF, beta=0.5, kind="ipo")
 
 
+LENGTHS = torch.tensor([2.0, 1.0, 4.0, 1.0])
+
+
+def test_length_normalised_loss_is_the_sigmoid_of_margins_per_token():
+    # First pair by hand: 1.0 / 2 - (-0.5 / 4) = 0.625; second: -0.5 / 1 - 0 / 1.
+    got = losses.dpo_loss(LOGPS, REF, beta=2.0, kind="sigmoid_norm", lengths=LENGTHS)
+    assert got.tolist() == pytest.approx([-math.log(sigmoid(1.25)), -math.log(sigmoid(-1.0))])
+
+
+def test_simpo_asks_for_a_lead_per_token_and_looks_at_no_reference():
+    # First pair: 2 (-1/2 + 3/4) - 0.5 = 0; second: 2 (-4 + 2) - 0.5 = -4.5.
+    got = losses.dpo_loss(LOGPS, REF, beta=2.0, kind="simpo", lengths=LENGTHS, gamma=0.5)
+    assert got.tolist() == pytest.approx([math.log(2), -math.log(sigmoid(-4.5))])
+    assert torch.equal(got, losses.dpo_loss(LOGPS, REF * 7, beta=2.0, kind="simpo", lengths=LENGTHS, gamma=0.5))
+
+
+def test_orpo_adds_the_odds_ratio_to_the_loss_of_the_chosen_answer():
+    got = losses.dpo_loss(LOGPS, REF, beta=0.3, kind="orpo", lengths=LENGTHS)
+    p, q = math.exp(-0.5), math.exp(-0.75)
+    ratio = (p / (1 - p)) / (q / (1 - q))
+    assert got[0].item() == pytest.approx(0.5 - 0.3 * math.log(sigmoid(math.log(ratio))))
+    certain = losses.dpo_loss(torch.zeros(2), torch.zeros(2), beta=0.3, kind="orpo", lengths=torch.ones(2))
+    assert torch.isfinite(certain).all()
+
+
+def test_apo_anchors_each_answer_at_the_reference():
+    # Log-ratios of the first pair: chosen 1.0, rejected -0.5.
+    zero = losses.dpo_loss(LOGPS, REF, beta=0.5, kind="apo_zero")[0].item()
+    down = losses.dpo_loss(LOGPS, REF, beta=0.5, kind="apo_down")[0].item()
+    assert zero == pytest.approx(1 - sigmoid(0.5) + sigmoid(-0.25))
+    assert down == pytest.approx(sigmoid(0.5) + 1 - sigmoid(0.75))
+
+
+def test_implied_rewards_are_what_each_loss_compares():
+    plain = losses.implied_rewards(LOGPS, REF, beta=0.5, kind="sigmoid", lengths=LENGTHS)
+    assert plain.tolist() == pytest.approx([0.5, -0.25, -0.25, 0.0])
+    averaged = losses.implied_rewards(LOGPS, REF, beta=0.5, kind="sigmoid_norm", lengths=LENGTHS)
+    assert averaged.tolist() == pytest.approx([0.25, -0.25, -0.0625, 0.0])
+    alone = losses.implied_rewards(LOGPS, REF, beta=2.0, kind="simpo", lengths=LENGTHS)
+    assert alone.tolist() == pytest.approx([-1.0, -8.0, -1.5, -4.0])
+
+
+def test_kto_loss_weighs_wanted_and_unwanted_answers_against_the_reference_point():
+    # Log-ratios 1.0, -0.5, -0.5, 0.0 less a reference point of 0.5, times beta 2: 1, -2, -2, -1.
+    labels = torch.tensor([True, True, False, False])
+    got = losses.kto_loss(LOGPS, REF, labels, torch.tensor(0.5), beta=2.0, desirable_weight=1.5)
+    wanted = [1.5 * (1 - sigmoid(1)), 1.5 * (1 - sigmoid(-2))]
+    assert got.tolist() == pytest.approx([*wanted, 1 - sigmoid(2), 1 - sigmoid(1)])
+
+
 def test_an_unknown_loss_is_refused_by_name():
     with pytest.raises(ValueError, match="'kto'"):
         losses.dpo_loss(LOGPS, REF, beta=0.5, kind="kto")

@@ -1,0 +1,103 @@
+"""Our losses give the numbers of TRL on random log-probabilities; its own code runs on a stand-in for a model."""
+
+from collections import defaultdict
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from training import losses
+
+pytestmark = pytest.mark.slow  # importing TRL takes seconds
+PAIRS, TOKENS = 6, 9
+
+
+@pytest.fixture
+def answers():
+    """Log-probabilities of 2B answers by token under a policy and a reference, with the mask of their real tokens."""
+    generator = torch.Generator().manual_seed(3)
+    mask = torch.arange(TOKENS) < torch.randint(1, TOKENS + 1, (2 * PAIRS, 1), generator=generator)
+    logps = -torch.rand(2 * PAIRS, TOKENS, generator=generator) * 3 * mask
+    return SimpleNamespace(
+        mask=mask,
+        tokens=logps,
+        logps=logps.sum(1),
+        ref_logps=(-torch.rand(2 * PAIRS, generator=generator) * 3 * mask.sum(1)),
+        lengths=mask.sum(1),
+    )
+
+
+def stand_in(answers, **settings):
+    """What TRL's loss methods read of a trainer, and a model that answers with the given log-probabilities."""
+    device = SimpleNamespace(device="cpu", gather=lambda x: x, gather_for_metrics=lambda x: x)
+    trainer = SimpleNamespace(
+        model=SimpleNamespace(training=False), accelerator=device, aux_loss_enabled=False, ld_alpha=None,
+        precompute_ref_logps=True, f_divergence_type="reverse_kl", loss_weights=[1.0], use_weighting=False,
+        _metrics={"eval": defaultdict(list)}, _total_train_tokens=0, **settings,
+    )  # fmt: skip
+    shown = torch.zeros_like(answers.tokens)
+    out = SimpleNamespace(log_probs=answers.tokens, entropy=shown, mean_logits=shown, is_top1=answers.mask)
+    whole = torch.cat([torch.zeros(2 * PAIRS, 1, dtype=torch.bool), answers.mask], dim=1)  # one token of prompt
+    inputs = {"input_ids": whole.long(), "attention_mask": whole.long(), "completion_mask": whole.long()}
+    return trainer, (lambda **_: out), inputs
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "ipo", "hinge", "robust", "sigmoid_norm", "apo_zero", "apo_down"])
+def test_the_losses_of_dpo_are_those_of_trl(answers, kind):
+    from trl import DPOTrainer
+
+    smoothing = 0.2 if kind == "robust" else 0.0
+    trainer, model, inputs = stand_in(answers, beta=0.3, loss_types=[kind], label_smoothing=smoothing)
+    chosen, rejected = answers.ref_logps.chunk(2)
+    theirs = DPOTrainer._compute_loss(
+        trainer, model, inputs | {"ref_chosen_logps": chosen, "ref_rejected_logps": rejected}, False
+    )
+    ours = losses.dpo_loss(
+        answers.logps, answers.ref_logps, beta=0.3, kind=kind, label_smoothing=smoothing, lengths=answers.lengths
+    )
+    assert ours.mean().item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_simpo_is_that_of_trl(answers, smoothing):
+    from trl.experimental.cpo import CPOTrainer
+
+    trainer = SimpleNamespace(
+        alpha=0.0, beta=2.0, simpo_gamma=1.0, loss_type="simpo", label_smoothing=smoothing,
+        accelerator=SimpleNamespace(device="cpu"),
+    )  # fmt: skip
+    theirs, _, _ = CPOTrainer.cpo_loss(trainer, *(answers.logps / answers.lengths).chunk(2))
+    ours = losses.dpo_loss(
+        answers.logps, answers.ref_logps, beta=2.0, kind="simpo", gamma=1.0, label_smoothing=smoothing,
+        lengths=answers.lengths,
+    )  # fmt: skip
+    assert torch.allclose(ours, theirs)
+
+
+def test_the_odds_ratio_of_orpo_is_that_of_trl(answers):
+    from trl.experimental.orpo import ORPOTrainer
+
+    means = answers.logps / answers.lengths
+    trainer = SimpleNamespace(beta=0.3, accelerator=SimpleNamespace(device="cpu"))
+    theirs = ORPOTrainer.odds_ratio_loss(trainer, *means.chunk(2))[0]  # TRL subtracts it from the chosen answer's loss
+    ours = losses.dpo_loss(answers.logps, answers.ref_logps, beta=0.3, kind="orpo", lengths=answers.lengths)
+    assert torch.allclose(ours, -means.chunk(2)[0] - theirs, atol=1e-6)
+
+
+def test_kto_is_that_of_trl(answers):
+    from trl import KTOTrainer
+
+    labels = torch.arange(2 * PAIRS) % 3 != 0
+    policy_kl, ref_kl = answers.logps.roll(1), answers.ref_logps.roll(1) - 1.0
+    trainer, model, inputs = stand_in(
+        answers, beta=0.3, loss_type="kto", calculate_KL=True, desirable_weight=1.2, undesirable_weight=0.7
+    )
+    trainer._compute_kl_logps = lambda *_: policy_kl
+    theirs = KTOTrainer._compute_loss(
+        trainer, model, inputs | {"label": labels, "ref_logps": answers.ref_logps, "ref_KL_logps": ref_kl}, False
+    )
+    ours = losses.kto_loss(
+        answers.logps, answers.ref_logps, labels, (policy_kl - ref_kl).mean().clamp(min=0),
+        beta=0.3, desirable_weight=1.2, undesirable_weight=0.7,
+    )  # fmt: skip
+    assert ours.mean().item() == pytest.approx(theirs.item(), rel=1e-5)
