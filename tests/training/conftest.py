@@ -140,6 +140,23 @@ def tiny_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_snapshot(folder, "preference", preferences(48), preferences(16, first=100))
 
 
+def judged(count: int, first: int = 0) -> list[dict[str, Any]]:
+    """The same answers one by one, polite ones wanted and curt ones not; a third are unwanted."""
+    rows = preferences(count, first)
+    sides = [("chosen", True) if n % 3 else ("rejected", False) for n in range(count)]
+    return [
+        {"prompt": row["prompt"], "completion": row[side], "label": label}
+        for row, (side, label) in zip(rows, sides, strict=True)
+    ]
+
+
+@pytest.fixture(scope="session")
+def binary_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 judged answers to learn from and 18 held out."""
+    folder = tmp_path_factory.mktemp("snapshots") / "binary"
+    return write_snapshot(folder, "binary", judged(48), judged(18, first=100))
+
+
 LORA = {"method": "lora", "r": 4, "alpha": 8}
 
 
