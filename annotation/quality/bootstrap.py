@@ -1,0 +1,73 @@
+"""Intervals by resampling tasks, Efron and Tibshirani (1993), chapter 13: the percentile interval.
+
+Tasks are the units that are drawn again, with all their votes, because votes on one task are not independent. For
+kappa and alpha this is the interval that Zapf et al. (2016) recommend. Tasks that add the same numbers are drawn
+together by one multinomial, which is the same experiment, so that a million tasks cost no more than their patterns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotation.quality import measures
+
+Array = NDArray[Any]
+
+SEED = 20_111  # the same judgements give the same interval
+REPLICATES, FEWER = 1000, 300  # of a whole project; of each of its many parts
+CELLS = 2_000_000  # numbers in memory at a time
+DIGITS = 4
+
+Estimates = dict[str, dict[str, float | None]]
+
+
+def of_tasks(patterns: Array, often: Array, values: Array, *, replicates: int = REPLICATES) -> Estimates:
+    """Every measure of tasks of which `often` (P) add each of `patterns` (see measures.rows_of), with its interval."""
+    k = len(values)
+    totals = [often.astype(np.float64) @ patterns]
+    totals += [draws @ patterns for draws in _draws(often, replicates)]
+    found = measures.all_of(measures.unpacked(np.vstack(totals), k), values)
+    return {name: estimate(figures[0], figures[1:], tasks=int(often.sum())) for name, figures in found.items()}
+
+
+def of_table(table: Array, values: Array, *, replicates: int = FEWER) -> Estimates:
+    """Every measure of what two people both judged, given as their (K, K) table, each with its 95 % interval."""
+    k = len(values)
+    cells = table.reshape(-1).astype(np.int64)
+    drawn = np.vstack([cells, *_draws(cells, replicates)]).reshape(-1, k, k).astype(np.float64)
+    found = measures.all_of(measures.of_tables(drawn), values) | {"cohen": measures.cohen(drawn)}
+    return {name: estimate(figures[0], figures[1:], tasks=int(cells.sum())) for name, figures in found.items()}
+
+
+def estimate(value: Any, replicates: Array, *, tasks: int) -> dict[str, float | None]:
+    """A figure with its percentile interval; no interval where too few replicates have the figure at all."""
+    if not np.isfinite(value):
+        return {"value": None, "low": None, "high": None}
+    finite = replicates[np.isfinite(replicates)]
+    if tasks < 2 or 2 * len(finite) < len(replicates):
+        return {"value": round(float(value), DIGITS), "low": None, "high": None}
+    low, high = np.percentile(finite, [2.5, 97.5])
+    return {"value": round(float(value), DIGITS), "low": round(float(low), DIGITS), "high": round(float(high), DIGITS)}
+
+
+def weights(tasks: int, replicates: int) -> Iterator[Array]:
+    """How often each of `tasks` is drawn, one replicate at a time: for figures that are no sums of patterns."""
+    random = np.random.default_rng(SEED)
+    for _ in range(replicates):
+        yield np.bincount(random.integers(tasks, size=tasks), minlength=tasks).astype(np.float64)
+
+
+def _draws(often: Array, replicates: int) -> Iterator[Array]:
+    """(some replicates, patterns) of how often each pattern comes when all tasks are drawn again."""
+    total = int(often.sum())
+    if not total:
+        return
+    random = np.random.default_rng(SEED)
+    at_once = max(1, CELLS // len(often))
+    for first in range(0, replicates, at_once):
+        size = min(at_once, replicates - first)
+        yield random.multinomial(total, often / total, size=size).astype(np.float64)
