@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -10,10 +11,14 @@ from annotation.judged import JudgedTask, Selection, Vote
 from annotation.models import Kind
 
 Row = dict[str, Any]
+Lead = tuple[int, float]  # which side a vote is for (1 the first, -1 the second, 0 neither) and how strongly
 
 
 class LeftOut(Exception):
     """The task yields nothing; the message is the reason, the same words for the same reason."""
+
+
+BOTH_BAD, TIE, LOW = "both bad", "tie", "low agreement"
 
 
 def answer(text: str) -> list[dict[str, str]]:
@@ -25,31 +30,54 @@ def sft(task: JudgedTask, selection: Selection) -> list[Row]:
     return [{"prompt": task.prompt, "completion": answer(vote.body["text"])} for vote in task.votes]
 
 
+def sft_from_edits(task: JudgedTask, selection: Selection) -> list[Row]:
+    """Each answer that a judge improved is a demonstration."""
+    texts = [vote.body["improved"] for vote in task.votes if vote.body.get("improved")]
+    if not texts:
+        raise LeftOut("no improved answer")
+    return [{"prompt": task.prompt, "completion": answer(text)} for text in texts]
+
+
 def preference(task: JudgedTask, selection: Selection) -> list[Row]:
-    """The pair that the votes prefer."""
+    """The pair that the votes prefer, and each improved answer over what it was made from."""
     first, second = task.responses
-    leads = [_choice_lead(vote, first) for vote in task.votes]
-    return _with_weights(_pair_rows(task, first, second, leads, selection))
+    edits = _edits(task) if selection.improved == "keep" else []
+    try:
+        pairs = _pair_rows(task, first, second, [_choice_lead(vote, first) for vote in task.votes], selection)
+    except LeftOut:
+        if not edits:
+            raise
+        pairs = []
+    return _with_weights([*pairs, *edits])
 
 
 def preference_from_rankings(task: JudgedTask, selection: Selection) -> list[Row]:
     """All pairs of a ranking that the votes do not leave tied, sharing the weight of one task."""
     rows: list[Row] = []
+    reasons = []
     for first, second in combinations(task.responses, 2):
         leads = [_rank_lead(vote, first, second) for vote in task.votes]
         try:
             rows += _pair_rows(task, first, second, leads, selection)
-        except LeftOut:
-            continue
+        except LeftOut as reason:
+            reasons.append(str(reason))
     if not rows:
-        raise LeftOut("tie")
+        raise LeftOut(LOW if LOW in reasons else TIE)
     return _with_weights(rows)
 
 
 def binary(task: JudgedTask, selection: Selection) -> list[Row]:
-    """A preferred answer is good, its rival bad."""
+    """A preferred answer is good, its rival bad; where most say that both are bad, both are."""
+    first, second = task.responses
+    leads = [_choice_lead(vote, first) for vote in task.votes]
+    try:
+        pairs = _pair_rows(task, first, second, leads, replace(selection, ties="drop"))
+    except LeftOut as reason:
+        if str(reason) != BOTH_BAD:
+            raise
+        return [{"prompt": task.prompt, "completion": answer(text), "label": False} for text in task.responses.values()]
     rows = []
-    for pair in preference(task, selection):
+    for pair in pairs:
         rows.append({"prompt": task.prompt, "completion": pair["chosen"], "label": True})
         rows.append({"prompt": task.prompt, "completion": pair["rejected"], "label": False})
     return rows
@@ -57,100 +85,164 @@ def binary(task: JudgedTask, selection: Selection) -> list[Row]:
 
 def binary_from_ratings(task: JudgedTask, selection: Selection) -> list[Row]:
     """Good is an answer whose mean rating reaches the stated threshold."""
-    means = [score for score in _mean_ratings(task).values() if score is not None]
-    if not means:
-        raise LeftOut("no rating")
-    label = sum(means) / len(means) >= (selection.threshold or 0.0)
-    return [{"prompt": task.prompt, "completion": answer(_only(task)), "label": label}]
+    threshold = selection.threshold or 0.0
+    rows = []
+    for part in _portions(task, selection):
+        try:
+            label = overall(part, selection) >= threshold
+        except LeftOut:
+            if part is task:
+                raise
+            continue  # this judge did not rate the chosen aspect
+        sides = [score >= threshold for score in scores(part, selection)]
+        if sides.count(label) / len(sides) >= selection.min_agreement:
+            rows.append({"prompt": task.prompt, "completion": answer(only(task)), "label": label})
+    if not rows:
+        raise LeftOut(LOW)
+    return rows
 
 
 def rating(task: JudgedTask, selection: Selection) -> list[Row]:
-    """The mean rating of each aspect."""
-    return [{"prompt": task.prompt, "completion": answer(_only(task)), **_mean_ratings(task)}]
+    """The mean rating of each aspect, or each judge's ratings."""
+    return [
+        {"prompt": task.prompt, "completion": answer(only(task)), **mean_ratings(part)}
+        for part in _portions(task, selection)
+    ]
 
 
 def ranking(task: JudgedTask, selection: Selection) -> list[Row]:
     """The mean place of each response, 1 the best; those that share a place share the mean of the places they take."""
-    places = [_places(vote.body["ranking"]) for vote in task.votes]
-    means = [sum(place[response] for place in places) / len(places) for response in task.responses]
-    return [{"prompt": task.prompt, "responses": list(task.responses.values()), "ranks": means, "task_id": task.id}]
+    rows = []
+    for part in _portions(task, selection):
+        places = [_places(vote.body["ranking"]) for vote in part.votes]
+        means = [sum(place[response] for place in places) / len(places) for response in task.responses]
+        texts = list(task.responses.values())
+        rows.append({"prompt": task.prompt, "responses": texts, "ranks": means, "task_id": task.id})
+    return rows
 
 
-MAKERS: dict[str, dict[str, Callable[[JudgedTask, Selection], list[Row]]]] = {
+Maker = Callable[[JudgedTask, Selection], list[Row]]
+# What each kind of project yields from a task alone; ratings also give pairs, from several: see rating_pairs.
+MAKERS: dict[str, dict[str, Maker]] = {
     Kind.DEMONSTRATION: {"sft": sft},
-    Kind.PREFERENCE: {"preference": preference, "binary": binary},
+    Kind.PREFERENCE: {"preference": preference, "binary": binary, "sft": sft_from_edits},
     Kind.RANKING: {"ranking": ranking, "preference": preference_from_rankings},
     Kind.RATING: {"rating": rating, "binary": binary_from_ratings},
 }
 
 
-def _choice_lead(vote: Vote, first: int) -> tuple[int, float]:
-    """Which side the vote is for (1 the first, -1 the second, 0 neither) and how strongly."""
+def overall(task: JudgedTask, selection: Selection) -> float:
+    """The mean rating of the chosen aspect, or of all aspects together; LeftOut where nobody rated."""
+    means = mean_ratings(task)
+    wanted = means.values() if selection.aspect is None else [means.get(selection.aspect)]
+    found = [score for score in wanted if score is not None]
+    if not found:
+        raise LeftOut("no rating")
+    return sum(found) / len(found)
+
+
+def scores(task: JudgedTask, selection: Selection) -> list[float]:
+    """The mean rating that each judge gave; those who did not rate the chosen aspect are passed over."""
+    found = []
+    for vote in task.votes:
+        try:
+            found.append(overall(task._replace(votes=[vote]), selection))
+        except LeftOut:
+            continue
+    return found
+
+
+def mean_ratings(task: JudgedTask) -> dict[str, float | None]:
+    given: dict[str, list[int]] = {}
+    for vote in task.votes:
+        for name, score in vote.body["ratings"].items():
+            given.setdefault(name, []).append(score)
+    return {name: sum(scores) / len(scores) for name, scores in sorted(given.items())}
+
+
+def only(task: JudgedTask) -> str:
+    return next(iter(task.responses.values()))
+
+
+def _portions(task: JudgedTask, selection: Selection) -> list[JudgedTask]:
+    """The task with all its votes, or once for each vote."""
+    return [task] if selection.aggregation != "each" else [task._replace(votes=[vote]) for vote in task.votes]
+
+
+def _edits(task: JudgedTask) -> list[Row]:
+    """Each improved answer over the answer that was improved."""
+    rows = []
+    for vote in task.votes:
+        text, choice = vote.body.get("improved"), vote.body.get("choice")
+        if text and isinstance(choice, int) and text != task.responses[choice]:
+            rows.append(_pair(task, text, task.responses[choice], margin=0.0, agreement=1.0, weight=1.0))
+    return rows
+
+
+def _choice_lead(vote: Vote, first: int) -> Lead:
     choice = vote.body["choice"]
     if not isinstance(choice, int):
-        return 0, 0.0
+        return 0, -1.0 if choice == "both_bad" else 0.0
     return (1 if choice == first else -1), float(vote.body.get("strength") or 0)
 
 
-def _rank_lead(vote: Vote, first: int, second: int) -> tuple[int, float]:
+def _rank_lead(vote: Vote, first: int, second: int) -> Lead:
     place = {response: index for index, tied in enumerate(vote.body["ranking"]) for response in tied}
     difference = place[second] - place[first]
     return (difference > 0) - (difference < 0), 0.0
 
 
-def _pair_rows(
-    task: JudgedTask, first: int, second: int, leads: list[tuple[int, float]], selection: Selection
-) -> list[Row]:
-    """The pair's rows, without their weights: one, or one for each vote that is not a tie."""
+def _pair_rows(task: JudgedTask, first: int, second: int, leads: list[Lead], selection: Selection) -> list[Row]:
+    """The pair's rows: one, one for each vote, or one for each side of a tie that is kept as half and half."""
     if selection.aggregation == "each":
-        winners = [side for side, _ in leads if side]
+        verdicts = [side for side, _ in leads]
     elif selection.aggregation == "strength":
         # A vote of unknown strength counts as a slight preference.
         total = sum(side * max(strength, 1.0) for side, strength in leads)
-        winners = [1 if total > 0 else -1] if total else []
+        verdicts = [(total > 0) - (total < 0)]
     else:
         total = sum(side for side, _ in leads)
-        winners = [1 if total > 0 else -1] if total else []
-    if not winners:
-        raise LeftOut("tie")
+        verdicts = [(total > 0) - (total < 0)]
+    if not any(verdicts):
+        neither = [strength for side, strength in leads if not side]
+        if sum(1 for strength in neither if strength < 0) * 2 > len(neither):
+            raise LeftOut(BOTH_BAD)
+        if selection.ties == "drop":
+            raise LeftOut(TIE)
+    texts = {1: (task.responses[first], task.responses[second]), -1: (task.responses[second], task.responses[first])}
+    lead = sum(side * strength for side, strength in leads if side) / len(leads)
     rows = []
-    for winner in winners:
-        agreement = sum(side == winner for side, _ in leads) / len(leads)
-        if agreement < selection.min_agreement:
+    for verdict in verdicts:
+        if not verdict and selection.ties == "drop":
             continue
-        chosen, rejected = (first, second) if winner > 0 else (second, first)
-        margin = winner * sum(side * strength for side, strength in leads) / len(leads)
-        rows.append(
-            {
-                "prompt": task.prompt,
-                "chosen": answer(task.responses[chosen]),
-                "rejected": answer(task.responses[rejected]),
-                "margin": margin,
-                "agreement": agreement,
-                "weight": 1.0,
-                "task_id": task.id,
-            }
-        )
+        for winner in (verdict,) if verdict else (1, -1):
+            share = sum(side == winner for side, _ in leads) / len(leads) if verdict else 0.5
+            if share >= selection.min_agreement:
+                margin = winner * lead if verdict else 0.0
+                rows.append(_pair(task, *texts[winner], margin, share, weight=1.0 if verdict else 0.5))
     if not rows:
-        raise LeftOut("low agreement")
+        raise LeftOut(LOW)
     return rows
+
+
+def _pair(task: JudgedTask, chosen: str, rejected: str, margin: float, agreement: float, weight: float) -> Row:
+    return {
+        "prompt": task.prompt,
+        "chosen": answer(chosen),
+        "rejected": answer(rejected),
+        "margin": margin,
+        "agreement": agreement,
+        "weight": weight,
+        "task_id": task.id,
+    }
 
 
 def _with_weights(rows: list[Row]) -> list[Row]:
     """Each task weighs 1, however many rows it yields."""
-    return [row | {"weight": 1 / len(rows)} for row in rows]
-
-
-def _mean_ratings(task: JudgedTask) -> dict[str, float | None]:
-    aspects = {name for vote in task.votes for name in vote.body["ratings"]}
-    given = {
-        name: [vote.body["ratings"][name] for vote in task.votes if name in vote.body["ratings"]] for name in aspects
-    }
-    return {name: sum(scores) / len(scores) for name, scores in sorted(given.items())}
-
-
-def _only(task: JudgedTask) -> str:
-    return next(iter(task.responses.values()))
+    whole = sum(row["weight"] for row in rows)
+    for row in rows:
+        row["weight"] /= whole
+    return rows
 
 
 def _places(tied: list[list[int]]) -> dict[int, float]:

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
+from django.utils.text import get_valid_filename
 
-from annotation import aggregation, writing
+from annotation import aggregation, foreign_exports, rating_pairs, saved_datasets, writing
 from annotation.aggregation import LeftOut, Row
-from annotation.judged import JudgedTask, Selection, Vote, judged_tasks
-from annotation.models import Project
+from annotation.judged import JudgedTask, Selection, judged_tasks, selected
+from annotation.models import Kind, Project
 from annotation.questions import questions_of
+from annotation.raw_rows import COLUMNS as RAW
+from annotation.raw_rows import EXTRAS as RAW_EXTRAS
+from annotation.raw_rows import pseudonym, raw_rows
+from annotation.sameness import prompt_key
+from annotation.splitting import PARTS, Sides, Split
+
+__all__ = ["FORMATS", "TYPES", "ExportError", "Outcome", "outcomes", "pseudonym", "rows", "stream", "types_of", "write"]
 
 TYPES = ("sft", "preference", "binary", "rating", "ranking", "raw")
-FORMATS = writing.FORMATS
+FOREIGN = {"label-studio": foreign_exports.label_studio, "argilla": foreign_exports.argilla}
+FORMATS = (*writing.FORMATS, "datasets", *FOREIGN)
+SUFFIXES = {"datasets": "zip", "label-studio": "json", "argilla": "json"}  # where it is not the format's own name
 AGGREGATIONS = ("majority", "strength", "each")
-FLAG_RULES = ("drop", "keep")
+CHOICES = {
+    "aggregation": AGGREGATIONS,
+    "flags": ("drop", "keep"),
+    "ties": ("drop", "half"),
+    "improved": ("keep", "drop"),
+}
+DUPLICATE = "duplicate"
 
 
 class ExportError(ValueError):
     """This project cannot give what was asked for; the message is one sentence."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Outcome:
     """What one task gives: its rows, the (id, revision) of each judgement behind them, or why it gives none."""
 
@@ -42,39 +58,81 @@ class Outcome:
 
 def types_of(kind: str) -> list[str]:
     """The types that a project of this kind can honestly yield."""
-    return [*aggregation.MAKERS[kind], "raw"]
+    return [*aggregation.MAKERS[kind], *(["preference"] if kind == Kind.RATING else []), "raw"]
 
 
 def outcomes(project: Project, type: str, **options: Any) -> Iterator[Outcome]:
     """What each judged task gives, by task id; for snapshots, which account for every judgement."""
-    selection = _checked(project, type, options)
-    return (_outcome(project, task, type, selection) for task in judged_tasks(project, selection))
+    selection = checked(project, type, options)
+    if type == "preference" and project.kind == Kind.RATING:
+        found = _outcomes_of_groups(project, selection)
+    else:
+        found = (_outcome(project, task, type, selection) for task in judged_tasks(project, selection))
+    return _first_of_each(found) if selection.deduplicate else found
 
 
-def rows(project: Project, type: str, **options: Any) -> Iterator[Row]:
-    """The rows of one type; see judged.Selection for the options."""
-    return (row for outcome in outcomes(project, type, **options) for row in outcome.rows)
+def rows(
+    project: Project, type: str, *, split: Split | None = None, part: str | None = None, **options: Any
+) -> Iterator[Row]:
+    """The rows of one type, or of one part of a split; see judged.Selection for the options."""
+    found = outcomes(project, type, **options)
+    if part is not None:
+        sides = Sides(project, Selection(**options), split or Split())
+        found = (outcome for outcome in found if sides.of(outcome.task_id, outcome.prompt) == part)
+    return (row for outcome in found for row in outcome.rows)
 
 
-def stream(project: Project, type: str, format: str, **options: Any) -> Iterator[bytes]:
-    """An export file piece by piece; what cannot be given raises ExportError at once, before the first piece."""
-    if format not in FORMATS:
-        raise ExportError(f"The format must be one of {', '.join(FORMATS)}, not {format!r}.")
-    found = rows(project, type, **options)
-    return writing.WRITERS[format](found, columns(project, type, extras=bool(options.get("extras"))))
+def stream(
+    project: Project, type: str, format: str, *, split: Split | None = None, part: str | None = None, **options: Any
+) -> Iterator[bytes]:
+    """An export file piece by piece; what cannot be given raises ExportError at once, before the first piece.
+
+    A `datasets` folder comes as a zip; with a split and no part it holds both parts.
+    """
+    _check_format(project, type, format, split, part, options)
+    if format in FOREIGN:
+        selection = Selection(**(options | {"extras": True}))
+        return FOREIGN[format](project, judged_tasks(project, selection), names=selection.names)
+    if format == "datasets":
+        return saved_datasets.zipped(_saved(project, type, split, part, options), f"{project.slug}-{type}")
+    found = rows(project, type, split=split, part=part, **options)
+    return writing.WRITERS[format](found, _columns(project, type, options))
 
 
-def write(project: Project, type: str, format: str, path: Path, **options: Any) -> int:
-    """Write an export file, which appears under its name only when it is complete; gives its size in bytes."""
-    return writing.to_file(stream(project, type, format, **options), path)
+def write(
+    project: Project,
+    type: str,
+    format: str,
+    path: Path,
+    *,
+    split: Split | None = None,
+    part: str | None = None,
+    **options: Any,
+) -> int:
+    """Write an export file, which appears under its name only when it is complete; gives its size in bytes.
+
+    `datasets` makes a folder.
+    """
+    if format == "datasets":
+        _check_format(project, type, format, split, part, options)
+        return saved_datasets.to_folder(_saved(project, type, split, part, options), path)
+    return writing.to_file(stream(project, type, format, split=split, part=part, **options), path)
+
+
+def file_name(project: Project, type: str, format: str, part: str | None = None) -> str:
+    """A name for the download that is safe in a header and in a folder."""
+    name = "-".join([project.slug, type, *([part] if part else [])])
+    return get_valid_filename(f"{name}.{SUFFIXES.get(format, format)}")
 
 
 def columns(project: Project, type: str, *, extras: bool = False) -> dict[str, str]:
-    """The columns of a type and what they hold: see writing.KINDS."""
+    """The columns of a type and what they hold: see writing.Columns."""
     found = dict(COLUMNS[type])
     if type == "rating":
         found |= {aspect["name"]: "float" for aspect in questions_of(project)["aspects"]}
-    return found | (EXTRAS if extras and type != "raw" else {})
+    if extras:
+        found |= RAW_EXTRAS if type == "raw" else EXTRAS
+    return found
 
 
 def schema(project: Project, type: str) -> Any:
@@ -96,24 +154,13 @@ COLUMNS: dict[str, dict[str, str]] = {
     "binary": {"prompt": "messages", "completion": "messages", "label": "boolean"},
     "rating": {"prompt": "messages", "completion": "messages"},
     "ranking": {"prompt": "messages", "responses": "texts", "ranks": "floats", "task_id": "integer"},
-    "raw": {
-        "annotation_id": "integer",
-        "task_id": "integer",
-        "external_id": "text",
-        "annotator": "text",
-        "revision": "integer",
-        "kind": "text",
-        "created_at": "text",
-        "seconds": "float",
-        "guideline_version": "integer",
-        "body": "json",
-        "status": "text",
-    },
+    "raw": RAW,
 }
 EXTRAS = {"external_id": "text", "metadata": "json"}
 
 
-def _checked(project: Project, type: str, options: dict[str, Any]) -> Selection:
+def checked(project: Project, type: str, options: dict[str, Any]) -> Selection:
+    """The options as a selection; ExportError says what this project cannot give."""
     if type not in TYPES:
         raise ExportError(f"The type must be one of {', '.join(TYPES)}, not {type!r}.")
     if type not in types_of(project.kind):
@@ -121,58 +168,139 @@ def _checked(project: Project, type: str, options: dict[str, Any]) -> Selection:
     if strange := options.keys() - {known.name for known in fields(Selection)}:
         raise ExportError(f"There is no export option {min(strange)}.")
     selection = Selection(**options)
-    for name, allowed in (("aggregation", AGGREGATIONS), ("flags", FLAG_RULES)):
+    for name, allowed in CHOICES.items():
         if getattr(selection, name) not in allowed:
             raise ExportError(f"{name} must be one of {', '.join(allowed)}, not {getattr(selection, name)!r}.")
     if not 0 <= selection.min_agreement <= 1:
         raise ExportError(f"min_agreement must lie between 0 and 1, not {selection.min_agreement}.")
-    if type == "binary" and project.kind == "rating" and selection.threshold is None:
-        raise ExportError("Good or bad from ratings needs a threshold: the mean rating from which an answer is good.")
+    if project.kind == Kind.RATING:
+        _check_ratings(project, type, selection)
     if type != "raw" and selection.history:
         raise ExportError("Only raw rows have a history: training rows come from the standing judgements.")
     return selection
 
 
+def _check_ratings(project: Project, type: str, selection: Selection) -> None:
+    if type == "binary" and selection.threshold is None:
+        raise ExportError("Good or bad from ratings needs a threshold: the mean rating from which an answer is good.")
+    if type == "preference" and selection.gap is None:
+        raise ExportError("Pairs from ratings need a gap: the difference of mean ratings that makes one answer better.")
+    if selection.gap is not None and selection.gap < 0:
+        raise ExportError(f"gap must not be below 0, but is {selection.gap}.")
+    names = [aspect["name"] for aspect in questions_of(project)["aspects"]]
+    if selection.aspect is not None and selection.aspect not in names:
+        raise ExportError(f"There is no aspect {selection.aspect!r} here; there are {', '.join(names)}.")
+
+
+def _check_format(
+    project: Project, type: str, format: str, split: Split | None, part: str | None, options: dict[str, Any]
+) -> None:
+    if format not in FORMATS:
+        raise ExportError(f"The format must be one of {', '.join(FORMATS)}, not {format!r}.")
+    checked(project, type, options)
+    if format in FOREIGN and type != "raw":
+        raise ExportError(f"{format} files hold the judgements themselves: ask for them with the type raw.")
+    if part is not None and part not in PARTS:
+        raise ExportError(f"A part is one of {', '.join(PARTS)}, not {part!r}.")
+    if type == "raw" and (split or part):
+        raise ExportError("Only training rows are split: raw rows are a record, not something to train on.")
+
+
+def _columns(project: Project, type: str, options: dict[str, Any]) -> dict[str, str]:
+    return columns(project, type, extras=bool(options.get("extras")))
+
+
+def _saved(
+    project: Project, type: str, split: Split | None, part: str | None, options: dict[str, Any]
+) -> Iterator[saved_datasets.File]:
+    names = [""] if part is not None or split is None else PARTS
+    parts: saved_datasets.Parts = {
+        name: partial(rows, project, type, split=split, part=part or name or None, **options) for name in names
+    }
+    return saved_datasets.files(parts, _columns(project, type, options))
+
+
 def _outcome(project: Project, task: JudgedTask, type: str, selection: Selection) -> Outcome:
-    about = (task.id, task.external_id, task.prompt, task.metadata)
+    left_out = ""
+    made: list[Row] = []
     if type == "raw":
-        made = [_raw(project, task, vote, selection.names) for vote in task.votes]
+        made = raw_rows(project, task, selection)
     else:
         try:
-            made = _made(project, task, type, selection)
+            _check_counts(task, selection)
+            made = aggregation.MAKERS[project.kind][type](task, selection)
         except LeftOut as reason:
-            return Outcome(*about, left_out=str(reason))
-    return Outcome(*about, rows=made, used=[(vote.id, vote.revision) for vote in task.votes])
+            left_out = str(reason)
+        if selection.extras:
+            for row in made:
+                row |= {"external_id": task.external_id, "metadata": task.metadata}
+    used = [(vote.id, vote.revision) for vote in task.votes] if made else []
+    return Outcome(task.id, task.external_id, task.prompt, task.metadata, made, used, left_out)
 
 
-def _made(project: Project, task: JudgedTask, type: str, selection: Selection) -> list[Row]:
+def _check_counts(task: JudgedTask, selection: Selection) -> None:
+    """LeftOut for a task that trains nobody."""
     if task.is_gold and not selection.gold:
         raise LeftOut("quality check")
-    if selection.flags == "drop" and task.flagged:
+    if selection.flags == "drop":
+        if any(vote.body.get("flags") for vote in task.votes):
+            raise LeftOut("flagged")
+    elif selection.exclude_flags and task.flags & set(selection.exclude_flags):
         raise LeftOut("flagged")
-    made = aggregation.MAKERS[project.kind][type](task, selection)
-    if selection.extras:
-        made = [row | {"external_id": task.external_id, "metadata": task.metadata} for row in made]
-    return made
 
 
-def _raw(project: Project, task: JudgedTask, vote: Vote, names: bool) -> Row:
-    return {
-        "annotation_id": vote.id,
-        "task_id": task.id,
-        "external_id": task.external_id,
-        "annotator": vote.username if names else pseudonym(project, vote.annotator, simulated=vote.simulated),
-        "revision": vote.revision,
-        "kind": project.kind,
-        "created_at": vote.created_at.isoformat(),
-        "seconds": vote.seconds,
-        "guideline_version": vote.guideline,
-        "body": vote.body,
-        "status": vote.status,
-    }
+def _outcomes_of_groups(project: Project, selection: Selection) -> Iterator[Outcome]:
+    """Pairs of rated answers to one prompt: the tasks without a pair tell why, the others come as one outcome."""
+    for group in rating_pairs.groups(selected(project, selection), selection):
+        standing = []
+        for task in group:
+            try:
+                _check_counts(task, selection)
+                aggregation.overall(task, selection)
+                standing.append(task)
+            except LeftOut as reason:
+                yield Outcome(task.id, task.external_id, task.prompt, task.metadata, left_out=str(reason))
+        if not standing:
+            continue
+        first = standing[0]
+        made = Outcome(first.id, first.external_id, first.prompt, first.metadata)
+        try:
+            found = rating_pairs.pairs(standing, selection)
+        except LeftOut as reason:
+            made.left_out = str(reason)
+        else:
+            made.rows = [row | _extras(better) if selection.extras else row for row, better, _ in found]
+            tasks = {task.id: task for _, *sides in found for task in sides}
+            made.used = [(vote.id, vote.revision) for task in tasks.values() for vote in task.votes]
+        yield made
 
 
-def pseudonym(project: Project, user_id: int, *, simulated: bool = False) -> str:
-    """A name that is the same throughout a project and tells nobody whose it is; simulated raters stay marked."""
-    key = hmac.new(settings.SECRET_KEY.encode(), f"annotator {project.pk} {user_id}".encode(), hashlib.sha256)
-    return ("simulated-" if simulated else "annotator-") + key.hexdigest()[:10]
+def _extras(task: JudgedTask) -> Row:
+    return {"external_id": task.external_id, "metadata": task.metadata}
+
+
+def _first_of_each(found: Iterator[Outcome]) -> Iterator[Outcome]:
+    """The outcomes without rows that came before: same prompt, and the very same answers."""
+    seen: set[int] = set()
+    for outcome in found:
+        if outcome.rows:
+            key = prompt_key(outcome.prompt)
+            kept = []
+            for row in outcome.rows:
+                mark = _mark(key, row)
+                if mark not in seen:
+                    seen.add(mark)
+                    kept.append(row)
+            outcome.rows = kept
+            if not kept:
+                outcome.used, outcome.left_out = [], DUPLICATE
+        yield outcome
+
+
+ABOUT = {"prompt", "margin", "agreement", "weight", "task_id", "external_id", "metadata"}
+
+
+def _mark(key: str, row: Row) -> int:
+    said = {name: value for name, value in row.items() if name not in ABOUT}
+    digest = hashlib.blake2b(f"{key}{json.dumps(said)}".encode(), digest_size=8)
+    return int.from_bytes(digest.digest(), "big")

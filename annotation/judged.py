@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+
+from django.db.models import QuerySet
 
 from annotation.models import Annotation, Project, Purpose, Response, Task
 
@@ -18,22 +20,28 @@ class Selection:
 
     purpose: str | None = Purpose.LABEL  # an evaluation's answers never reach training unless asked for
     aggregation: str = "majority"  # each | majority | strength
+    ties: str = "drop"  # drop | half: both orders of the pair, with half the weight each
     min_agreement: float = 0.0  # share of a task's votes that the outcome needs
     exclude_annotators: tuple[str, ...] = ()
     flags: str = "drop"  # drop | keep: tasks that somebody flagged
+    exclude_flags: tuple[str, ...] = ()  # with flags="keep": the flags whose tasks are left out all the same
     metadata: dict[str, Any] = field(default_factory=dict)  # values that a task must have
     since: datetime | None = None
     until: datetime | None = None
     guideline: int | None = None  # number of the version judged under
+    exclude_guidelines: tuple[int, ...] = ()
     threshold: float | None = None  # mean rating from which an answer counts as good
+    gap: float | None = None  # difference of mean ratings from which one answer counts as better than another
+    aspect: str | None = None  # of ratings: the one that threshold and gap are about; None takes the mean of all
+    improved: str = "keep"  # keep | drop: pairs of an improved answer over the one it was made from
+    deduplicate: bool = False  # drop rows whose prompt and answers came before
     gold: bool = False  # tasks with a known answer test people; they train nobody
     names: bool = False  # raw: real names instead of pseudonyms
     history: bool = False  # raw: every revision instead of the standing ones
-    extras: bool = False  # add external_id and metadata to each row
+    extras: bool = False  # add external_id and metadata to each row; to raw ones, all that an import needs
 
 
-@dataclass(frozen=True)
-class Vote:
+class Vote(NamedTuple):
     id: int
     revision: int
     annotator: int
@@ -46,8 +54,7 @@ class Vote:
     created_at: datetime
 
 
-@dataclass(frozen=True)
-class JudgedTask:
+class JudgedTask(NamedTuple):
     id: int
     external_id: str | None
     prompt: list[dict[str, str]]
@@ -55,24 +62,32 @@ class JudgedTask:
     is_gold: bool
     responses: dict[int, str]  # text by id, in the order given at import
     votes: list[Vote]
+    whole: dict[str, Any] = {}  # with extras: "responses" with their sources and scores, "priority" and "gold"
 
     @property
-    def flagged(self) -> bool:
-        return any(vote.body.get("flags") for vote in self.votes)
+    def flags(self) -> set[str]:
+        return {flag for vote in self.votes for flag in vote.body.get("flags") or ()}
 
 
 def judged_tasks(project: Project, selection: Selection) -> Iterator[JudgedTask]:
     """Tasks that have selected judgements, by id, each with those judgements in order of their ids."""
+    rows = selected(project, selection)
+    for ids in pages(rows):
+        yield from tasks_of(ids, rows, selection)
+
+
+def pages(rows: QuerySet[Annotation]) -> Iterator[list[int]]:
+    """The ids of the tasks that these judgements are about, in order: a few first, then a thousand at a time."""
     last, size = 0, FIRST_PAGE
-    rows = _selected(project, selection)
     while ids := list(
         rows.filter(task__gt=last).order_by("task").values_list("task", flat=True).distinct()[:size],
     ):
-        yield from _page(ids, rows, selection)
+        yield ids
         last, size = ids[-1], PAGE
 
 
-def _selected(project: Project, selection: Selection) -> Any:
+def selected(project: Project, selection: Selection) -> QuerySet[Annotation]:
+    """The judgements that count."""
     rows = Annotation.objects.filter(project=project)
     if not selection.history:
         rows = rows.standing()
@@ -86,23 +101,56 @@ def _selected(project: Project, selection: Selection) -> Any:
         rows = rows.filter(created_at__lt=selection.until)
     if selection.guideline is not None:
         rows = rows.filter(guideline__number=selection.guideline)
+    if selection.exclude_guidelines:
+        excluded = project.guideline_versions.filter(number__in=selection.exclude_guidelines)
+        # Not exclude(): a judgement made under no guidelines of ours (an imported one) stays.
+        rows = rows.exclude(guideline__isnull=False, guideline__in=list(excluded.values_list("pk", flat=True)))
     return rows
 
 
-def _page(ids: list[int], rows: Any, selection: Selection) -> Iterator[JudgedTask]:
+def tasks_of(ids: list[int], rows: QuerySet[Annotation], selection: Selection) -> Iterator[JudgedTask]:
+    """The tasks with these ids, each with those of the judgements that are about it."""
     votes: dict[int, list[Vote]] = {task: [] for task in ids}
-    columns = ("id", "revision", "annotator", "annotator__username", "annotator__is_simulated", "status", "body")
+    judged = ("id", "revision", "annotator", "annotator__username", "annotator__is_simulated", "status", "body")
     more = ("seconds", "guideline__number", "created_at")
-    for task, *values in rows.filter(task__in=ids).order_by("id").values_list("task", *columns, *more):
-        votes[task].append(Vote(*values))
+    for task, *values in rows.filter(task__in=ids).order_by("id").values_list("task", *judged, *more):
+        votes[task].append(Vote._make(values))
     responses: dict[int, dict[int, str]] = {task: {} for task in ids}
     texts = Response.objects.filter(task__in=ids).order_by("task", "position").values_list("task", "id", "text")
     for task, response, text in texts:
         responses[task][response] = text
+    whole = _whole(ids) if selection.extras else {}
     tasks = Task.objects.filter(pk__in=ids).order_by("pk")
-    for task, external_id, prompt, metadata, is_gold in tasks.values_list(
-        "pk", "external_id", "prompt", "metadata", "is_gold"
-    ):
-        judged = JudgedTask(task, external_id, prompt, metadata, is_gold, responses[task], votes[task])
-        if all(judged.metadata.get(key) == value for key, value in selection.metadata.items()):
-            yield judged
+    columns = ("pk", "external_id", "prompt", "metadata", "is_gold")
+    for task, external_id, prompt, metadata, is_gold in tasks.values_list(*columns):
+        if not selection.metadata or has_all(metadata, selection.metadata):
+            about = (task, external_id, prompt, metadata, is_gold)
+            yield JudgedTask(*about, responses[task], votes[task], whole.get(task, {}))
+
+
+def _whole(ids: list[int]) -> dict[int, dict[str, Any]]:
+    """What of each task no training row needs, but who brings it into another project does."""
+    found: dict[int, dict[str, Any]] = {
+        task: {"responses": [], "priority": priority, "gold": gold}
+        for task, priority, gold in Task.objects.filter(pk__in=ids).values_list("pk", "priority", "gold")
+    }
+    columns = ("id", "text", "source", "params", "score")
+    rows = Response.objects.filter(task__in=ids).order_by("task", "position").values_list("task", *columns)
+    for task, *values in rows:
+        found[task]["responses"].append(dict(zip(columns, values, strict=True)))
+    return found
+
+
+def has_all(metadata: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    return all(metadata.get(key) == value for key, value in wanted.items())
+
+
+def chunks(items: Iterable[int], size: int = PAGE) -> Iterator[list[int]]:
+    chunk: list[int] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

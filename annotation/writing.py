@@ -53,21 +53,29 @@ def parquet(rows: Iterable[Row], columns: Columns) -> Iterator[bytes]:
     import pyarrow as pa  # only an import or export pays for loading it
     import pyarrow.parquet as pq
 
-    schema, sink = arrow_schema(columns), _Sink()
+    schema, sink = arrow_schema(columns), Sink()
     with pq.ParquetWriter(sink, schema, compression="zstd") as table:
         yield sink.taken()  # the file's mark, at once
-        for piece in _pieces(rows, GROUP):
-            table.write_table(pa.Table.from_pylist([_flat(row, columns) for row in piece], schema=schema))
+        for batch in batches(rows, columns, schema, GROUP):
+            table.write_table(pa.Table.from_batches([batch]))
             yield sink.taken()
     yield sink.taken()
 
 
-def _flat(row: Row, columns: Columns) -> Row:
-    found = {name: row.get(name) for name in columns}
-    for name, kind in columns.items():
-        if kind == "json" and found[name] is not None:
-            found[name] = json.dumps(found[name], ensure_ascii=False)
-    return found
+def batches(rows: Iterable[Row], columns: Columns, schema: Any, size: int) -> Iterator[Any]:
+    """The rows as record batches of `size` rows each."""
+    import pyarrow as pa
+
+    for piece in _pieces(rows, size):
+        arrays = [pa.array(_cells(piece, name, kind), schema.field(name).type) for name, kind in columns.items()]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _cells(piece: list[Row], name: str, kind: str) -> list[Any]:
+    if kind != "json":
+        return [row.get(name) for row in piece]
+    found = (row.get(name) for row in piece)
+    return [None if value is None else json.dumps(value, ensure_ascii=False) for value in found]
 
 
 def arrow_schema(columns: Columns) -> Any:
@@ -87,7 +95,7 @@ def arrow_schema(columns: Columns) -> Any:
     return pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
 
 
-class _Sink(io.RawIOBase):
+class Sink(io.RawIOBase):
     """A file that gives away what was written to it."""
 
     def __init__(self) -> None:

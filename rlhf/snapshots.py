@@ -27,7 +27,7 @@ from rlhf import prompts, snapshot_files
 from rlhf.models import Snapshot
 
 DEFAULTS: dict[str, Any] = {"aggregation": "majority", "min_agreement": 0.0, "flags": "drop"}
-CHOICES = {"aggregation": exporting.AGGREGATIONS, "flags": exporting.FLAG_RULES}
+CHOICES = {name: exporting.CHOICES[name] for name in ("aggregation", "flags")}
 MORE = ("exclude_annotators", "metadata", "since", "until", "guideline", "threshold")
 SPLITS: dict[str, dict[str, Any]] = {
     "prompt": {"by": "prompt", "eval_share": 0.1, "seed": 0},

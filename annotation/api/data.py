@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation import access, exporting, importing, jobs, reading
+from annotation import access, exporting, importing, jobs, reading, splitting
 from annotation.api.authentication import caller
 from annotation.api.parsers import JSONLinesParser, JSONRecordsParser
 from annotation.api.problems import Problem
@@ -37,7 +37,14 @@ from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
 
 SMALL_BYTES, SMALL_RECORDS = 2 * 1024**2, 2000  # what is imported while the caller waits
 PAGING = ("limit", "cursor")
-MEDIA_TYPES = {"jsonl": "application/x-ndjson", "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+MEDIA_TYPES = {
+    "jsonl": "application/x-ndjson",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+    "datasets": "application/zip",
+    "label-studio": "application/json",
+    "argilla": "application/json",
+}
 FILE = inline_serializer("ImportFile", {"file": serializers.FileField()})
 RECORDS = {"type": "array", "items": {"type": "object"}}
 
@@ -144,9 +151,11 @@ class Export(APIView):
         if options.get("purpose") == "all":
             options["purpose"] = None
         options["names"] = project.my_role in SEES_NAMES
-        stream = exporting.stream(project, type_, format_, **options)
+        part, split = options.pop("part", None), splitting.asked_for(options)
+        stream = exporting.stream(project, type_, format_, split=split, part=part, **options)
         response = StreamingHttpResponse(stream, content_type=MEDIA_TYPES[format_])
-        response.headers["Content-Disposition"] = f'attachment; filename="{slug}-{type_}.{format_}"'
+        name = exporting.file_name(project, type_, format_, part)
+        response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
 
 

@@ -34,6 +34,23 @@ class CleanCharField(serializers.CharField):
             raise serializers.ValidationError(error.message) from None
 
 
+class NamesField(CleanCharField):
+    """Several names in one value, with commas between them."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        return tuple(name.strip() for name in super().to_internal_value(data).split(",") if name.strip())
+
+
+class NumbersField(NamesField):
+    """Several whole numbers in one value."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        names = super().to_internal_value(data)
+        if not all(name.isdecimal() and len(name) < 10 for name in names):
+            raise serializers.ValidationError("Must be whole numbers with commas between them.")
+        return tuple(map(int, names))
+
+
 class ProjectSerializer(StrictSerializer):
     slug = serializers.SlugField(max_length=80, required=False, help_text="Made from the name when left out.")
     name = CleanCharField(max_length=120)
@@ -251,15 +268,33 @@ class AgreementQuery(StrictSerializer):
 
 class ExportQuery(StrictSerializer):
     type = serializers.ChoiceField(choices=["sft", "preference", "binary", "rating", "ranking", "raw"])
-    format = serializers.ChoiceField(choices=["jsonl", "csv", "parquet"], default="jsonl")
+    format = serializers.ChoiceField(
+        choices=["jsonl", "csv", "parquet", "datasets", "label-studio", "argilla"],
+        default="jsonl",
+        help_text="datasets comes as a zip; label-studio and argilla go with type=raw",
+    )
     purpose = serializers.ChoiceField(choices=["label", "evaluation", "all"], required=False)
     aggregation = serializers.ChoiceField(choices=["majority", "strength", "each"], required=False)
+    ties = serializers.ChoiceField(choices=["drop", "half"], required=False, help_text="half: both orders, half weight")
     min_agreement = serializers.FloatField(min_value=0, max_value=1, required=False)
+    exclude_annotators = NamesField(required=False, help_text="User names, with commas")
     flags = serializers.ChoiceField(choices=["drop", "keep"], required=False)
+    exclude_flags = NamesField(required=False, help_text="With flags=keep: flags that leave a task out all the same")
     since = serializers.DateTimeField(required=False)
     until = serializers.DateTimeField(required=False)
     guideline = serializers.IntegerField(min_value=1, max_value=2**31 - 1, required=False)
-    threshold = serializers.FloatField(required=False)
+    exclude_guidelines = NumbersField(required=False, help_text="Numbers of versions, with commas")
+    threshold = serializers.FloatField(required=False, help_text="binary from ratings: the mean from which one is good")
+    gap = serializers.FloatField(min_value=0, required=False, help_text="preference from ratings: difference of means")
+    aspect = CleanCharField(required=False, max_length=40, help_text="The rating that threshold and gap are about")
+    improved = serializers.ChoiceField(choices=["keep", "drop"], required=False, help_text="Pairs of improved answers")
+    deduplicate = serializers.BooleanField(required=False, help_text="Drop rows that came before")
     gold = serializers.BooleanField(required=False)
     history = serializers.BooleanField(required=False, help_text="raw: every revision")
-    extras = serializers.BooleanField(required=False, help_text="Add external_id and metadata to each row")
+    extras = serializers.BooleanField(
+        required=False, help_text="Add external_id and metadata to each row; to raw ones, the task that they judge"
+    )
+    part = serializers.ChoiceField(choices=["train", "eval"], required=False, help_text="One side of the split")
+    eval_share = serializers.FloatField(min_value=0, max_value=0.9, required=False, help_text="Held out by prompt")
+    seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, required=False)
+    split_at = serializers.DateTimeField(required=False, help_text="Held out is what was judged from then on")

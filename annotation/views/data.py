@@ -87,7 +87,7 @@ def export(request: PersonRequest, slug: str) -> HttpResponse | StreamingHttpRes
         messages.error(request, str(error))
         return redirect("annotation:project", slug)
     response = StreamingHttpResponse(stream, content_type="application/octet-stream")
-    response.headers["Content-Disposition"] = f'attachment; filename="{slug}-{type_}.{format_}"'
+    response.headers["Content-Disposition"] = f'attachment; filename="{exporting.file_name(project, type_, format_)}"'
     return response
 
 

@@ -158,13 +158,17 @@ def test_written_answers_rankings_and_ratings_give_their_rows() -> None:
 @pytest.mark.parametrize(
     ("type", "format", "options", "words"),
     [
-        ("sft", "jsonl", {}, "gives preference, binary, raw"),
+        ("rating", "jsonl", {}, "gives preference, binary, sft, raw"),
         ("all", "jsonl", {}, "type must be one of"),
         ("raw", "xml", {}, "format must be one of"),
         ("raw", "csv", {"colour": 1}, "no export option colour"),
         ("preference", "csv", {"aggregation": "best"}, "aggregation must be one of"),
         ("preference", "csv", {"min_agreement": 2}, "between 0 and 1"),
         ("preference", "csv", {"history": True}, "Only raw rows"),
+        ("preference", "csv", {"ties": "both"}, "ties must be one of drop, half"),
+        ("preference", "argilla", {}, "with the type raw"),
+        ("preference", "csv", {"part": "test"}, "one of train, eval"),
+        ("raw", "csv", {"part": "eval"}, "Only training rows are split"),
     ],
 )
 def test_what_cannot_be_given_is_said_before_the_first_byte(

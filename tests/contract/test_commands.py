@@ -64,8 +64,8 @@ def test_export_dataset_writes_the_file_it_names(tmp_path: Path) -> None:
     out = tmp_path / "out.parquet"
     run("export_dataset", "new", "--type", "preference", "--format", "parquet", "--out", out)
     assert pq.read_table(out).num_rows == 3
-    with pytest.raises(CommandError, match="gives preference, binary, raw"):
-        run("export_dataset", "new", "--type", "sft", "--out", out)
+    with pytest.raises(CommandError, match="gives preference, binary, sft, raw"):
+        run("export_dataset", "new", "--type", "rating", "--out", out)
     with pytest.raises(CommandError, match="cannot be written"):
         run("export_dataset", "new", "--out", tmp_path / "no" / "out.jsonl")
     with pytest.raises(CommandError, match="There is no project old"):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
-from annotation import exporting
+from annotation import exporting, splitting
 from annotation.exporting import ExportError
 from annotation.models import Project, Purpose
 
@@ -17,7 +19,13 @@ EXAMPLES = """examples:
   manage.py export_dataset support --type preference --format parquet --out pairs.parquet
   manage.py export_dataset support --type raw --format csv --out raw.csv --names
   manage.py export_dataset support --type preference --where split=test --min-agreement 0.7
+  manage.py export_dataset support --type preference --format datasets --eval-share 0.1 --seed 1 --out pairs
 """
+
+SAME = {  # options that are called like the selection's own
+    *("aggregation", "ties", "min_agreement", "threshold", "gap", "aspect", "flags", "guideline", "since", "until"),
+    *("improved", "deduplicate", "names", "history", "extras"),
+}
 
 
 class Command(BaseCommand):
@@ -32,31 +40,52 @@ class Command(BaseCommand):
         parser.add_argument("project", help="the project's slug")
         parser.add_argument("--type", choices=exporting.TYPES, default="raw")
         parser.add_argument("--format", choices=exporting.FORMATS, default="jsonl")
-        parser.add_argument("--out", type=Path, help="the file to write")
-        parser.add_argument("--aggregation", choices=exporting.AGGREGATIONS, default="majority")
-        parser.add_argument("--min-agreement", type=float, default=0.0, help="share of votes the outcome needs, 0 to 1")
-        parser.add_argument("--threshold", type=float, help="binary rows of ratings: the mean from which one is good")
-        parser.add_argument("--flags", choices=exporting.FLAG_RULES, default="drop", help="tasks that somebody flagged")
-        parser.add_argument("--exclude", action="append", default=[], metavar="NAME", help="leave out an annotator")
-        parser.add_argument(
+        parser.add_argument("--out", type=Path, help="the file to write; with datasets, the folder")
+        rules = parser.add_argument_group("which judgements count, and how several become one")
+        rules.add_argument("--aggregation", choices=exporting.AGGREGATIONS, default="majority")
+        rules.add_argument("--ties", choices=exporting.CHOICES["ties"], default="drop", help="half: both orders")
+        rules.add_argument("--min-agreement", type=float, default=0.0, help="share of votes the outcome needs, 0 to 1")
+        rules.add_argument("--threshold", type=float, help="binary rows of ratings: the mean from which one is good")
+        rules.add_argument("--gap", type=float, help="pairs of ratings: the difference of means that makes one better")
+        rules.add_argument("--aspect", help="the rating that threshold and gap are about; by default the mean of all")
+        rules.add_argument("--flags", choices=exporting.CHOICES["flags"], default="drop", help="flagged tasks")
+        rules.add_argument("--exclude-flag", action="append", default=[], metavar="NAME", help="with --flags keep")
+        rules.add_argument("--exclude", action="append", default=[], metavar="NAME", help="leave out an annotator")
+        rules.add_argument("--guideline", type=int, metavar="N", help="only judgements made under this version")
+        rules.add_argument("--exclude-guideline", type=int, action="append", default=[], metavar="N")
+        rules.add_argument("--since", type=_moment, metavar="TIME", help="only judgements made then or later")
+        rules.add_argument("--until", type=_moment, metavar="TIME", help="only judgements made before")
+        rules.add_argument(
             "--where", action="append", default=[], metavar="KEY=VALUE", help="metadata a task must have"
         )
-        parser.add_argument("--purpose", choices=[*Purpose.values, "all"], default=Purpose.LABEL)
-        parser.add_argument("--names", action="store_true", help="raw: real names instead of pseudonyms")
-        parser.add_argument("--history", action="store_true", help="raw: every revision, not only those that stand")
-        parser.add_argument("--extras", action="store_true", help="add external_id and metadata to each row")
+        rules.add_argument("--purpose", choices=[*Purpose.values, "all"], default=Purpose.LABEL)
+        rules.add_argument("--improved", choices=exporting.CHOICES["improved"], default="keep")
+        rules.add_argument("--deduplicate", action="store_true", help="drop rows that came before")
+        parts = parser.add_argument_group("train and held out; no prompt is in both")
+        parts.add_argument("--part", choices=splitting.PARTS, help="write one side; a datasets folder holds both")
+        parts.add_argument("--eval-share", type=float, help="share of the prompts held out")
+        parts.add_argument("--seed", type=int, help="which prompts those are")
+        parts.add_argument("--split-at", type=_moment, metavar="TIME", help="hold out what was judged from then on")
+        rows = parser.add_argument_group("what a row holds")
+        rows.add_argument("--names", action="store_true", help="raw: real names instead of pseudonyms")
+        rows.add_argument("--history", action="store_true", help="raw: every revision, not only those that stand")
+        rows.add_argument("--extras", action="store_true", help="add external_id and metadata; to raw rows, the task")
 
     def handle(self, *, project: str, type: str, format: str, out: Path | None, **options: Any) -> None:
         source = Project.objects.filter(slug=project, is_staging=False).first()
         if source is None:
             raise CommandError(f"There is no project {project}.")
+        split = splitting.asked_for(options)
+        chosen = {"split": split, "part": options["part"], **_selection(options)}
         try:
-            pieces = exporting.stream(source, type, format, **_selection(options))
-            if out is None:
-                for piece in pieces:
+            if out is not None and format == "datasets":
+                size = exporting.write(source, type, format, out, **chosen)
+            elif out is not None:
+                size = exporting.writing.to_file(self._told(exporting.stream(source, type, format, **chosen)), out)
+            else:
+                for piece in exporting.stream(source, type, format, **chosen):
                     sys.stdout.buffer.write(piece)
                 return
-            size = exporting.writing.to_file(self._told(pieces), out)
         except ExportError as error:
             raise CommandError(str(error)) from None
         except OSError as error:
@@ -75,10 +104,32 @@ def _selection(options: dict[str, Any]) -> dict[str, Any]:
     where = [pair.partition("=") for pair in options["where"]]
     if bad := [key for key, equals, _ in where if not key or not equals]:
         raise CommandError(f"--where takes KEY=VALUE, not {bad[0]!r}.")
+    kept = (
+        "aggregation",
+        "ties",
+        "min_agreement",
+        "threshold",
+        "gap",
+        "aspect",
+        "flags",
+        "guideline",
+        "since",
+        "until",
+    )
+    kept += ("improved", "deduplicate", "names", "history", "extras")
     return {
         "purpose": None if options["purpose"] == "all" else options["purpose"],
         "exclude_annotators": tuple(options["exclude"]),
+        "exclude_flags": tuple(options["exclude_flag"]),
+        "exclude_guidelines": tuple(options["exclude_guideline"]),
         "metadata": {key: value for key, _, value in where},
-        **{name: options[name] for name in ("aggregation", "min_agreement", "threshold", "flags")},
-        **{name: options[name] for name in ("names", "history", "extras")},
+        **{name: options[name] for name in SAME},
     }
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a time such as 2026-01-31T12:00.") from None
+    return moment if moment.tzinfo else timezone.make_aware(moment)

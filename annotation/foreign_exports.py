@@ -1,0 +1,134 @@
+"""A project's judgements as the files of other labeling tools: Label Studio's JSON and Argilla's records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from annotation.judged import JudgedTask, Vote
+from annotation.models import Kind, Project
+from annotation.raw_rows import name_of
+
+PIECE = 500  # tasks
+Record = dict[str, Any]
+
+
+def json_array(records: Iterable[Record]) -> Iterator[bytes]:
+    """One JSON array, a few hundred records at a time."""
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    waiting, before = iter(records), "[\n"
+    while piece := list(islice(waiting, PIECE)):
+        yield (before + ",\n".join(encode(record) for record in piece)).encode()
+        before = ",\n"
+    yield b"\n]\n" if before != "[\n" else b"[]\n"
+
+
+def label_studio(project: Project, tasks: Iterable[JudgedTask], *, names: bool) -> Iterator[bytes]:
+    """Label Studio's export: tasks with their data, and each judgement as an annotation with its results."""
+    return json_array(_label_studio_task(project, task, names) for task in tasks)
+
+
+def argilla(project: Project, tasks: Iterable[JudgedTask], *, names: bool) -> Iterator[bytes]:
+    """Argilla's records: fields, and each question's answers with who gave them."""
+    return json_array(_argilla_record(project, task, names) for task in tasks)
+
+
+def _label_studio_task(project: Project, task: JudgedTask, names: bool) -> Record:
+    data: Record = {"prompt": task.prompt, **_lettered(task), "metadata": task.metadata}
+    if task.external_id is not None:
+        data["id"] = task.external_id
+    annotations = [
+        {
+            "id": vote.id,
+            "completed_by": {"username": name_of(project, vote, names=names)},
+            "created_at": vote.created_at.isoformat(),
+            "lead_time": vote.seconds,
+            "was_cancelled": False,
+            "result": _results(answers_of(project.kind, task, vote)),
+        }
+        for vote in task.votes
+    ]
+    return {"id": task.id, "data": data, "annotations": annotations, "predictions": []}
+
+
+def _argilla_record(project: Project, task: JudgedTask, names: bool) -> Record:
+    given: dict[str, list[Record]] = {}
+    for vote in task.votes:
+        about = {"user_id": name_of(project, vote, names=names), "status": "submitted"}
+        about["inserted_at"] = vote.created_at.isoformat()
+        for question, (kind, value) in answers_of(project.kind, task, vote).items():
+            if kind == "ranking":
+                value = [{"value": letter, "rank": place} for letter, place in value.items()]
+            given.setdefault(question, []).append({"value": value, **about})
+    return {
+        "id": task.external_id if task.external_id is not None else str(task.id),
+        "fields": {"prompt": task.prompt, **_lettered(task)},
+        "metadata": task.metadata,
+        "suggestions": {},
+        "responses": given,
+        "vectors": {},
+        "status": "completed",
+    }
+
+
+def answers_of(kind: str, task: JudgedTask, vote: Vote) -> dict[str, tuple[str, Any]]:
+    """Each question's answer in terms of the letters a, b, … of the responses, with what kind of answer it is."""
+    body = vote.body
+    letters = {response: _letter(index) for index, response in enumerate(task.responses)}
+    found: dict[str, tuple[str, Any]] = {}
+    if kind == Kind.PREFERENCE:
+        found["choice"] = ("label", letters.get(body["choice"], body["choice"]))
+        found["strength"] = ("number", body.get("strength") or 0)
+        for name, side in (body.get("aspects") or {}).items():
+            found[f"aspects.{name}"] = ("label", letters.get(side, side))
+    elif kind == Kind.RANKING:
+        places = {letters[response]: place for place, tied in enumerate(body["ranking"], 1) for response in tied}
+        found["ranking"] = ("ranking", dict(sorted(places.items())))
+    elif kind == Kind.RATING:
+        for name, score in body["ratings"].items():
+            found[f"ratings.{name}"] = ("rating", score)
+    else:
+        found["text"] = ("text", body["text"])
+    for name, how in (("improved", "text"), ("rationale", "text"), ("flags", "labels")):
+        if body.get(name):
+            found[name] = (how, body[name])
+    return found
+
+
+def _results(answers: dict[str, tuple[str, Any]]) -> list[Record]:
+    """Label Studio's results, each by the control that would have made it."""
+    found = []
+    for name, (kind, value) in answers.items():
+        about = {"from_name": name, "to_name": "prompt"}
+        if kind == "ranking":
+            found += [
+                {"from_name": f"{name}.{letter}", "to_name": f"response_{letter}", **_control("number", place)}
+                for letter, place in value.items()
+            ]
+        elif name == "choice" and value in ("a", "b"):
+            selected = {"a": "left", "b": "right"}[value]
+            found.append(about | {"type": "pairwise", "value": {"selected": selected}})
+        else:
+            found.append(about | _control(kind, value))
+    return found
+
+
+def _control(kind: str, value: Any) -> Record:
+    controls: dict[str, Callable[[Any], Record]] = {
+        "number": lambda number: {"type": "number", "value": {"number": number}},
+        "rating": lambda stars: {"type": "rating", "value": {"rating": stars}},
+        "text": lambda text: {"type": "textarea", "value": {"text": [text]}},
+        "label": lambda label: {"type": "choices", "value": {"choices": [label]}},
+        "labels": lambda labels: {"type": "choices", "value": {"choices": labels}},
+    }
+    return controls[kind](value)
+
+
+def _lettered(task: JudgedTask) -> dict[str, str]:
+    return {f"response_{_letter(index)}": text for index, text in enumerate(task.responses.values())}
+
+
+def _letter(index: int) -> str:
+    return chr(ord("a") + index)

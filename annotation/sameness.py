@@ -1,0 +1,27 @@
+"""When two prompts count as the same one: a split, a withdrawal and a search for duplicates must all agree on it.
+
+The rule: the same roles in the same order, and the same text in each message after Unicode compatibility forms (NFKC)
+and upper and lower case are made alike, runs of white space become one space, and spaces and the marks . ! ? … at the
+end are dropped. "What is  a fjord?" and "what is a fjord" are one prompt; another word makes another prompt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable
+
+ENDS = " .!?…"
+
+
+def prompt_key(prompt: Iterable[dict[str, str]]) -> str:
+    """A digest that all messages share which count as the same prompt."""
+    parts = [part for message in prompt for part in (message["role"], plain(message["content"]))]
+    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
+
+
+def plain(text: str) -> str:
+    """The text without the differences that do not make another prompt."""
+    if text.isascii():
+        return " ".join(text.lower().split()).rstrip(ENDS)
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(ENDS)
