@@ -34,6 +34,7 @@ CHOICES = {
     "aggregation": AGGREGATIONS,
     "flags": ("drop", "keep"),
     "ties": ("drop", "half"),
+    "rulings": ("prefer", "ignore"),
     "improved": ("keep", "drop"),
 }
 DUPLICATE = "duplicate"
@@ -54,6 +55,7 @@ class Outcome:
     rows: list[Row] = field(default_factory=list)
     used: list[tuple[int, int]] = field(default_factory=list)
     left_out: str = ""
+    rulings: list[int] = field(default_factory=list)  # the adjudications that counted instead of votes
 
 
 def types_of(kind: str) -> list[str]:
@@ -234,8 +236,9 @@ def _outcome(project: Project, task: JudgedTask, type: str, selection: Selection
         if selection.extras:
             for row in made:
                 row |= {"external_id": task.external_id, "metadata": task.metadata}
-    used = [(vote.id, vote.revision) for vote in task.votes] if made else []
-    return Outcome(task.id, task.external_id, task.prompt, task.metadata, made, used, left_out)
+    used = [(vote.id, vote.revision) for vote in task.given] if made else []
+    rulings = [task.ruling.pk] if made and task.ruling else []
+    return Outcome(task.id, task.external_id, task.prompt, task.metadata, made, used, left_out, rulings)
 
 
 def _check_counts(task: JudgedTask, selection: Selection) -> None:
@@ -271,7 +274,8 @@ def _outcomes_of_groups(project: Project, selection: Selection) -> Iterator[Outc
         else:
             made.rows = [row | _extras(better) if selection.extras else row for row, better, _ in found]
             tasks = {task.id: task for _, *sides in found for task in sides}
-            made.used = [(vote.id, vote.revision) for task in tasks.values() for vote in task.votes]
+            made.used = [(vote.id, vote.revision) for task in tasks.values() for vote in task.given]
+            made.rulings = [task.ruling.pk for task in tasks.values() if task.ruling]
         yield made
 
 

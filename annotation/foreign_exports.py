@@ -48,14 +48,14 @@ def _label_studio_task(project: Project, task: JudgedTask, names: bool) -> Recor
             "was_cancelled": False,
             "result": _results(answers_of(project.kind, task, vote)),
         }
-        for vote in task.votes
+        for vote in task.given
     ]
     return {"id": task.id, "data": data, "annotations": annotations, "predictions": []}
 
 
 def _argilla_record(project: Project, task: JudgedTask, names: bool) -> Record:
     given: dict[str, list[Record]] = {}
-    for vote in task.votes:
+    for vote in task.given:
         about = {"user_id": name_of(project, vote, names=names), "status": "submitted"}
         about["inserted_at"] = vote.created_at.isoformat()
         for question, (kind, value) in answers_of(project.kind, task, vote).items():

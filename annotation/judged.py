@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
-from annotation.models import Annotation, Project, Purpose, Response, Task
+from annotation import rulings
+from annotation.models import Adjudication, Annotation, Project, Purpose, Response, Task
 
 FIRST_PAGE, PAGE = 50, 1000  # tasks
 
@@ -30,6 +31,7 @@ class Selection:
     until: datetime | None = None
     guideline: int | None = None  # number of the version judged under
     exclude_guidelines: tuple[int, ...] = ()
+    rulings: str = "prefer"  # prefer | ignore: what a reviewer settled counts instead of the votes
     threshold: float | None = None  # mean rating from which an answer counts as good
     gap: float | None = None  # difference of mean ratings from which one answer counts as better than another
     aspect: str | None = None  # of ratings: the one that threshold and gap are about; None takes the mean of all
@@ -61,8 +63,10 @@ class JudgedTask(NamedTuple):
     metadata: dict[str, Any]
     is_gold: bool
     responses: dict[int, str]  # text by id, in the order given at import
-    votes: list[Vote]
+    votes: list[Vote]  # what counts: as given, or the one ruling that a reviewer made on them
+    given: list[Vote]
     whole: dict[str, Any] = {}  # with extras: "responses" with their sources and scores, "priority" and "gold"
+    ruling: Adjudication | None = None  # what counts instead of the votes
 
     @property
     def flags(self) -> set[str]:
@@ -120,12 +124,22 @@ def tasks_of(ids: list[int], rows: QuerySet[Annotation], selection: Selection) -
     for task, response, text in texts:
         responses[task][response] = text
     whole = _whole(ids) if selection.extras else {}
+    settled = rulings.standing(ids) if selection.rulings == "prefer" else {}
     tasks = Task.objects.filter(pk__in=ids).order_by("pk")
     columns = ("pk", "external_id", "prompt", "metadata", "is_gold")
     for task, external_id, prompt, metadata, is_gold in tasks.values_list(*columns):
         if not selection.metadata or has_all(metadata, selection.metadata):
             about = (task, external_id, prompt, metadata, is_gold)
-            yield JudgedTask(*about, responses[task], votes[task], whole.get(task, {}))
+            ruling = settled.get(task)
+            counted = [ruled(ruling)] if ruling else votes[task]
+            yield JudgedTask(*about, responses[task], counted, votes[task], whole.get(task, {}), ruling)
+
+
+def ruled(ruling: Adjudication) -> Vote:
+    """The ruling in the shape of a vote; its id is the adjudication's, its status the decision."""
+    reviewer = ruling.reviewer
+    about = (ruling.pk, 1, reviewer.pk, reviewer.username, reviewer.is_simulated, ruling.decision, ruling.body or {})
+    return Vote(*about, None, None, ruling.created_at)
 
 
 def _whole(ids: list[int]) -> dict[int, dict[str, Any]]:

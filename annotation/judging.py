@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection
 from django.db.models import F, FilteredRelation, Max, OuterRef, Q, Subquery
 from django.utils import timezone
 
-from annotation import bodies, queue
+from annotation import bodies, freezing, queue
 from annotation.bodies import BodyError
 from annotation.cleaning import CleaningError, clean_json
 from annotation.models import Annotation, Assignment, GuidelineVersion, Task, User
@@ -38,6 +38,8 @@ class _Again(Exception):
 def submit(task: Task, user: User, body: object, *, key: str | None = None, seconds: float | None = None) -> Annotation:
     """The stored judgement: a first one, a new revision of a standing one, or for a known `key` the one stored before.
 
+    Frozen when it would revise one that a dataset was cut from.
+
     `body` speaks of the sides as shown. A lease that ran out is no obstacle while the task has a free slot; LeaseLost
     when it has none, or when the task was never handed to `user`; BodyError names each field that is wrong.
     """
@@ -48,6 +50,8 @@ def submit(task: Task, user: User, body: object, *, key: str | None = None, seco
             return _earlier(assignment.earlier_id, task)
         if assignment is None:
             raise LeaseLost("This task was not handed to you; ask for the next one.")
+        if assignment.state == SUBMITTED:
+            _check_changeable(assignment)
         stored = bodies.check(task.project, body, shown_to(assignment, task))
         fields = {"body": stored, "seconds": clip_seconds(seconds), "idempotency_key": key}
         try:
@@ -85,6 +89,7 @@ def undo(annotation: Annotation, user: User) -> Assignment:
     if mine.standing().filter(pk=annotation.pk).exists():
         if mine.standing().filter(pk__gt=annotation.pk).exists():
             raise CannotUndo("Only your last judgement can be taken back; submit this task again to correct it.")
+        freezing.check(annotation)
         _take_back(annotation, assignments)
     held = assignments.select_related("task", "project", "annotator").prefetch_related("task__responses").first()
     if held is None or held.state != LEASED:
@@ -159,6 +164,13 @@ def _assignment(task: Task, user: User, key: str | None) -> Any:
     )
 
 
+def _check_changeable(assignment: Assignment) -> None:
+    """Frozen when the judgement that this one would replace is part of a dataset."""
+    mine = Annotation.objects.standing().filter(task=assignment.task_id, annotator=assignment.annotator_id)
+    if (standing := mine.first()) is not None:
+        freezing.check(standing)
+
+
 def _earlier(pk: int, task: Task) -> Annotation:
     annotation = Annotation.objects.get(pk=pk)
     if annotation.task_id != task.pk:
@@ -173,7 +185,7 @@ def _take_place(assignment: Assignment) -> bool:
     late = assignment.state not in (LEASED, SUBMITTED)  # the slot went back, but may still be free
     if late and not task.filter(open_slots__gt=0).update(open_slots=F("open_slots") - 1, done=F("done") + 1):
         return False
-    if not mine.update(state=SUBMITTED, draft=None):
+    if not mine.update(state=SUBMITTED, draft=None, returned=""):
         raise _Again
     if assignment.state == LEASED:
         task.update(done=F("done") + 1)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, connection
-from django.db.models import F, FilteredRelation, Q, prefetch_related_objects
+from django.db.models import F, FilteredRelation, Q, Value, prefetch_related_objects
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from annotation import claiming
@@ -45,7 +46,7 @@ def renew(assignment: Assignment) -> Assignment:
     """The lease made as long as a new one; one that ran out is taken up again while a slot is free, else LeaseLost."""
     until = timezone.now() + timedelta(minutes=assignment.project.lease_minutes)
     mine = Assignment.objects.filter(pk=assignment.pk)
-    if mine.filter(state=LEASED).update(lease_until=until) or _take_up(assignment, until):
+    if mine.filter(state=LEASED).update(lease_until=_later(until)) or _take_up(assignment, until):
         assignment.state, assignment.lease_until = LEASED, until
         return assignment
     raise LeaseLost("Your time on this task ran out and it went to somebody else.")
@@ -166,7 +167,7 @@ def _standing(project: Project, user: User, besides: int | None) -> _Standing:
 
 
 def _still_held(project: Project, user: User, pk: int, until: datetime) -> Assignment | None:
-    if not Assignment.objects.filter(pk=pk, state=LEASED).update(lease_until=until):
+    if not Assignment.objects.filter(pk=pk, state=LEASED).update(lease_until=_later(until)):
         return None
     assignment = Assignment.objects.select_related("task").get(pk=pk)
     return _complete(assignment, project, user)
@@ -230,3 +231,8 @@ def _complete(assignment: Assignment, project: Project, user: User) -> Assignmen
     assignment.task.project = project
     prefetch_related_objects([assignment.task], "responses")
     return assignment
+
+
+def _later(until: datetime) -> Greatest:
+    """A lease is never made shorter: an item that a reviewer sent back may wait for two weeks."""
+    return Greatest(F("lease_until"), Value(until))

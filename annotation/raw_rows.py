@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
-from annotation.judged import JudgedTask, Selection, Vote
+from annotation.judged import JudgedTask, Selection, Vote, ruled
 from annotation.models import Project
 
 COLUMNS = {
@@ -30,11 +30,18 @@ EXTRAS = {"prompt": "messages", "responses": "json", "metadata": "json", "priori
 
 
 def raw_rows(project: Project, task: JudgedTask, selection: Selection) -> list[dict[str, Any]]:
-    """One row for each judgement, with pseudonyms unless names are asked for."""
-    more = {}
+    """One row for each judgement, with pseudonyms unless names are asked for.
+
+    What a reviewer settled is one more row, whose status is the decision: it is no annotation and has no such id. Rows
+    with extras are for importing again, which takes judgements alone.
+    """
     if selection.extras:
         more = {"prompt": task.prompt, "metadata": task.metadata, **task.whole}
-    return [_row(project, task, vote, selection.names) | more for vote in task.votes]
+        return [_row(project, task, vote, selection.names) | more for vote in task.given]
+    rows = [_row(project, task, vote, selection.names) for vote in task.given]
+    if task.ruling:
+        rows.append(_row(project, task, ruled(task.ruling), selection.names) | {"annotation_id": None})
+    return rows
 
 
 def _row(project: Project, task: JudgedTask, vote: Vote, names: bool) -> dict[str, Any]:

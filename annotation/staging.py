@@ -14,7 +14,7 @@ from django.db import IntegrityError
 from django.db.models import F, Q
 from django.utils import timezone
 
-from annotation import judgement_rows, revising, tasks
+from annotation import disputes, judgement_rows, revising, tasks
 from annotation.models import Annotation, Assignment, Cursor, ImportJob, Project, Response, Task, User
 from annotation.raters import Raters
 from annotation.records import Judgement, Record
@@ -100,6 +100,8 @@ class Staging:
             tasks.refresh_statistics()
 
     def _move(self) -> None:
+        if Annotation.objects.filter(project=self.project).exists():
+            disputes.start_again(self.target)
         for rows in (Task, Annotation, Assignment):
             rows._default_manager.filter(project=self.project).update(project=self.target)
         # The staged tasks have older ids than those that came in meanwhile: cursors may be past them.

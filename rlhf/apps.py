@@ -8,6 +8,8 @@ class RlhfConfig(AppConfig):
     verbose_name = "The loop"
 
     def ready(self) -> None:
-        from rlhf import counts  # models are only there once every app is loaded
+        from annotation import freezing as labels
+        from rlhf import counts, freezing  # models are only there once every app is loaded
 
         counts.register()
+        labels.register(freezing.holders)

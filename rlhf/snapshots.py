@@ -2,7 +2,8 @@
 
 A recipe says which judgements count and how they become rows. Its keys, all optional:
 `split` {"by": "prompt", "eval_share": 0.1, "seed": 0} or {"by": "metadata", "key": "split", "eval": "test"};
-`aggregation` majority | strength | each; `min_agreement` 0..1; `flags` drop | keep; `exclude_annotators` [names];
+`aggregation` majority | strength | each; `min_agreement` 0..1; `flags` drop | keep; `rulings` prefer | ignore
+(what reviewers settled, over the votes); `exclude_annotators` [names];
 `metadata` {key: value that a task must have}; `since`, `until` (ISO times); `guideline` (number); `threshold` (binary).
 """
 
@@ -26,8 +27,8 @@ from annotation.models import Annotation, Project, User
 from rlhf import prompts, snapshot_files
 from rlhf.models import Snapshot
 
-DEFAULTS: dict[str, Any] = {"aggregation": "majority", "min_agreement": 0.0, "flags": "drop"}
-CHOICES = {name: exporting.CHOICES[name] for name in ("aggregation", "flags")}
+DEFAULTS: dict[str, Any] = {"aggregation": "majority", "min_agreement": 0.0, "flags": "drop", "rulings": "prefer"}
+CHOICES = {name: exporting.CHOICES[name] for name in ("aggregation", "flags", "rulings")}
 MORE = ("exclude_annotators", "metadata", "since", "until", "guideline", "threshold")
 SPLITS: dict[str, dict[str, Any]] = {
     "prompt": {"by": "prompt", "eval_share": 0.1, "seed": 0},
@@ -50,6 +51,7 @@ class Draft:
 
     splits: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"train": [], "eval": []})
     used: list[tuple[int, int]] = field(default_factory=list)  # ids and revisions of the judgements
+    rulings: list[int] = field(default_factory=list)  # ids of the adjudications that counted instead of votes
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -67,6 +69,7 @@ def cut(
         raise SnapshotError("recipe", f"No rows to train on{': left out ' + left_out if left_out else ''}.")
     facts = {"kind": type, "counts": counts, "recipe": whole, "simulated_share": simulated_share}
     facts |= {"projects": [{"slug": project.slug, "kind": project.kind}], "annotations": sorted(draft.used)}
+    facts["adjudications"] = sorted(draft.rulings)
     folder, digest = snapshot_files.write(facts, draft.splits, exporting.schema(project, type))
     fields: dict[str, Any] = {"type": type, "recipe": whole, "counts": counts, "content_hash": digest, "created_by": by}
     fields |= {"path": f"snapshots/{folder.name}", "size": snapshot_files.size_of(folder)}
@@ -163,6 +166,7 @@ def _draft(project: Project, type: str, recipe: dict[str, Any]) -> Draft:
             continue
         draft.splits["eval" if is_eval else "train"] += outcome.rows
         draft.used += outcome.used
+        draft.rulings += outcome.rulings
     return draft
 
 

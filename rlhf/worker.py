@@ -14,7 +14,7 @@ from django.db import close_old_connections, connections
 from django_tasks_db.management.commands.db_worker import Worker as ChoreWorker
 from django_tasks_db.models import DBTaskResult
 
-from annotation import jobs, queue
+from annotation import disputes, jobs, queue
 from rlhf import rounds, runner
 from rlhf.models import Round
 from training import rundir
@@ -43,6 +43,7 @@ def run_worker(stop: threading.Event) -> None:
         if time.monotonic() >= due["leases"]:
             _guarded(queue.expire_leases)
             _guarded(jobs.sweep)
+            _guarded(disputes.refresh_all)
             due["leases"] = time.monotonic() + LEASES_EVERY
         stop.wait(INTERVAL)
     chores.join(timeout=5)

@@ -14,12 +14,14 @@ from annotation.agreement import NotComparable
 from annotation.bodies import BodyError
 from annotation.cleaning import CleaningError
 from annotation.exporting import ExportError
+from annotation.freezing import Frozen
 from annotation.importing import ImportInterrupted
 from annotation.judging import CannotUndo, LeaseLost
 from annotation.membership import LastManager
 from annotation.projects import ProjectError
 from annotation.questions import QuestionsError
 from annotation.reading import UnreadableFile
+from annotation.reviewing import CannotDecide, Overtaken
 
 MEDIA_TYPE = "application/problem+json"
 INVALID = "Some of what was sent cannot be used."
@@ -28,6 +30,9 @@ Errors = dict[str, list[str]]
 
 # What the domain raises and a caller can react to: the status and the last part of the type.
 RAISED: dict[type[Exception], tuple[int, str]] = {
+    CannotDecide: (409, "cannot-decide"),
+    Overtaken: (409, "overtaken"),
+    Frozen: (409, "frozen"),
     LeaseLost: (409, "lease-lost"),
     CannotUndo: (409, "cannot-undo"),
     LastManager: (409, "last-manager"),

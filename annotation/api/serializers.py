@@ -280,6 +280,9 @@ class ExportQuery(StrictSerializer):
     exclude_annotators = NamesField(required=False, help_text="User names, with commas")
     flags = serializers.ChoiceField(choices=["drop", "keep"], required=False)
     exclude_flags = NamesField(required=False, help_text="With flags=keep: flags that leave a task out all the same")
+    rulings = serializers.ChoiceField(
+        choices=["prefer", "ignore"], required=False, help_text="What reviewers settled, over the votes"
+    )
     since = serializers.DateTimeField(required=False)
     until = serializers.DateTimeField(required=False)
     guideline = serializers.IntegerField(min_value=1, max_value=2**31 - 1, required=False)

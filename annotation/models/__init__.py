@@ -4,13 +4,16 @@ from annotation.models.annotations import Annotation
 from annotation.models.checks import GoldResult, RepeatCheck
 from annotation.models.people import ApiToken, Membership, Role, User
 from annotation.models.projects import GuidelineVersion, ImportJob, Kind, Order, Project, SkipTo
+from annotation.models.review import Adjudication, Dispute
 from annotation.models.tasks import Assignment, Cursor, Pool, Purpose, Response, Task
 
 __all__ = [
+    "Adjudication",
     "Annotation",
     "ApiToken",
     "Assignment",
     "Cursor",
+    "Dispute",
     "GoldResult",
     "GuidelineVersion",
     "ImportJob",

@@ -85,6 +85,8 @@ class Project(models.Model):
     qualification_bar = models.FloatField(default=0.8, validators=SHARE)
     daily_goal = models.PositiveIntegerField(default=0)  # 0: no goal
     epoch = models.PositiveIntegerField(default=0)  # raised after mass changes; restarts every annotator's cursor
+    four_eyes = models.BooleanField(default=True)  # nobody adjudicates what they judged themselves
+    disputes_upto = models.BigIntegerField(default=0, editable=False)  # the annotation that disputes.refresh read last
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     is_archived = models.BooleanField(default=False)

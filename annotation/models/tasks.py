@@ -168,6 +168,7 @@ class Assignment(models.Model):
     draft: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True)
     skip_reason = models.CharField(max_length=200, blank=True)
     reserved = models.BooleanField(default=False)  # a lead chose this person: a lapsed lease stays theirs
+    returned = models.TextField(blank=True, default="")  # what the reviewer wrote who sent the judgement back
 
     objects = AssignmentQuerySet.as_manager()
 

@@ -4,7 +4,7 @@ import json
 import pyarrow.parquet as parquet
 import pytest
 
-from annotation import exporting, judging, queue
+from annotation import exporting, freezing, judging, queue, reviewing
 from annotation.models import Annotation
 from rlhf import prompts, snapshots
 from rlhf.models import Snapshot
@@ -198,3 +198,28 @@ def test_what_a_round_holds_out_says_nothing_about_the_split_of_its_snapshot():
     outcomes = [exporting.Outcome(0, None, row["prompt"], {}) for row in rest]
     held_out = sum(snapshots._is_eval(each, prompts.key(each.prompt), split) for each in outcomes)
     assert 12 < held_out < 36  # 24 of 120 expected; none at all when both draw the same hash
+
+
+def test_a_judgement_in_a_snapshot_is_frozen_and_a_later_one_is_not():
+    project = judged(3)
+    snapshot = snapshots.cut(project, name="prefs", type="preference", recipe={"split": {"eval_share": 0}})
+    held = Annotation.objects.order_by("pk").first()
+    with pytest.raises(freezing.Frozen, match="prefs v1"):
+        judging.submit(held.task, held.annotator, {"choice": "b", "strength": 1})
+    factories.task(project)
+    judge_all(project, held.annotator)
+    later = Annotation.objects.order_by("pk").last()
+    assert freezing.holders([held, later]) == {held.pk: str(snapshot)}
+    assert judging.undo(later, held.annotator).task_id == later.task_id
+
+
+def test_the_manifest_names_the_rulings_that_counted():
+    project = judged(3)
+    reviewer = factories.member(project, "reviewer")
+    task = Annotation.objects.order_by("pk").first().task
+    ruling = reviewing.overrule(task, reviewer, {"choice": "b", "strength": 3})
+    snapshot = snapshots.cut(project, name="prefs", type="preference", recipe={"split": {"eval_share": 0}})
+    manifest = json.loads((snapshot.folder / "manifest.json").read_text())
+    assert manifest["adjudications"] == [ruling.pk] and manifest["recipe"]["rulings"] == "prefer"
+    ignoring = snapshots.cut(project, name="votes", type="preference", recipe={"rulings": "ignore"})
+    assert json.loads((ignoring.folder / "manifest.json").read_text())["adjudications"] == []
