@@ -43,7 +43,7 @@ def preference(task: JudgedTask, selection: Selection) -> list[Row]:
     first, second = task.responses
     edits = _edits(task) if selection.improved == "keep" else []
     try:
-        pairs = _pair_rows(task, first, second, [_choice_lead(vote, first) for vote in task.votes], selection)
+        pairs = _pair_rows(task, first, second, [choice_lead(vote, first) for vote in task.votes], selection)
     except LeftOut:
         if not edits:
             raise
@@ -56,7 +56,7 @@ def preference_from_rankings(task: JudgedTask, selection: Selection) -> list[Row
     rows: list[Row] = []
     reasons = []
     for first, second in combinations(task.responses, 2):
-        leads = [_rank_lead(vote, first, second) for vote in task.votes]
+        leads = [rank_lead(vote, first, second) for vote in task.votes]
         try:
             rows += _pair_rows(task, first, second, leads, selection)
         except LeftOut as reason:
@@ -69,7 +69,7 @@ def preference_from_rankings(task: JudgedTask, selection: Selection) -> list[Row
 def binary(task: JudgedTask, selection: Selection) -> list[Row]:
     """A preferred answer is good, its rival bad; where most say that both are bad, both are."""
     first, second = task.responses
-    leads = [_choice_lead(vote, first) for vote in task.votes]
+    leads = [choice_lead(vote, first) for vote in task.votes]
     try:
         pairs = _pair_rows(task, first, second, leads, replace(selection, ties="drop"))
     except LeftOut as reason:
@@ -175,18 +175,19 @@ def _edits(task: JudgedTask) -> list[Row]:
     for vote in task.votes:
         text, choice = vote.body.get("improved"), vote.body.get("choice")
         if text and isinstance(choice, int) and text != task.responses[choice]:
-            rows.append(_pair(task, text, task.responses[choice], margin=0.0, agreement=1.0, weight=1.0))
+            row = _pair(task, text, task.responses[choice], margin=0.0, agreement=1.0, weight=1.0)
+            rows.append(row | {"posterior": 1.0} if task.soft else row)
     return rows
 
 
-def _choice_lead(vote: Vote, first: int) -> Lead:
+def choice_lead(vote: Vote, first: int) -> Lead:
     choice = vote.body["choice"]
     if not isinstance(choice, int):
         return 0, -1.0 if choice == "both_bad" else 0.0
     return (1 if choice == first else -1), float(vote.body.get("strength") or 0)
 
 
-def _rank_lead(vote: Vote, first: int, second: int) -> Lead:
+def rank_lead(vote: Vote, first: int, second: int) -> Lead:
     place = {response: index for index, tied in enumerate(vote.body["ranking"]) for response in tied}
     difference = place[second] - place[first]
     return (difference > 0) - (difference < 0), 0.0
@@ -194,15 +195,8 @@ def _rank_lead(vote: Vote, first: int, second: int) -> Lead:
 
 def _pair_rows(task: JudgedTask, first: int, second: int, leads: list[Lead], selection: Selection) -> list[Row]:
     """The pair's rows: one, one for each vote, or one for each side of a tie that is kept as half and half."""
-    if selection.aggregation == "each":
-        verdicts = [side for side, _ in leads]
-    elif selection.aggregation == "strength":
-        # A vote of unknown strength counts as a slight preference.
-        total = sum(side * max(strength, 1.0) for side, strength in leads)
-        verdicts = [(total > 0) - (total < 0)]
-    else:
-        total = sum(side for side, _ in leads)
-        verdicts = [(total > 0) - (total < 0)]
+    soft = task.soft.get((first, second))
+    verdicts = _verdicts(leads, soft, selection.aggregation)
     if not any(verdicts):
         neither = [strength for side, strength in leads if not side]
         if sum(1 for strength in neither if strength < 0) * 2 > len(neither):
@@ -217,12 +211,30 @@ def _pair_rows(task: JudgedTask, first: int, second: int, leads: list[Lead], sel
             continue
         for winner in (verdict,) if verdict else (1, -1):
             share = sum(side == winner for side, _ in leads) / len(leads) if verdict else 0.5
+            margin, weight = (winner * lead, 1.0) if verdict else (0.0, 0.5)
+            row = _pair(task, *texts[winner], margin, share, weight)
+            if soft:
+                row["posterior"] = share = soft[1 - winner] + soft[1] / 2
             if share >= selection.min_agreement:
-                margin = winner * lead if verdict else 0.0
-                rows.append(_pair(task, *texts[winner], margin, share, weight=1.0 if verdict else 0.5))
+                rows.append(row)
     if not rows:
         raise LeftOut(LOW)
     return rows
+
+
+def _verdicts(leads: list[Lead], soft: Any, aggregation: str) -> list[int]:
+    """Who won (1 the first, -1 the second, 0 neither), once or for each vote."""
+    if aggregation == "each":
+        return [side for side, _ in leads]
+    if aggregation == "posterior":
+        first, neither, second = soft
+        return [0] if neither >= max(first, second) or first == second else [1 if first > second else -1]
+    if aggregation == "strength":
+        # A vote of unknown strength counts as a slight preference.
+        total = sum(side * max(strength, 1.0) for side, strength in leads)
+    else:
+        total = sum(side for side, _ in leads)
+    return [(total > 0) - (total < 0)]
 
 
 def _pair(task: JudgedTask, chosen: str, rejected: str, margin: float, agreement: float, weight: float) -> Row:

@@ -21,6 +21,7 @@ from annotation.raw_rows import COLUMNS as RAW
 from annotation.raw_rows import EXTRAS as RAW_EXTRAS
 from annotation.raw_rows import pseudonym, raw_rows
 from annotation.sameness import prompt_key
+from annotation.soft_labels import with_soft_labels
 from annotation.splitting import PARTS, Sides, Split
 
 __all__ = ["FORMATS", "TYPES", "ExportError", "Outcome", "outcomes", "pseudonym", "rows", "stream", "types_of", "write"]
@@ -29,7 +30,7 @@ TYPES = ("sft", "preference", "binary", "rating", "ranking", "raw")
 FOREIGN = {"label-studio": foreign_exports.label_studio, "argilla": foreign_exports.argilla}
 FORMATS = (*writing.FORMATS, "datasets", *FOREIGN)
 SUFFIXES = {"datasets": "zip", "label-studio": "json", "argilla": "json"}  # where it is not the format's own name
-AGGREGATIONS = ("majority", "strength", "each")
+AGGREGATIONS = ("majority", "strength", "each", "posterior")
 CHOICES = {
     "aggregation": AGGREGATIONS,
     "flags": ("drop", "keep"),
@@ -69,7 +70,8 @@ def outcomes(project: Project, type: str, **options: Any) -> Iterator[Outcome]:
     if type == "preference" and project.kind == Kind.RATING:
         found = _outcomes_of_groups(project, selection)
     else:
-        found = (_outcome(project, task, type, selection) for task in judged_tasks(project, selection))
+        tasks = (with_soft_labels if selection.aggregation == "posterior" else judged_tasks)(project, selection)
+        found = (_outcome(project, task, type, selection) for task in tasks)
     return _first_of_each(found) if selection.deduplicate else found
 
 
@@ -98,7 +100,7 @@ def stream(
     if format == "datasets":
         return saved_datasets.zipped(_saved(project, type, split, part, options), f"{project.slug}-{type}")
     found = rows(project, type, split=split, part=part, **options)
-    return writing.WRITERS[format](found, _columns(project, type, options))
+    return writing.WRITERS[format](found, columns(project, type, **options))
 
 
 def write(
@@ -127,9 +129,11 @@ def file_name(project: Project, type: str, format: str, part: str | None = None)
     return get_valid_filename(f"{name}.{SUFFIXES.get(format, format)}")
 
 
-def columns(project: Project, type: str, *, extras: bool = False) -> dict[str, str]:
-    """The columns of a type and what they hold: see writing.Columns."""
+def columns(project: Project, type: str, *, extras: bool = False, aggregation: str = "", **_: Any) -> dict[str, str]:
+    """The columns of a type, under the options that add some, and what they hold: see writing.Columns."""
     found = dict(COLUMNS[type])
+    if type == "preference" and aggregation == "posterior":
+        found["posterior"] = "float"
     if type == "rating":
         found |= {aspect["name"]: "float" for aspect in questions_of(project)["aspects"]}
     if extras:
@@ -137,9 +141,9 @@ def columns(project: Project, type: str, *, extras: bool = False) -> dict[str, s
     return found
 
 
-def schema(project: Project, type: str) -> Any:
+def schema(project: Project, type: str, **options: Any) -> Any:
     """The pyarrow schema of a type's rows."""
-    return writing.arrow_schema(columns(project, type))
+    return writing.arrow_schema(columns(project, type, **options))
 
 
 COLUMNS: dict[str, dict[str, str]] = {
@@ -173,6 +177,11 @@ def checked(project: Project, type: str, options: dict[str, Any]) -> Selection:
     for name, allowed in CHOICES.items():
         if getattr(selection, name) not in allowed:
             raise ExportError(f"{name} must be one of {', '.join(allowed)}, not {getattr(selection, name)!r}.")
+    paired = project.kind in (Kind.PREFERENCE, Kind.RANKING) and type in ("preference", "binary")
+    if selection.aggregation == "posterior" and not paired:
+        raise ExportError(
+            "A posterior is of pairs: ask for preference or binary rows of a preference or ranking project."
+        )
     if not 0 <= selection.min_agreement <= 1:
         raise ExportError(f"min_agreement must lie between 0 and 1, not {selection.min_agreement}.")
     if project.kind == Kind.RATING:
@@ -208,10 +217,6 @@ def _check_format(
         raise ExportError("Only training rows are split: raw rows are a record, not something to train on.")
 
 
-def _columns(project: Project, type: str, options: dict[str, Any]) -> dict[str, str]:
-    return columns(project, type, extras=bool(options.get("extras")))
-
-
 def _saved(
     project: Project, type: str, split: Split | None, part: str | None, options: dict[str, Any]
 ) -> Iterator[saved_datasets.File]:
@@ -219,7 +224,7 @@ def _saved(
     parts: saved_datasets.Parts = {
         name: partial(rows, project, type, split=split, part=part or name or None, **options) for name in names
     }
-    return saved_datasets.files(parts, _columns(project, type, options))
+    return saved_datasets.files(parts, columns(project, type, **options))
 
 
 def _outcome(project: Project, task: JudgedTask, type: str, selection: Selection) -> Outcome:

@@ -20,9 +20,9 @@ class Selection:
     """Which judgements count, and how several of one task become one."""
 
     purpose: str | None = Purpose.LABEL  # an evaluation's answers never reach training unless asked for
-    aggregation: str = "majority"  # each | majority | strength
+    aggregation: str = "majority"  # each | majority | strength | posterior (see soft_labels)
     ties: str = "drop"  # drop | half: both orders of the pair, with half the weight each
-    min_agreement: float = 0.0  # share of a task's votes that the outcome needs
+    min_agreement: float = 0.0  # share of a task's votes, or posterior probability, that the outcome needs
     exclude_annotators: tuple[str, ...] = ()
     flags: str = "drop"  # drop | keep: tasks that somebody flagged
     exclude_flags: tuple[str, ...] = ()  # with flags="keep": the flags whose tasks are left out all the same
@@ -67,6 +67,7 @@ class JudgedTask(NamedTuple):
     given: list[Vote]
     whole: dict[str, Any] = {}  # with extras: "responses" with their sources and scores, "priority" and "gold"
     ruling: Adjudication | None = None  # what counts instead of the votes
+    soft: dict[tuple[int, int], Any] = {}  # by pair of responses: the chances of the first, of neither, of the second
 
     @property
     def flags(self) -> set[str]:

@@ -274,7 +274,7 @@ class ExportQuery(StrictSerializer):
         help_text="datasets comes as a zip; label-studio and argilla go with type=raw",
     )
     purpose = serializers.ChoiceField(choices=["label", "evaluation", "all"], required=False)
-    aggregation = serializers.ChoiceField(choices=["majority", "strength", "each"], required=False)
+    aggregation = serializers.ChoiceField(choices=["majority", "strength", "each", "posterior"], required=False)
     ties = serializers.ChoiceField(choices=["drop", "half"], required=False, help_text="half: both orders, half weight")
     min_agreement = serializers.FloatField(min_value=0, max_value=1, required=False)
     exclude_annotators = NamesField(required=False, help_text="User names, with commas")

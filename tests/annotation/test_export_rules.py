@@ -178,3 +178,20 @@ def test_a_split_by_time_never_trains_on_a_prompt_that_it_tests() -> None:
     split = Split(by="time", at=datetime(2026, 2, 1, tzinfo=UTC))
     assert prompts(project, "eval", split) == {"three?", "one"}
     assert prompts(project, "train", split) == {"two?"}
+
+
+def test_a_posterior_weighs_each_judge_by_how_far_the_others_bear_them_out() -> None:
+    agreed = [pair("a" if n % 2 else "b", "a" if n % 2 else "b", "b" if n % 3 else "a", id=str(n)) for n in range(40)]
+    project = filled(*agreed, pair("a", "tie", "b", id="disputed"))
+    rows = {row["task_id"]: row for row in exporting.rows(project, "preference", aggregation="posterior")}
+    disputed = rows[project.tasks.get(external_id="disputed").pk]
+    assert disputed["chosen"][0]["content"] == "x"  # u is always borne out, w answers without a pattern
+    assert 0.5 < disputed["posterior"] < 1
+    assert disputed["agreement"] == pytest.approx(1 / 3)
+    assert exporting.columns(project, "preference", aggregation="posterior")["posterior"] == "float"
+    assert len(list(exporting.rows(project, "binary", aggregation="posterior"))) == 2 * len(rows)
+    assert len(texts(project, aggregation="posterior", min_agreement=0.5)) == len(
+        rows
+    )  # of the posterior, not the votes
+    with pytest.raises(ExportError, match="posterior is of pairs"):
+        exporting.rows(project, "sft", aggregation="posterior")

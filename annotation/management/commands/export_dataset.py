@@ -22,10 +22,9 @@ EXAMPLES = """examples:
   manage.py export_dataset support --type preference --format datasets --eval-share 0.1 --seed 1 --out pairs
 """
 
-SAME = {  # options that are called like the selection's own
-    *("aggregation", "ties", "min_agreement", "threshold", "gap", "aspect", "flags", "guideline", "since", "until"),
-    *("improved", "deduplicate", "names", "history", "extras"),
-}
+# Options that are called as the selection calls them.
+SAME = ("aggregation", "ties", "min_agreement", "threshold", "gap", "aspect", "flags", "guideline", "since", "until")
+MORE = ("improved", "deduplicate", "names", "history", "extras")
 
 
 class Command(BaseCommand):
@@ -104,26 +103,13 @@ def _selection(options: dict[str, Any]) -> dict[str, Any]:
     where = [pair.partition("=") for pair in options["where"]]
     if bad := [key for key, equals, _ in where if not key or not equals]:
         raise CommandError(f"--where takes KEY=VALUE, not {bad[0]!r}.")
-    kept = (
-        "aggregation",
-        "ties",
-        "min_agreement",
-        "threshold",
-        "gap",
-        "aspect",
-        "flags",
-        "guideline",
-        "since",
-        "until",
-    )
-    kept += ("improved", "deduplicate", "names", "history", "extras")
     return {
         "purpose": None if options["purpose"] == "all" else options["purpose"],
         "exclude_annotators": tuple(options["exclude"]),
         "exclude_flags": tuple(options["exclude_flag"]),
         "exclude_guidelines": tuple(options["exclude_guideline"]),
         "metadata": {key: value for key, _, value in where},
-        **{name: options[name] for name in SAME},
+        **{name: options[name] for name in SAME + MORE},
     }
 
 
