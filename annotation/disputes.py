@@ -93,9 +93,9 @@ def sources_of(project: Project) -> list[str]:
     return list(rows.values_list("sources", flat=True).distinct()[:100])
 
 
-def names_of(project: Project) -> list[User]:
+def people_of(project: Project) -> QuerySet[User]:
     """The people whose disputes the list can be narrowed to."""
-    return list(User.objects.filter(memberships__project=project).order_by("username")[:500])
+    return User.objects.filter(memberships__project=project).order_by("username")
 
 
 def _recount(project: Project, ids: list[int]) -> None:

@@ -9,7 +9,10 @@ from annotation.questions import questions_of
 
 
 def leased_task(assignment: Assignment) -> dict[str, Any]:
-    """The task of DESIGN section 4: no source, score, gold mark, model name, metadata or caller's id in it."""
+    """The task of DESIGN section 4: no source, score, gold mark, model name, metadata or caller's id in it.
+
+    One that a reviewer sent back says why, as "returned".
+    """
     task, project = assignment.task, assignment.project
     texts = {response.pk: response.text for response in task.responses.all()}
     return {
@@ -20,4 +23,4 @@ def leased_task(assignment: Assignment) -> dict[str, Any]:
         "lease_until": assignment.lease_until.isoformat(),
         "draft": assignment.draft,
         "questions": questions_of(project),
-    }
+    } | ({"returned": assignment.returned} if assignment.returned else {})

@@ -58,6 +58,7 @@ class Item:
     questions: dict[str, Any]
     answer: dict[str, Any]
     original: str = ""
+    returned: str = ""  # what the reviewer wrote who sent it back
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
@@ -182,7 +183,9 @@ def of(assignment: Assignment) -> Item:
     ]
     drafts = kind == Kind.DEMONSTRATION
     original = texts[0] if drafts and texts else ""
-    return Item(told["id"], kind, prompt, [] if drafts else sides, told["questions"], answer, original)
+    return Item(
+        told["id"], kind, prompt, [] if drafts else sides, told["questions"], answer, original, assignment.returned
+    )
 
 
 def counts(project: Project, user: User) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from django.urls import NoReverseMatch, reverse
 
 from annotation.models import Project, Role, Task, User
-from annotation.models.people import MANAGES, READS_DATA
+from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
 
 THEMES = ("auto", "light", "dark")
 PROGRESS_SECONDS = 60  # the share done is a sum over all tasks, so it is remembered for a minute
@@ -41,6 +41,7 @@ ENTRIES: tuple[tuple[str, str, str, str, tuple[str, ...], bool], ...] = (
     ("rlhf:datasets", "Datasets", "data", "d", READS_DATA, False),
     ("rlhf:runs", "Runs", "run", "r", READS_DATA, False),
     ("rlhf:models", "Models", "models", "m", READS_DATA, False),
+    ("annotation:review", "Adjudicate", "scale", "a", SEES_NAMES, True),
     ("annotation:people", "People", "people", "", MANAGES, True),
     ("annotation:settings", "Settings", "settings", "", MANAGES, True),
 )

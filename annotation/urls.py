@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import account, data, people, projects, work
+from annotation.views import account, data, people, projects, review, work
 
 app_name = "annotation"
 
@@ -33,5 +33,11 @@ urlpatterns = [
     path("tasks/<int:task_id>/renew/", work.renew, name="renew"),
     path("tasks/<int:task_id>/ahead/", work.ahead, name="ahead"),
     path("annotations/<int:annotation_id>/undo/", work.undo, name="undo"),
+    path("projects/<slug:slug>/review/", review.review, name="review"),
+    path("projects/<slug:slug>/review/next/", review.next_dispute, name="next_dispute"),
+    path("projects/<slug:slug>/review/four-eyes/", review.four_eyes, name="four_eyes"),
+    path("tasks/<int:task_id>/review/", review.adjudicate, name="adjudicate"),
+    path("tasks/<int:task_id>/decide/", review.decide, name="decide"),
+    path("adjudications/<int:adjudication_id>/withdraw/", review.withdraw, name="withdraw"),
     path("preview/", work.preview, name="preview"),
 ]

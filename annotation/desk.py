@@ -1,0 +1,225 @@
+"""What a reviewer sees of one task: the item as annotators see it, everyone's verdict on it, and all that happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from annotation import bodies, presenting, rendering, reviewing, rulings, screen, verdicts, wording
+from annotation.models import Adjudication, Annotation, Assignment, Kind, Task, User
+
+Decision, Status = Adjudication.Decision, Annotation.Status
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One person's standing verdict, in the reviewer's order of the sides."""
+
+    annotation: Annotation
+    words: str
+    side: str  # "a", "b" or "": the color
+    step: int | str | None  # of the beam, or "both_bad"
+    html: SafeString | None = None  # a written answer
+
+    @property
+    def name(self) -> str:
+        return self.annotation.annotator.label
+
+    @property
+    def ratings(self) -> dict[str, Any]:
+        return self.annotation.body.get("ratings") or {}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened to the task."""
+
+    when: datetime
+    words: str
+    detail: str = ""
+    changes: SafeString | None = None
+
+
+@dataclass
+class Desk:
+    """The adjudication page of one task."""
+
+    task: Task
+    item: screen.Item
+    verdicts: list[Verdict]
+    spread: int
+    middle: tuple[str, str] | None  # the median in words, if there is one
+    apart: Verdict | None  # who is farthest from the others: the one that a return is offered for first
+    ruling: tuple[Adjudication, tuple[str, str]] | None
+    seen: str
+    may_decide: bool
+    waiting: list[str] = field(default_factory=list)  # names of those who look again
+    known: list[tuple[str, str]] = field(default_factory=list)
+    trail: list[Event] = field(default_factory=list)
+
+    @property
+    def beam(self) -> list[dict[str, Any]]:
+        """The verdicts on each of the seven steps."""
+        return [{**step, "votes": [v for v in self.verdicts if v.step == step["value"]]} for step in self.item.steps]
+
+    @property
+    def neither(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if verdict.step == "both_bad"]
+
+    @property
+    def aspects(self) -> list[dict[str, Any]]:
+        """Each aspect of a rating with what everybody gave it."""
+        return [
+            {**aspect, "given": [(v.name, v.ratings.get(aspect["name"])) for v in self.verdicts]}
+            for aspect in self.item.aspects
+        ]
+
+    @property
+    def unit(self) -> str:
+        return verdicts.UNITS[Kind(self.item.kind)]
+
+
+def of(task: Task, user: User) -> Desk:
+    """Everything on the adjudication page of `task` for `user`."""
+    project, seen = task.project, reviewing.seen(task)
+    ids = reviewing.order_of(task)
+    votes = reviewing.votes_on(task)
+    given = [vote.body for vote in votes]
+    middle = reviewing.middle_of(task, votes)
+    ruling = rulings.standing([task.pk]).get(task.pk)
+    start = ruling.body if ruling else middle
+    if start is None and project.kind == Kind.DEMONSTRATION and votes:
+        start = votes[0].body
+    shown = [_verdict(project.kind, vote, ids) for vote in votes]
+    apart = verdicts.farthest(project.kind, given, ids)
+    back = Assignment.objects.filter(task=task, state=Assignment.State.LEASED).exclude(returned="")
+    return Desk(
+        task=task,
+        item=_item(task, user, ids, bodies.as_shown(project.kind, start, ids) if start else None),
+        verdicts=shown,
+        spread=verdicts.spread(project.kind, given, ids),
+        middle=wording.in_words(project.kind, middle, ids) if middle else None,
+        apart=shown[apart] if apart is not None else None,
+        ruling=(ruling, wording.in_words(project.kind, ruling.body, ids)) if ruling else None,
+        seen=seen,
+        may_decide=reviewing.may_decide(task, user),
+        waiting=[held.annotator.label for held in back.select_related("annotator")],
+        known=_known(task, votes, ids),
+        trail=_trail(task, ids),
+    )
+
+
+def _item(task: Task, user: User, ids: list[int], draft: dict[str, Any] | None) -> screen.Item:
+    """The task as the judging page would show it, in the reviewer's order."""
+    now = timezone.now()
+    held = Assignment(task=task, project=task.project, annotator=user, shown=ids, draft=draft, lease_until=now)
+    return screen.of(held)
+
+
+def _verdict(kind: str, vote: Annotation, ids: list[int]) -> Verdict:
+    words, side = wording.in_words(kind, vote.body, ids)
+    step: int | str | None = None
+    if kind == Kind.PREFERENCE:
+        step = verdicts.step(vote.body, ids) or "both_bad"
+    html = rendering.render_markdown(str(vote.body.get("text", ""))) if kind == Kind.DEMONSTRATION else None
+    return Verdict(vote, words, side, step, html)
+
+
+def _known(task: Task, votes: list[Annotation], ids: list[int]) -> list[tuple[str, str]]:
+    rows = []
+    ordered = [vote for vote in votes if vote.shown]
+    if len(ids) == 2 and ordered:
+        first = sum(vote.shown[0] == ids[0] for vote in ordered)
+        rows.append(("Response A was shown first", f"{first} of {len(ordered)} times"))
+    versions = sorted({vote.guideline.number if vote.guideline else 0 for vote in votes})
+    if versions and versions != [0]:
+        told = " and ".join(str(number) if number else "none" for number in versions)
+        rows.append(("Same guidelines", f"yes, version {told}" if len(versions) == 1 else f"no: {told}"))
+    flags = sorted({flag for vote in votes for flag in vote.body.get("flags") or []})
+    rows += [("Flagged", ", ".join(flags))] if flags else []
+    if task.external_id:
+        rows.append(("Id", task.external_id))
+    rows += [(str(key), str(value)[:80]) for key, value in list(task.metadata.items())[:6]]
+    return rows
+
+
+def _trail(task: Task, ids: Sequence[int]) -> list[Event]:
+    """What happened to the task, newest first."""
+    events = _judged(task, ids)
+    skipped = Assignment.objects.filter(task=task, state=Assignment.State.SKIPPED).select_related("annotator")
+    events += [Event(one.leased_at, f"{one.annotator.label} skipped it", one.skip_reason) for one in skipped]
+    for made in task.adjudications.select_related("reviewer", "annotation__annotator").order_by("pk"):
+        events.append(Event(made.created_at, _decided(made, task.project.kind, ids), made.comment))
+    return sorted(events, key=lambda event: event.when, reverse=True)
+
+
+def _judged(task: Task, ids: Sequence[int]) -> list[Event]:
+    events: list[Event] = []
+    before: dict[int, Annotation] = {}
+    for one in task.annotations.select_related("annotator", "guideline").order_by("pk"):
+        words, _ = wording.in_words(one.kind, one.body, ids)
+        earlier, changes = before.get(one.annotator_id), None
+        told = f"{one.annotator.label} judged: {words}"
+        if earlier is not None:
+            old, _ = wording.in_words(one.kind, earlier.body, ids)
+            told = f"{one.annotator.label} changed {old} to {words}"
+            if one.body == earlier.body:
+                told = f"{one.annotator.label} kept {words} after a second look"
+            elif one.kind == Kind.DEMONSTRATION:
+                changes = rendering.changes(str(earlier.body.get("text", "")), str(one.body.get("text", "")))
+        if one.status in (Status.UNDONE, Status.SET_ASIDE):
+            told += f" ({one.get_status_display().lower()})"
+        detail = f"guidelines {one.guideline.number}" if one.guideline else ""
+        events.append(Event(one.created_at, told, detail, changes))
+        before[one.annotator_id] = one
+    return events
+
+
+def _decided(made: Adjudication, kind: str, ids: Sequence[int]) -> str:
+    who = made.reviewer.label
+    if made.decision == Decision.RETURN:
+        assert made.annotation is not None
+        return f"{who} sent it back to {made.annotation.annotator.label}"
+    if made.decision == Decision.WITHDRAW:
+        return f"{who} took the decision back"
+    words, _ = wording.in_words(kind, made.body or {}, ids)
+    return f"{who} {'accepted' if made.decision == Decision.ACCEPT else 'overruled'}: {words}"
+
+
+def told(desk: Desk) -> dict[str, Any]:
+    """The same as data, for programs."""
+    shown = presenting.leased_task(
+        Assignment(
+            task=desk.task,
+            project=desk.task.project,
+            shown=reviewing.order_of(desk.task),
+            lease_until=timezone.now(),
+        )
+    )
+    return {
+        "task": {name: shown[name] for name in ("id", "kind", "prompt", "responses", "questions")},
+        "verdicts": [
+            {
+                "annotation_id": one.annotation.pk,
+                "annotator": one.annotation.annotator.username,
+                "revision": one.annotation.revision,
+                "created_at": one.annotation.created_at,
+                "seconds": one.annotation.seconds,
+                "guideline_version": one.annotation.guideline.number if one.annotation.guideline else None,
+                "words": one.words,
+                "body": one.annotation.body,
+            }
+            for one in desk.verdicts
+        ],
+        "spread": desk.spread,
+        "middle": desk.middle[0] if desk.middle else None,
+        "ruling": desk.ruling[0].pk if desk.ruling else None,
+        "may_decide": desk.may_decide,
+        "seen": desk.seen,
+        "history": [{"when": one.when, "words": one.words, "detail": one.detail} for one in desk.trail],
+    }

@@ -1,0 +1,55 @@
+"""What a reviewer asks the list of disagreements for."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django import forms
+
+from annotation import disputes
+from annotation.forms import PageForm
+from annotation.models import Dispute, Project
+from annotation.questions import questions_of
+
+ANY = ("", "Any")
+
+
+class DisputeForm(PageForm):
+    """Filters of the list; what is left empty does not narrow it."""
+
+    state = forms.ChoiceField(choices=Dispute.State.choices, required=False)
+    sources = forms.ChoiceField(required=False, label="Responses from")
+    annotator = forms.ModelChoiceField(queryset=None, required=False, empty_label="Anybody", label="Judged by")
+    flag = forms.ChoiceField(required=False)
+    guideline = forms.TypedChoiceField(coerce=int, empty_value=None, required=False, label="Under guidelines")
+    since = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label="Judged from")
+    until = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label="to")
+    least = forms.IntegerField(required=False, min_value=0, max_value=100, label="Spread at least")
+
+    def __init__(self, project: Project, data: Any) -> None:
+        super().__init__(data)
+        fields: dict[str, Any] = self.fields
+        versions = project.guideline_versions.order_by("-number").values_list("number", flat=True)[:200]
+        flags = [(flag["name"], flag["label"]) for flag in questions_of(project)["flags"]]
+        fields["sources"].choices = [ANY, *((pair, pair) for pair in disputes.sources_of(project))]
+        fields["annotator"].queryset = disputes.people_of(project)
+        fields["annotator"].label_from_instance = lambda person: person.label
+        fields["flag"].choices = [ANY, ("any", "Any flag"), *flags]
+        fields["guideline"].choices = [ANY, *((number, f"Version {number}") for number in versions)]
+
+    def filters(self) -> dict[str, Any]:
+        """What disputes.narrowed takes; fields that are wrong are left out and told on the page."""
+        self.full_clean()
+        found = {name: value for name, value in self.cleaned_data.items() if value not in (None, "")}
+        for name, days in (("since", 0), ("until", 1)):
+            if name in found:
+                found[name] = _midnight(found[name] + timedelta(days=days))
+        return {"state": Dispute.State.OPEN} | found
+
+    def is_narrowed(self) -> bool:
+        return bool(self.filters().keys() - {"state"})
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=UTC)
