@@ -166,7 +166,8 @@ def _baseline(report_eval: dict[str, Any]) -> Concern | None:
     )
     if beaten < best["value"]:
         return Concern(f"This model loses to the rule “{rule}”", text, "bad")
-    if model.get("low", beaten) < best["value"]:
+    over = report_eval.get("over_baseline") or {"low": model.get("low", beaten) - best["value"]}
+    if over["low"] <= 0:
         return Concern(f"Not clearly better than “{rule}”", text)
     return None
 

@@ -301,24 +301,34 @@ def judged(leads: Sequence[float], pairs: Sequence[Pair]) -> tuple[dict[str, Any
         "baseline_shorter": _accuracy(shorter),
         "baseline_longer": _accuracy([-lead for lead in shorter]),
     }
-    name = max(("shorter", "longer"), key=lambda each: figures[f"baseline_{each}"]["value"])
-    return figures, _compared(figures["accuracy"], name, figures[f"baseline_{name}"])
+    name, rule = max(
+        (("shorter", shorter), ("longer", [-lead for lead in shorter])), key=lambda each: _accuracy(each[1])["value"]
+    )
+    figures["over_baseline"] = {"baseline": name} | reports.paired(_right(leads), _right(rule))
+    return figures, _compared(figures)
 
 
-def _compared(accuracy: dict[str, Any], name: str, baseline: dict[str, Any]) -> list[str]:
-    if accuracy["low"] > baseline["high"]:
+def _compared(figures: dict[str, Any]) -> list[str]:
+    """A sentence when this model is not clearly better than the better of the two rules, judged on the same rows."""
+    over = figures["over_baseline"]
+    if over["low"] > 0:
         return []
-    shown = [f"{each['value']:.1%} ({each['low']:.1%} to {each['high']:.1%})" for each in (accuracy, baseline)]
-    chance = " beyond chance" if accuracy["value"] > baseline["value"] else ""
+    both = (figures["accuracy"], figures[f"baseline_{over['baseline']}"])
+    shown = [f"{each['value']:.1%} ({each['low']:.1%} to {each['high']:.1%})" for each in both]
+    chance = " beyond chance" if over["value"] > 0 else ""
     return [
-        f"This reward model does not beat the rule that the {name} answer wins{chance}: "
-        f"{shown[0]} against {shown[1]} on {accuracy['n']} held-out pairs, with 95 % intervals."
+        f"This reward model does not beat the rule that the {over['baseline']} answer wins{chance}: {shown[0]} against"
+        f" {shown[1]} on {over['n']} held-out pairs; they differ by between {over['low']:.1%} and {over['high']:.1%}."
     ]
 
 
 def _accuracy(leads: Sequence[float]) -> dict[str, Any]:
     """How often the chosen answer leads, ties counting half."""
-    return reports.wilson(sum(1.0 if lead > 0 else 0.5 if lead == 0 else 0.0 for lead in leads), len(leads))
+    return reports.wilson(sum(_right(leads)), len(leads))
+
+
+def _right(leads: Sequence[float]) -> list[float]:
+    return [1.0 if lead > 0 else 0.5 if lead == 0 else 0.0 for lead in leads]
 
 
 def _loss(leads: Sequence[float]) -> float:

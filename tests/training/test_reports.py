@@ -23,6 +23,23 @@ def test_calibration_compares_what_was_claimed_with_what_came_true() -> None:
     assert reports.calibration([1.0], [1.0])[1][-1]["n"] == 1
 
 
+def test_two_judges_of_the_same_rows_are_compared_row_by_row() -> None:
+    # Agresti and Min (2005), as 2x2 counts: 40 both right, 30 only the first, 10 only the second, 20 neither.
+    first = [1.0] * 70 + [0.0] * 30
+    second = [1.0] * 40 + [0.0] * 30 + [1.0] * 10 + [0.0] * 20
+    found = reports.paired(first, second)
+    middle = (30.5 - 10.5) / 102
+    half = 1.959964 * (((30.5 + 10.5) / 102 - middle**2) / 102) ** 0.5
+    assert found == {"value": 0.2, "low": pytest.approx(middle - half), "high": pytest.approx(middle + half), "n": 100}
+    # Side by side, intervals can overlap where the rows themselves tell the two apart.
+    assert reports.wilson(60, 100)["low"] < reports.wilson(50, 100)["high"]
+    assert found["low"] > 0
+
+
+def test_few_rows_prove_no_difference() -> None:
+    assert reports.paired([1.0, 1.0], [0.0, 0.0])["low"] < 0 < reports.paired([1.0, 1.0], [0.0, 0.0])["high"]
+
+
 def test_a_model_that_reloads_otherwise_fails_its_run() -> None:
     assert reports.reload_check([1.0, 2.0], [1.0, 2.00001], tolerance=1e-4)["ok"]
     with pytest.raises(RunError, match=r"by 0\.5 on 2 rows"):
