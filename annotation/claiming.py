@@ -6,11 +6,12 @@ guarded by the task's own columns, and only what it changed is handed out.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from django.db import connection
 
-from annotation.models import Project, Task, User
+from annotation.models import Pool, Project, Task, User
+from annotation.models.tasks import MAX_RANK
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Place:
 
 
 START = Place(priority=2**31 - 1, rank=0, task_id=0)
+NO_TURN = -1  # the `start` of those who go by rank from the lowest; the others begin at a rank of their own
 
 # A task is handed to a person once; only a lease that ran out may be taken up again by the same one. It is asked as a
 # value, because PostgreSQL may turn NOT EXISTS into a join over all that the person has ever held.
@@ -30,48 +32,90 @@ UNTOUCHED = """(
     SELECT held.id FROM annotation_assignment AS held
     WHERE held.task_id = task.id AND held.annotator_id = %(annotator)s AND held.state <> 'expired'
 ) IS NULL"""
+NEVER_HELD = UNTOUCHED.replace(" AND held.state <> 'expired'", "")
 
 # The bounds are literals, not parameters: only then does SQLite see that the partial indexes apply.
 FREE = "task.project_id = %(project)s AND task.pool = 0 AND task.open_slots > 0"
 OPEN = f"FROM annotation_task AS task WHERE {FREE} AND {UNTOUCHED}"
 IN_ORDER = "ORDER BY task.priority DESC, task.rank, task.id LIMIT 1"
+BY_RANK = "ORDER BY task.rank, task.id LIMIT 1"
 
 # The arms are asked one after the other and the first hit ends it: what came back, then what lies past the cursor, from
 # near to far. One arm with OR between them would walk the index from its start. What "past the cursor" is among equal
 # priorities is said so that each database walks task_open: SQLite does not see the row id in (rank, id) > (?, ?), and
 # PostgreSQL may walk the primary key, over closed tasks and other projects, when only ids are compared.
+# Each priority is walked from the person's start to the highest rank and then from the lowest to that start: `upto`
+# ends the part in which the cursor is, `wrap` the part that follows it.
 SAME = f"SELECT task.id {OPEN} AND task.priority = %(priority)s"
 CAME_BACK = f"SELECT task.id {OPEN} AND task.reopened {IN_ORDER}"
-LOWER = f"SELECT task.id {OPEN} AND task.priority < %(priority)s {IN_ORDER}"
 PAST_THE_CURSOR = {
     "sqlite": (
         f"{SAME} AND task.rank = %(rank)s AND task.id > %(task_id)s ORDER BY task.id LIMIT 1",
-        f"{SAME} AND task.rank > %(rank)s ORDER BY task.rank, task.id LIMIT 1",
+        f"{SAME} AND task.rank > %(rank)s AND task.rank <= %(upto)s {BY_RANK}",
     ),
-    "postgresql": (f"{SAME} AND (task.rank, task.id) > (%(rank)s, %(task_id)s) ORDER BY task.rank, task.id LIMIT 1",),
+    "postgresql": (f"{SAME} AND (task.rank, task.id) > (%(rank)s, %(task_id)s) AND task.rank <= %(upto)s {BY_RANK}",),
 }
+WRAPPED = f"{SAME} AND task.rank <= %(wrap)s {BY_RANK}"
+NEXT_PRIORITY = f"(SELECT task.priority {OPEN} AND task.priority < %(priority)s {IN_ORDER})"
+LOWER = (
+    f"SELECT task.id {OPEN} AND task.priority = {NEXT_PRIORITY} AND task.rank > %(start)s {BY_RANK}",
+    f"SELECT task.id {OPEN} AND task.priority = {NEXT_PRIORITY} AND task.rank <= %(start)s {BY_RANK}",
+)
 
 FIRST_UNTOUCHED = f"SELECT task.id, task.priority, task.rank {OPEN} {IN_ORDER}"
+
+# Tasks that check people have no slots: everybody may get each of them once.
+APART = "FROM annotation_task AS task WHERE task.project_id = %(project)s AND task.pool > 0"
+CHECKS = {
+    pool: tuple(
+        f"SELECT task.* {APART} AND task.pool = {pool.value} AND {once} AND {bounds} {BY_RANK}"
+        for bounds in ("task.rank > %(rank)s AND task.rank <= %(upto)s", "task.rank <= %(wrap)s")
+    )
+    for pool, once in ((Pool.GOLD, NEVER_HELD), (Pool.QUALIFICATION, UNTOUCHED))
+}
 
 
 def probe_sql() -> str:
     """The id of the next task for one annotator; on PostgreSQL its row comes locked and locked rows are passed over."""
     lock = " FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
-    probes = (CAME_BACK, *PAST_THE_CURSOR[connection.vendor], LOWER)
+    probes = (CAME_BACK, *PAST_THE_CURSOR[connection.vendor], WRAPPED, *LOWER)
     arms = (f"SELECT id FROM ({arm}{lock}) AS arm_{number}" for number, arm in enumerate(probes))  # noqa: S608
     return f"SELECT id FROM ({' UNION ALL '.join(arms)}) AS probe LIMIT 1"  # noqa: S608
 
 
-def parameters(project: Project, user: User, place: Place) -> dict[str, int | None]:
-    return {"project": project.pk, "annotator": user.pk} | asdict(place)
+def check_sql(pool: Pool) -> str:
+    """The next task of `pool` for one annotator."""
+    arms = (f"SELECT * FROM ({arm}) AS arm_{number}" for number, arm in enumerate(CHECKS[pool]))  # noqa: S608
+    return f"SELECT * FROM ({' UNION ALL '.join(arms)}) AS probe LIMIT 1"  # noqa: S608
 
 
-def claim(project: Project, user: User, place: Place) -> Task | None:
+def parameters(project: Project, user: User, place: Place, start: int = NO_TURN) -> dict[str, int | None]:
+    first_part = place.rank >= start
+    return {
+        "project": project.pk,
+        "annotator": user.pk,
+        "priority": place.priority,
+        "rank": place.rank,
+        "task_id": place.task_id,
+        "start": start,
+        "upto": MAX_RANK if first_part else start,
+        "wrap": start if first_part else NO_TURN,
+    }
+
+
+def claim(project: Project, user: User, place: Place, start: int = NO_TURN) -> Task | None:
     """The next task after `place` for `user`, one of its slots taken; None when no slot was found."""
     take = "UPDATE annotation_task SET open_slots = open_slots - 1"
     sql = f"{take} WHERE id = ({probe_sql()}) AND open_slots > 0 RETURNING *"
-    claimed = list(Task.objects.raw(sql, parameters(project, user, place)))
+    claimed = list(Task.objects.raw(sql, parameters(project, user, place, start)))
     return claimed[0] if claimed else None
+
+
+def next_check(project: Project, user: User, pool: Pool, *, after: int, start: int) -> Task | None:
+    """The next task of `pool` that `user` has not had, from rank `after` on, round to rank `start`."""
+    place = Place(0, after, 0)
+    found = list(Task.objects.raw(check_sql(pool), parameters(project, user, place, start)))
+    return found[0] if found else None
 
 
 def first_untouched(project: Project, user: User) -> Place | None:

@@ -8,13 +8,27 @@ from django import forms
 from django.utils.text import slugify
 
 from annotation.cleaning import CleaningError, clean_text, strict_json
-from annotation.models import ApiToken, Kind, Order, Project, Role, User
+from annotation.models import ApiToken, Kind, Order, Project, Role, SkipTo, User
 from annotation.questions import STEPS
 from annotation.shell import THEMES
 
 LONGEST_GUIDELINES = 100_000
 THEME_CHOICES = [(theme, theme.capitalize()) for theme in THEMES]
 SWITCH = [("1", "On"), ("0", "Off")]
+
+
+class PercentField(forms.FloatField):
+    """A share of one, written as percent."""
+
+    def __init__(self, *, most: int, **kwargs: Any) -> None:
+        super().__init__(min_value=0, max_value=most, **kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        return f"{100 * value:g}" if isinstance(value, float) else value
+
+    def clean(self, value: Any) -> float | None:
+        percent = super().clean(value)
+        return None if percent is None else percent / 100
 
 
 class PageForm(forms.Form):
@@ -76,12 +90,49 @@ class QueueForm(PageForm):
 
     name = forms.CharField(max_length=120)
     question = forms.CharField(max_length=200, required=False)
-    overlap = forms.IntegerField(min_value=1, max_value=10, help_text="For items nobody has opened yet")
+    overlap = forms.IntegerField(min_value=1, max_value=10, help_text="For items that are not finished yet")
     lease_minutes = forms.IntegerField(
         min_value=1, max_value=240, help_text="Then the item is free again; the draft stays"
     )
     order = forms.ChoiceField(choices=Order.choices, help_text="Changing it reorders the open items")
     daily_goal = forms.IntegerField(min_value=0, max_value=10_000, help_text="Judgments a person and day; 0 for none")
+    agreement_share = PercentField(most=100, help_text="Percent of the items, for measuring agreement; 0 for none")
+    agreement_overlap = forms.IntegerField(
+        min_value=1, max_value=10, label="Judgments for these", help_text="Instead of the number above"
+    )
+    skip_to = forms.ChoiceField(choices=SkipTo.choices, label="Skipped items go", help_text="Until then to others")
+    skip_limit = forms.IntegerField(min_value=1, max_value=100, label="After so many skips")
+    repeat_share = PercentField(most=50, label="Swap and repeat", help_text="Percent: one's own item, sides swapped")
+    repeat_after = forms.IntegerField(
+        min_value=1, max_value=200, label="Repeat after", help_text="Judgments between the two times"
+    )
+    gold_share = PercentField(
+        most=50, label="Gold items", help_text="Percent of a person's work; 0 leaves them in place"
+    )
+    gold_bar = PercentField(most=100, label="Pause below", help_text="Percent of gold answers right; 0 pauses nobody")
+    gold_window = forms.IntegerField(
+        min_value=1, max_value=100, label="Counted over", help_text="The latest gold items of a person"
+    )
+    qualification_size = forms.IntegerField(
+        min_value=0, max_value=100, label="Qualification items", help_text="Before a new annotator starts; 0 for none"
+    )
+    qualification_bar = PercentField(most=100, label="To pass", help_text="Percent right")
+
+    # Sent by the settings page; a caller that leaves one out leaves the rule as it is.
+    RULES = (
+        "agreement_share", "agreement_overlap", "skip_to", "skip_limit", "repeat_share", "repeat_after", "gold_share",
+        "gold_bar", "gold_window", "qualification_size", "qualification_bar",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in self.RULES:
+            self.fields[name].required = False
+
+    def rules(self) -> dict[str, Any]:
+        """What was sent, as the project's fields are called."""
+        sent = self.cleaned_data.items()
+        return {name: value for name, value in sent if name not in self.RULES or value not in (None, "")}
 
 
 class GuidelinesForm(PageForm):

@@ -10,10 +10,10 @@ from django.db import IntegrityError, connection
 from django.db.models import F, FilteredRelation, Max, OuterRef, Q, Subquery
 from django.utils import timezone
 
-from annotation import bodies, freezing, queue
+from annotation import bodies, freezing, gold, qualifying, queue, repeats
 from annotation.bodies import BodyError
 from annotation.cleaning import CleaningError, clean_json
-from annotation.models import Annotation, Assignment, GuidelineVersion, Task, User
+from annotation.models import Annotation, Assignment, GuidelineVersion, Membership, Pool, RepeatCheck, Task, User
 from annotation.models.tasks import AssignmentQuerySet
 from annotation.queue import LeaseLost
 from annotation.writes import write_transaction
@@ -21,6 +21,7 @@ from annotation.writes import write_transaction
 __all__ = ["BodyError", "CannotUndo", "LeaseLost", "save_draft", "submit", "undo"]
 
 LEASED, EXPIRED, SUBMITTED = Assignment.State.LEASED, Assignment.State.EXPIRED, Assignment.State.SUBMITTED
+ASSIGNED, SET_ASIDE = Assignment.State.ASSIGNED, Assignment.State.SET_ASIDE
 LONGEST_KEY = 80
 LONGEST_DRAFT = 250_000  # characters in one text of a draft: a demonstration and its markup
 MOST_SECONDS = 4 * 3600.0  # more than this on one task is a forgotten tab, not work
@@ -35,25 +36,44 @@ class _Again(Exception):
     """The assignment changed since it was read."""
 
 
-def submit(task: Task, user: User, body: object, *, key: str | None = None, seconds: float | None = None) -> Annotation:
+def submit(
+    task: Task,
+    user: User,
+    body: object,
+    *,
+    key: str | None = None,
+    seconds: float | None = None,
+    correction: bool = False,
+) -> Annotation:
     """The stored judgement: a first one, a new revision of a standing one, or for a known `key` the one stored before.
 
     Frozen when it would revise one that a dataset was cut from.
 
     `body` speaks of the sides as shown. A lease that ran out is no obstacle while the task has a free slot; LeaseLost
-    when it has none, or when the task was never handed to `user`; BodyError names each field that is wrong.
+    when it has none, or when the task was never handed to `user`; BodyError names each field that is wrong. While the
+    task is being shown a second time the answer is kept as that, and the first one comes back unchanged, unless it is
+    called a `correction`.
     """
     key = _checked_key(key)
     for _ in range(ATTEMPTS):
         assignment = _assignment(task, user, key)
         if assignment is not None and assignment.earlier_id is not None:
             return _earlier(assignment.earlier_id, task)
-        if assignment is None:
+        if assignment is None or assignment.state == SET_ASIDE:
             raise LeaseLost("This task was not handed to you; ask for the next one.")
+        if assignment.answered_repeat is not None:
+            return RepeatCheck.objects.select_related("original").get(pk=assignment.answered_repeat).original
+        if assignment.open_repeat is not None and assignment.state == SUBMITTED and not correction:
+            check = RepeatCheck.objects.select_related("original").get(pk=assignment.open_repeat)
+            again = bodies.check(task.project, body, shown_to(check, task))
+            return repeats.answer(check, again, seconds=clip_seconds(seconds), key=key)
+        if task.pool == Pool.QUALIFICATION and assignment.state == SUBMITTED:
+            raise LeaseLost("Answers of the qualification stand as they were given.")
         if assignment.state == SUBMITTED:
             _check_changeable(assignment)
         stored = bodies.check(task.project, body, shown_to(assignment, task))
         fields = {"body": stored, "seconds": clip_seconds(seconds), "idempotency_key": key}
+        gold.resolve(task)
         try:
             with write_transaction():
                 slot = _take_place(assignment)
@@ -68,7 +88,7 @@ def submit(task: Task, user: User, body: object, *, key: str | None = None, seco
     raise RuntimeError(f"Judgement of task {task.pk} by {user} could not be stored.")
 
 
-def shown_to(assignment: Assignment, task: Task) -> bodies.Shown:
+def shown_to(assignment: Assignment | RepeatCheck, task: Task) -> bodies.Shown:
     """What a judgement of `task` may speak of; the responses' texts are read only if it does."""
     return bodies.Shown(
         assignment.shown,
@@ -84,6 +104,11 @@ def undo(annotation: Annotation, user: User) -> Assignment:
     """
     if annotation.annotator_id != user.pk:
         raise CannotUndo("Only the person who judged can take a judgement back.")
+    if annotation.task.pool == Pool.QUALIFICATION:
+        raise CannotUndo("Answers of the qualification stand as they were given.")
+    if check := repeats.take_back(annotation, user):
+        until = timezone.now() + timedelta(minutes=annotation.project.lease_minutes)
+        return repeats.stand_in(check, annotation.project, user, until)
     mine = Annotation.objects.filter(annotator=user, project=annotation.project_id)
     assignments = Assignment.objects.filter(task=annotation.task_id, annotator=user)
     if mine.standing().filter(pk=annotation.pk).exists():
@@ -108,6 +133,9 @@ def _take_back(annotation: Annotation, assignments: AssignmentQuerySet) -> None:
             if not standing.update(status=Annotation.Status.UNDONE):
                 raise CannotUndo("This judgement was just replaced by a later one.")
             Task.objects.filter(pk=annotation.task_id).update(done=F("done") - 1)
+            repeats.drop(annotation)
+            if annotation.task.is_gold:
+                gold.forget(annotation.task, annotation.annotator)
     annotation.status = Annotation.Status.UNDONE
 
 
@@ -122,7 +150,9 @@ def save_draft(task: Task, user: User, draft: object) -> Assignment:
     assignment = Assignment.objects.select_related("project").filter(task=task, annotator=user).first()
     if assignment is None:
         raise LeaseLost("This task was not handed to you; ask for the next one.")
-    kept = Assignment.objects.filter(pk=assignment.pk, state__in=[LEASED, EXPIRED]).update(draft=draft)
+    kept = Assignment.objects.filter(pk=assignment.pk, state__in=[LEASED, EXPIRED, ASSIGNED]).update(draft=draft)
+    if not kept and repeats.keep_draft(task, user, draft):
+        return queue.renew(assignment)
     if not kept:
         raise LeaseLost("You have judged or skipped this task already.")
     assignment.draft = draft
@@ -152,6 +182,7 @@ def _assignment(task: Task, user: User, key: str | None) -> Any:
     mine = Annotation.objects.filter(task=OuterRef("task"), annotator=OuterRef("annotator")).order_by()
     last = mine.values("task").annotate(last=Max("revision")).values("last")
     same_key = Q(annotator__annotations__idempotency_key=key or "")
+    repeated = RepeatCheck.objects.filter(annotator=OuterRef("annotator")).values("pk")
     return (
         Assignment.objects.filter(task=task, annotator=user)
         .annotate(
@@ -159,6 +190,13 @@ def _assignment(task: Task, user: User, key: str | None) -> Any:
             earlier_id=F("earlier__pk"),
             guideline_id=Subquery(guideline),
             last_revision=Subquery(last),
+            open_repeat=Subquery(repeated.filter(task=OuterRef("task"), state=RepeatCheck.State.OPEN)[:1]),
+            answered_repeat=Subquery(repeated.filter(idempotency_key=key or "")[:1]),
+            member=FilteredRelation("project__memberships", condition=Q(project__memberships__user=user)),
+            member_id=F("member__pk"),
+            member_role=F("member__role"),
+            member_state=F("member__state"),
+            member_recent=F("member__gold_recent"),
         )
         .first()
     )
@@ -182,12 +220,12 @@ def _take_place(assignment: Assignment) -> bool:
     """Whether there is a place for this judgement: the one held, the one of the earlier revision, or a free slot."""
     mine = Assignment.objects.filter(pk=assignment.pk, state=assignment.state)
     task = Task.objects.filter(pk=assignment.task_id)
-    late = assignment.state not in (LEASED, SUBMITTED)  # the slot went back, but may still be free
-    if late and not task.filter(open_slots__gt=0).update(open_slots=F("open_slots") - 1, done=F("done") + 1):
+    late = assignment.state not in (LEASED, ASSIGNED, SUBMITTED)  # the slot went back, but may still be free
+    if late and not queue.take_slot(assignment.task_id, done=F("done") + 1):
         return False
     if not mine.update(state=SUBMITTED, draft=None, returned=""):
         raise _Again
-    if assignment.state == LEASED:
+    if assignment.state in (LEASED, ASSIGNED):
         task.update(done=F("done") + 1)
     elif assignment.state == SUBMITTED:
         earlier = Annotation.objects.standing().filter(task=assignment.task_id, annotator=assignment.annotator_id)
@@ -207,4 +245,23 @@ def _write(assignment: Any, task: Task, user: User, fields: dict[str, Any]) -> A
         **fields,
     )
     annotation.save(force_insert=True)
+    if assignment.state != SUBMITTED and not assignment.returned and gold.watches(task):
+        _keep_result(assignment, task, user, annotation)
     return annotation
+
+
+def _keep_result(assignment: Any, task: Task, user: User, annotation: Annotation) -> None:
+    """What this first answer to a task tells about its annotator."""
+    member = None
+    if assignment.member_id is not None:
+        member = Membership(
+            pk=assignment.member_id,
+            role=assignment.member_role,
+            state=assignment.member_state,
+            gold_recent=assignment.member_recent,
+        )
+    right = gold.correct(task, annotation.body)
+    if not gold.record(task, user, member, right):
+        raise _Again
+    if member is not None and task.pool == Pool.QUALIFICATION:
+        qualifying.count(task.project, member, bool(right))

@@ -7,12 +7,16 @@ from typing import Any
 from django.utils.text import slugify
 
 from annotation import tasks
-from annotation.models import Membership, Project, Role, User
+from annotation.models import Membership, Pool, Project, Role, User
 from annotation.models.people import MANAGES
 from annotation.questions import check_questions
 from annotation.writes import write_transaction
 
-PLAIN = ("name", "question", "lease_minutes", "daily_goal", "is_archived")
+PLAIN = (
+    "name", "question", "lease_minutes", "daily_goal", "is_archived", "skip_to", "skip_limit", "repeat_share",
+    "repeat_after", "gold_bar", "gold_window", "qualification_size", "qualification_bar",
+)  # fmt: skip
+OVERLAPS = ("overlap", "agreement_share", "agreement_overlap")
 RESERVED = {"new"}  # an address of ours
 
 
@@ -45,24 +49,43 @@ def create(*, by: User, name: str, kind: str, slug: str = "", guidelines: str = 
 
 
 def change(project: Project, *, by: User, **fields: Any) -> Project:
-    """The project with new rules: they hold from each annotator's next task on, a new overlap for unopened tasks."""
+    """The project with new rules: they hold from each annotator's next task on, a new overlap for unfinished tasks."""
     kind = fields.get("kind", project.kind)
     if kind != project.kind and project.tasks.exists():
         raise ProjectError({"kind": "Is fixed once there are tasks."})
     if "questions" in fields or kind != project.kind:
         fields["questions"] = check_questions(kind, fields.get("questions", project.questions))
+    _check_rules(project, fields)
+    now = {name: getattr(project, name) for name in OVERLAPS}
     plain = {name: value for name, value in fields.items() if name in (*PLAIN, "kind", "questions")}
+    overlaps = {name: fields[name] for name in OVERLAPS if fields.get(name, now[name]) != now[name]}
     with write_transaction():
         Project.objects.filter(pk=project.pk).update(**plain)
-        if fields.get("overlap", project.overlap) != project.overlap:
-            tasks.change_overlap(project, fields["overlap"])
+        if overlaps:
+            tasks.change_overlap(project, **overlaps)
+        if fields.get("gold_share", project.gold_share) != project.gold_share:
+            tasks.change_gold_share(project, fields["gold_share"])
         if fields.get("order", project.order) != project.order:
             tasks.change_order(project, fields["order"])
-        now = project.guideline
-        if "guidelines" in fields and fields["guidelines"] != (now.text if now else ""):
+        guideline = project.guideline
+        if "guidelines" in fields and fields["guidelines"] != (guideline.text if guideline else ""):
             project.write_guidelines(fields["guidelines"], by=by)
     project.refresh_from_db()
     return project
+
+
+def _check_rules(project: Project, fields: dict[str, Any]) -> None:
+    """ProjectError for rules that could not be kept with the tasks that are there."""
+    size = fields.get("qualification_size", project.qualification_size)
+    if size and size != project.qualification_size:
+        there = project.tasks.filter(pool=Pool.QUALIFICATION).count()
+        if there < size:
+            raise ProjectError(
+                {
+                    "qualification_size": f"There {'is' if there == 1 else 'are'} only {there} to qualify with; import "
+                    f"tasks with gold and qualification set to true first, or ask for fewer."
+                }
+            )
 
 
 def free_slug(name: str) -> str:

@@ -8,20 +8,34 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, connection
-from django.db.models import F, FilteredRelation, Q, Value, prefetch_related_objects
+from django.db.models import (
+    Case,
+    F,
+    PositiveSmallIntegerField,
+    Q,
+    SmallIntegerField,
+    Value,
+    When,
+    prefetch_related_objects,
+)
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from annotation import claiming
+from annotation import claiming, draws, repeats
 from annotation.claiming import Place
-from annotation.models import Assignment, Cursor, Project, Task, User
+from annotation.draws import Turn
+from annotation.models import Assignment, Cursor, Pool, Project, RepeatCheck, SkipTo, Task, User
+from annotation.standing import NotNow, Standing, standing_of
 from annotation.writes import write_transaction
 
+__all__ = ["LeaseLost", "NotNow", "expire_leases", "lease_next", "prefetch_next", "renew", "reopen", "skip"]
+
 LEASED, EXPIRED, SKIPPED = Assignment.State.LEASED, Assignment.State.EXPIRED, Assignment.State.SKIPPED
+ASSIGNED = Assignment.State.ASSIGNED
+SKIPPED_GO = {SkipTo.REVIEW: Pool.REVIEW, SkipTo.DROP: Pool.DROPPED}
 ATTEMPTS = 50  # each repeats only because somebody else got further, so this many in a row means a defect
 
 
@@ -32,36 +46,63 @@ class LeaseLost(Exception):
 def lease_next(project: Project, user: User) -> Assignment | None:
     """The task `user` holds already, its lease renewed, else a new one; None when nothing is left for them.
 
-    The assignment comes with its task, the task with its responses.
+    NotNow when they may not judge here. The assignment comes with its task, the task with its responses.
     """
     return _next(project, user, besides=None)
 
 
 def prefetch_next(project: Project, user: User, *, besides: Assignment) -> Assignment | None:
     """The task after `besides`, leased one ahead so that it can be shown the moment that one is judged."""
-    return _next(project, user, besides=besides.pk)
+    return _next(project, user, besides=besides.task_id)
 
 
 def renew(assignment: Assignment) -> Assignment:
     """The lease made as long as a new one; one that ran out is taken up again while a slot is free, else LeaseLost."""
     until = timezone.now() + timedelta(minutes=assignment.project.lease_minutes)
-    mine = Assignment.objects.filter(pk=assignment.pk)
-    if mine.filter(state=LEASED).update(lease_until=_later(until)) or _take_up(assignment, until):
+    mine = Assignment.objects.filter(pk=assignment.pk, state__in=[LEASED, ASSIGNED])
+    if mine.update(state=LEASED, lease_until=_later(until)) or _take_up(assignment, until):
         assignment.state, assignment.lease_until = LEASED, until
         return assignment
+    if check := repeats.open_one(assignment.task_id, assignment.annotator):
+        return repeats.stand_in(check, assignment.project, assignment.annotator, until)
     raise LeaseLost("Your time on this task ran out and it went to somebody else.")
 
 
 def skip(task: Task, user: User, reason: str = "") -> None:
-    """Give the task back for good: others may get it, this person never again. LeaseLost when they do not hold it."""
+    """Give the task back for good: others may get it, this person never again. LeaseLost when they do not hold it.
+
+    The skip that reaches the project's limit takes the task out of the queue, where its rule says so.
+    """
+    if task.pool == Pool.QUALIFICATION:
+        raise LeaseLost("Items of the qualification cannot be skipped.")
+    if repeats.skip(task, user):
+        return
     mine = Assignment.objects.filter(task=task, annotator=user)
     with write_transaction():
-        held = mine.filter(state=LEASED).update(state=SKIPPED, skip_reason=reason)
-        if held:
-            give_slot_back(task.pk)
+        held = mine.filter(state__in=[LEASED, ASSIGNED]).update(state=SKIPPED, skip_reason=reason)
         skipped = held or mine.filter(state=EXPIRED).update(state=SKIPPED, skip_reason=reason)
+        if skipped:
+            _count_skip(task, slots=held)
     if not skipped and not mine.filter(state=SKIPPED).exists():
         raise LeaseLost("You do not hold this task, so it cannot be skipped.")
+
+
+def _count_skip(task: Task, slots: int) -> None:
+    """One more skip, the slot given back, and the task moved to where the rule sends it."""
+    goes_to = SKIPPED_GO.get(SkipTo(task.project.skip_to))
+    pool: dict[str, object] = {}
+    if goes_to is not None:
+        last = When(pool=Pool.QUEUE, skips__gte=task.project.skip_limit - 1, then=Value(goes_to.value))
+        pool = {"pool": Case(last, default=F("pool"), output_field=PositiveSmallIntegerField())}
+    rows = Task.objects.filter(pk=task.pk)
+    rows.update(skips=F("skips") + 1, **_one_more(slots), **pool)
+
+
+def _one_more(slots: int = 1) -> dict[str, object]:
+    """The columns of a task that gets `slots` back; one without slots, which checks people, stays without."""
+    free = When(open_slots__lt=F("need"), then=F("open_slots") + slots)
+    open_slots = Case(free, default=F("open_slots"), output_field=SmallIntegerField())
+    return {"open_slots": open_slots, "reopened": True} if slots else {}
 
 
 def reopen(task: Task) -> None:
@@ -75,10 +116,14 @@ def expire_leases(limit: int = 500, *, project: Project | None = None) -> int:
     if project is not None:
         lapsed = lapsed.filter(project=project)
     expired = 0
-    for pk, task_id in lapsed.order_by("lease_until").values_list("pk", "task_id")[:limit]:
+    for pk, task_id, reserved in lapsed.order_by("lease_until").values_list("pk", "task_id", "reserved")[:limit]:
+        mine = Assignment.objects.lapsed().filter(pk=pk)
+        if reserved:  # the slot is kept for this person: their task waits for them
+            mine.update(state=ASSIGNED)
+            continue
         with write_transaction():
             # Renewed or submitted since it was read? Then this changes no row and the slot stays where it is.
-            if Assignment.objects.lapsed().filter(pk=pk).update(state=EXPIRED):
+            if mine.update(state=EXPIRED):
                 give_slot_back(task_id)
                 expired += 1
     return expired
@@ -86,25 +131,13 @@ def expire_leases(limit: int = 500, *, project: Project | None = None) -> int:
 
 def give_slot_back(task_id: int) -> None:
     """Free one slot of the task and offer it first, because cursors may have passed it."""
-    Task.objects.filter(pk=task_id).update(open_slots=F("open_slots") + 1, reopened=True)
+    Task.objects.filter(pk=task_id).update(**_one_more())
 
 
-def take_slot(task_id: int) -> bool:
-    """Whether the task had a free slot, which is taken now."""
-    return bool(Task.objects.filter(pk=task_id, open_slots__gt=0).update(open_slots=F("open_slots") - 1))
-
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """What one statement tells about a person in a project: how far they are and what they hold."""
-
-    epoch: int
-    archived: bool
-    lease: timedelta
-    cursor_id: int | None
-    turn: int
-    place: Place
-    held: list[int]  # assignments, the one to show first in front
+def take_slot(task_id: int, **fields: object) -> bool:
+    """Whether the task had a free slot, which is taken now; one that checks people always has a place."""
+    free = Task.objects.filter(Q(open_slots__gt=0) | Q(need=0), pk=task_id)
+    return bool(free.update(open_slots=Greatest(F("open_slots") - 1, 0), **fields))
 
 
 class _NotMyTurn(Exception):
@@ -112,16 +145,22 @@ class _NotMyTurn(Exception):
 
 
 def _next(project: Project, user: User, *, besides: int | None) -> Assignment | None:
+    """`besides` is the task on display, which is not handed out again."""
     place: Place | None = None
     for attempt in range(ATTEMPTS):
-        standing = _standing(project, user, besides)
+        standing = standing_of(project, user)
         if standing.archived:
             return None
         until = timezone.now() + standing.lease
-        if standing.held:
-            if held := _still_held(project, user, standing.held[0], until):
-                return held
+        if held := [pk for pk, task_id in standing.held if task_id != besides]:
+            if assignment := _still_held(project, user, held[0], until):
+                return assignment
             continue
+        if standing.qualifying and besides is not None:
+            return None  # one at a time: what was right is told before the next one comes
+        if standing.repeat and standing.repeat[1] != besides:
+            check = RepeatCheck.objects.select_related("task").get(pk=standing.repeat[0])
+            return repeats.stand_in(check, project, user, until)
         try:
             if leased := _lease(project, user, standing, place or standing.place, until):
                 return leased
@@ -129,41 +168,14 @@ def _next(project: Project, user: User, *, besides: int | None) -> Assignment | 
             if connection.needs_rollback:
                 raise
             continue
+        if standing.qualifying:
+            raise NotNow("not-qualified", "The qualification has no item left for you. A manager can add more.")
         if not expire_leases(project=project):
             place = claiming.first_untouched(project, user)
             if place is None:
                 return None
             time.sleep(0.002 * attempt)  # on PostgreSQL the slot is there but its row is locked by somebody's commit
     raise RuntimeError(f"No task could be leased to {user} in {project.slug}, though there are some.")
-
-
-def _standing(project: Project, user: User, besides: int | None) -> _Standing:
-    mine = Q(assignments__annotator=user, assignments__state=LEASED)
-    rows = (
-        Project.objects.filter(pk=project.pk)
-        .annotate(
-            cursor=FilteredRelation("cursors", condition=Q(cursors__annotator=user)),
-            held=FilteredRelation("assignments", condition=mine),
-        )
-        .order_by("held__leased_at", "held__pk")
-        .values_list(
-            "epoch", "is_archived", "lease_minutes", "held__pk", "cursor__pk", "cursor__turn", "cursor__epoch",
-            "cursor__priority", "cursor__rank", "cursor__task_id",
-        )
-    )  # fmt: skip
-    found = list(rows)
-    if not found:
-        raise Project.DoesNotExist(f"Project {project.pk} is gone.")
-    epoch, archived, minutes, _, cursor_id, turn, cursor_epoch, *place = found[0]
-    return _Standing(
-        epoch=epoch,
-        archived=archived,
-        lease=timedelta(minutes=minutes),
-        cursor_id=cursor_id,
-        turn=turn or 0,
-        place=Place(*place) if cursor_epoch == epoch else claiming.START,
-        held=[row[3] for row in found if row[3] not in (None, besides)],
-    )
 
 
 def _still_held(project: Project, user: User, pk: int, until: datetime) -> Assignment | None:
@@ -173,33 +185,53 @@ def _still_held(project: Project, user: User, pk: int, until: datetime) -> Assig
     return _complete(assignment, project, user)
 
 
-def _lease(project: Project, user: User, standing: _Standing, place: Place, until: datetime) -> Assignment | None:
-    """Take a slot, move the cursor and write the lease: all of it, or nothing."""
+def _lease(project: Project, user: User, standing: Standing, place: Place, until: datetime) -> Assignment | None:
+    """Take what this turn brings, move the cursor and write the lease: all of it, or nothing."""
     with write_transaction():
-        task = claiming.claim(project, user, place)
-        if task is None:
-            return None
-        _move_cursor(project, user, standing, place, task)
-        return _assign(project, user, task, until)
+        if standing.qualifying:
+            start = standing.qualification_start
+            task = claiming.next_check(project, user, Pool.QUALIFICATION, after=start, start=start)
+            return task and _hand_out(project, user, standing, place, task, until)
+        if standing.turn_brings == Turn.GOLD:
+            start = draws.start_of(project.pk, user.pk)
+            task = claiming.next_check(project, user, Pool.GOLD, after=standing.gold_rank, start=start)
+            if task is not None:
+                return _hand_out(project, user, standing, place, task, until)
+        again = standing.turn_brings == Turn.REPEAT and standing.repeat is None
+        if again and (check := repeats.begin(project, user, after=standing.repeat_after)):
+            _move_cursor(project, user, standing, place)
+            return repeats.stand_in(check, project, user, until)
+        if standing.assigned is not None:
+            return _begin_assigned(project, user, standing, place, until)
+        task = claiming.claim(project, user, place, standing.start)
+        return task and _hand_out(project, user, standing, place, task, until)
 
 
-def _move_cursor(project: Project, user: User, standing: _Standing, place: Place, task: Task) -> None:
-    """Move the person's cursor up to `task`, unless another request of theirs did so since their standing was read.
-
-    A task that came back lies anywhere in the queue, so the cursor stays for it and only the turn counts up.
-    """
-    if not task.reopened:
+def _hand_out(
+    project: Project, user: User, standing: Standing, place: Place, task: Task, until: datetime
+) -> Assignment:
+    """The claimed task as a lease. A task that came back lies anywhere in the queue, so the cursor stays for it."""
+    gold_rank = task.rank if task.pool == Pool.GOLD else None
+    if task.pool == Pool.QUEUE and not task.reopened:
         place = Place(task.priority, task.rank, task.pk)
+    _move_cursor(project, user, standing, place, gold_rank)
+    return _assign(project, user, task, until)
+
+
+def _move_cursor(project: Project, user: User, standing: Standing, place: Place, gold_rank: int | None = None) -> None:
+    """Move the person's cursor to `place`, unless another request of theirs did so since their standing was read."""
     fields = {"epoch": standing.epoch, "priority": place.priority, "rank": place.rank, "task_id": place.task_id}
+    fields["gold_rank"] = standing.gold_rank if gold_rank is None else gold_rank
     if standing.cursor_id is None:
-        Cursor.objects.create(project=project, annotator=user, **fields)
+        Cursor.objects.create(project=project, annotator=user, turn=1, **fields)
     elif not Cursor.objects.filter(pk=standing.cursor_id, turn=standing.turn).update(turn=F("turn") + 1, **fields):
         raise _NotMyTurn
 
 
 def _assign(project: Project, user: User, task: Task, until: datetime) -> Assignment:
     """The lease itself: a new row, or the person's own one that had run out, with its draft and its sides."""
-    if task.reopened and (before := Assignment.objects.filter(task=task, annotator=user).first()):
+    may_be_theirs = task.reopened or task.pool == Pool.QUALIFICATION
+    if may_be_theirs and (before := Assignment.objects.filter(task=task, annotator=user).first()):
         fields = {"state": LEASED, "lease_until": until, "leased_at": timezone.now()}
         if not Assignment.objects.filter(pk=before.pk, state=EXPIRED).update(**fields):
             raise _NotMyTurn
@@ -213,6 +245,16 @@ def _assign(project: Project, user: User, task: Task, until: datetime) -> Assign
     return _complete(assignment, project, user)
 
 
+def _begin_assigned(project: Project, user: User, standing: Standing, place: Place, until: datetime) -> Assignment:
+    """The first of the tasks that a lead gave to this person; its slot has been theirs since."""
+    mine = Assignment.objects.filter(pk=standing.assigned, state=ASSIGNED)
+    if not mine.update(state=LEASED, lease_until=until, leased_at=timezone.now()):
+        raise _NotMyTurn
+    _move_cursor(project, user, standing, place)
+    assignment = Assignment.objects.select_related("task").get(pk=standing.assigned)
+    return _complete(assignment, project, user)
+
+
 def _take_up(assignment: Assignment, until: datetime) -> bool:
     """Whether a lease that had run out is held again: a slot was free and the row was still as it was read."""
     with write_transaction():
@@ -221,7 +263,7 @@ def _take_up(assignment: Assignment, until: datetime) -> bool:
             return False
         again = Assignment.objects.filter(pk=assignment.pk, state=EXPIRED).update(state=LEASED, lease_until=until)
         if not again:
-            Task.objects.filter(pk=assignment.task_id).update(open_slots=F("open_slots") + 1)
+            Task.objects.filter(pk=assignment.task_id, need__gt=0).update(open_slots=F("open_slots") + 1)
     return bool(again)
 
 

@@ -15,7 +15,9 @@ from annotation import bodies, formats
 from annotation.bodies import BodyError, Shown
 from annotation.cleaning import CleaningError, clean_json, clean_text, kind_of
 from annotation.models import Annotation, Kind, Project
+from annotation.models.people import JUDGES
 from annotation.questions import questions_of
+from annotation.tasks import MAX_PRIORITY
 
 FIELDS = {
     "id",
@@ -29,13 +31,15 @@ FIELDS = {
     "metadata",
     "priority",
     "gold",
+    "qualification",
     "need",
+    "assigned_to",
     "annotations",
 }
 ABOUT_A_JUDGEMENT = {"annotator", "body", "created_at", "seconds", "revision", "status"}
 ROLES = ("system", "user", "assistant")
 RESPONSES = {Kind.PREFERENCE: (2, 2), Kind.RANKING: (2, 26), Kind.RATING: (1, 1), Kind.DEMONSTRATION: (0, 1)}
-MAX_MESSAGES, MAX_PRIORITY = 1000, 2**31 - 1
+MAX_MESSAGES = 1000
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Checker:
     annotator: str = "imported"  # whose judgement a chosen/rejected pair or a completion is; "" for nobody's
     metadata: dict[str, Any] = field(default_factory=dict)  # the same for every record
     kept_as_metadata: set[str] = field(default_factory=set)  # fields without a meaning here
+    judges: dict[str, int] | None = None  # who may be assigned, by name; read when first asked
 
     def __post_init__(self) -> None:
         asked = questions_of(self.project)
@@ -89,7 +94,9 @@ class Checker:
             "metadata": self._metadata(given),
             "priority": _whole(given, "priority", -MAX_PRIORITY, MAX_PRIORITY) or 0,
             "gold": self._gold(given, shown),
+            "qualification": self._qualification(given),
             "need": _whole(given, "need", 1, 100),
+            "assigned_to": self._assigned_to(given, {judgement.annotator for judgement in judgements}),
             "id": _identifier(given["id"]) if "id" in given else content_id(prompt, responses, judgements),
         }
         return Record(fields, judgements, "id" in given)
@@ -151,6 +158,32 @@ class Checker:
         gold = given["gold"] if isinstance(given["gold"], dict) else {"choice": given["gold"]}
         self._body(gold, "gold", shown)
         return gold
+
+    def _qualification(self, given: dict[str, Any]) -> bool:
+        """Whether the record is an item of the qualification, which needs a known answer."""
+        said = given.get("qualification", False)
+        marked = {"true": True, "1": True, "false": False, "0": False, "": False}.get(str(said).lower())
+        if marked is None:
+            raise CleaningError("qualification", "Must be true or false.")
+        if marked and "gold" not in given:
+            raise CleaningError("qualification", "Needs gold beside it: the answer that people are told.")
+        if marked and self.project.kind == Kind.DEMONSTRATION:
+            raise CleaningError("qualification", "What people write cannot be told right or wrong.")
+        return marked
+
+    def _assigned_to(self, given: dict[str, Any], judged: set[str]) -> list[int]:
+        """The people that a record names, as ids, without those who have `judged` it."""
+        names = given.get("assigned_to", [])
+        if isinstance(names, str):
+            names = [name.strip() for name in names.split(",") if name.strip()]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise CleaningError("assigned_to", "Must be a user name or a list of them.")
+        if names and self.judges is None:
+            judging = self.project.memberships.filter(role__in=JUDGES, user__is_active=True)
+            self.judges = dict(judging.values_list("user__username", "user"))
+        if strangers := [name for name in names if name not in (self.judges or {})]:
+            raise CleaningError("assigned_to", f"{strangers[0]} does not judge in this project; add them first.")
+        return [self.judges[name] for name in dict.fromkeys(names) if name not in judged] if self.judges else []
 
     def _judgements(self, given: dict[str, Any], verdict: dict[str, Any] | None, shown: Shown) -> list[Judgement]:
         listed = given.get("annotations", [])

@@ -80,14 +80,14 @@ def _is_news(judgement: Judgement, standing: dict[str, Any], ids: list[int]) -> 
 
 
 def _set(task: Task, values: dict[str, Any]) -> None:
-    columns = {name: value for name, value in values.items() if name != "responses"}
-    if "gold" in columns:
-        columns["is_gold"] = columns["gold"] is not None
+    columns = {name: value for name, value in values.items() if name not in ("responses", "gold")}
     if columns:
         Task.objects.filter(pk=task.pk).update(**columns)
     if "responses" in values:
         task.responses.all().delete()
         Response.objects.bulk_create(tasks.response_rows(task, values, ""))
+    if "gold" in values or ("responses" in values and task.is_gold):
+        tasks.mark_gold(task, values.get("gold", task.gold))
 
 
 def _judge(batch: list[Change], account: Callable[[str], int], kind: str) -> None:

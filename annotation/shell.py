@@ -67,7 +67,7 @@ def progress(project: Project) -> str:
     """The share of the judgements wanted that are there, at most a minute old."""
     if (known := cache.get(f"progress:{project.pk}")) is not None:
         return str(known)
-    sums = Task.objects.filter(project=project).aggregate(done=Sum("done"), need=Sum("need"))
+    sums = Task.objects.filter(project=project).wanted().aggregate(done=Sum("done"), need=Sum("need"))
     share = f"{100 * min(sums['done'] or 0, sums['need']) // sums['need']}%" if sums["need"] else ""
     cache.set(f"progress:{project.pk}", share, PROGRESS_SECONDS)
     return share

@@ -21,6 +21,7 @@ from annotation.records import Judgement, Record
 from annotation.revising import Change
 from annotation.writes import write_transaction
 
+RULES = ("overlap", "agreement_share", "agreement_overlap", "order", "gold_share")  # they decide how a task is stored
 MANY = 1000  # new tasks from which the planner should know of them
 SWEPT_AT_ONCE = 2000  # tasks deleted in one transaction
 GIVEN_UP = "The import was taken for dead while it ran; start it again."
@@ -41,8 +42,7 @@ class Staging:
             slug=f"staging-{job.pk}-{secrets.token_hex(4)}",
             name=f"Import {job.pk}",
             kind=target.kind,
-            overlap=target.overlap,
-            order=target.order,
+            **{rule: getattr(target, rule) for rule in RULES},
             is_staging=True,
         )
         self.changes: list[Change] = []

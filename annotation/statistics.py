@@ -36,7 +36,7 @@ def project_stats(project: Project, *, names: bool = True, days: int = 30) -> di
 
 
 def _progress(project: Project) -> dict[str, Any]:
-    counted = project.tasks.aggregate(
+    counted = project.tasks.wanted().aggregate(
         total=Count("pk"),
         finished=Count("pk", filter=Q(done__gte=F("need"))),
         open=Count("pk", filter=Q(open_slots__gt=0)),

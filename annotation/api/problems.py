@@ -22,6 +22,7 @@ from annotation.projects import ProjectError
 from annotation.questions import QuestionsError
 from annotation.reading import UnreadableFile
 from annotation.reviewing import CannotDecide, Overtaken
+from annotation.standing import NotNow
 
 MEDIA_TYPE = "application/problem+json"
 INVALID = "Some of what was sent cannot be used."
@@ -76,6 +77,8 @@ def handler(error: Exception, context: dict[str, Any]) -> Response | None:
         error = Problem(400, "invalid", INVALID, error.errors)
     elif isinstance(error, CleaningError):
         error = Problem(400, "invalid", INVALID, {error.field or "body": error.message})
+    elif isinstance(error, NotNow):
+        error = Problem(403, error.kind, str(error))
     elif type(error) in RAISED:
         status, kind = RAISED[type(error)]
         error = Problem(status, kind, str(error))

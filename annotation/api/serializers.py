@@ -8,7 +8,7 @@ from drf_spectacular.utils import OpenApiTypes, extend_schema_field
 from rest_framework import serializers
 
 from annotation.cleaning import MAX_INT, CleaningError, clean_text
-from annotation.models import Annotation, ImportJob, Kind, Order, Project, Role
+from annotation.models import Annotation, ImportJob, Kind, Order, Project, Role, SkipTo
 
 LONGEST_GUIDELINES = 100_000
 
@@ -66,6 +66,30 @@ class ProjectSerializer(StrictSerializer):
     lease_minutes = serializers.IntegerField(min_value=1, max_value=240, required=False)
     order = serializers.ChoiceField(choices=Order.choices, required=False)
     daily_goal = serializers.IntegerField(min_value=0, max_value=10_000, required=False)
+    agreement_share = serializers.FloatField(
+        min_value=0,
+        max_value=1,
+        required=False,
+        help_text="Share of the tasks that wants agreement_overlap.",
+    )
+    agreement_overlap = serializers.IntegerField(min_value=1, max_value=10, required=False)
+    skip_to = serializers.ChoiceField(
+        choices=SkipTo.choices, required=False, help_text="Where a task goes that skip_limit people have skipped."
+    )
+    skip_limit = serializers.IntegerField(min_value=1, max_value=100, required=False)
+    repeat_share = serializers.FloatField(
+        min_value=0, max_value=0.5, required=False, help_text="Share of a person's work that is their own, swapped."
+    )
+    repeat_after = serializers.IntegerField(min_value=1, max_value=200, required=False)
+    gold_share = serializers.FloatField(
+        min_value=0, max_value=0.5, required=False, help_text="Share of a person's work that is a gold task."
+    )
+    gold_bar = serializers.FloatField(
+        min_value=0, max_value=1, required=False, help_text="Who is right less often is paused; 0 pauses nobody."
+    )
+    gold_window = serializers.IntegerField(min_value=1, max_value=100, required=False)
+    qualification_size = serializers.IntegerField(min_value=0, max_value=100, required=False)
+    qualification_bar = serializers.FloatField(min_value=0, max_value=1, required=False)
     is_archived = serializers.BooleanField(required=False)
     role = serializers.SerializerMethodField(help_text="The caller's own.")
     created_at = serializers.DateTimeField(read_only=True)
@@ -145,14 +169,29 @@ class BodySerializer(serializers.Serializer[Any]):
     seconds = serializers.FloatField(required=False, help_text="Active time on the task; kept beside the body.")
 
 
+class FeedbackSerializer(serializers.Serializer[Any]):
+    """What was expected of one item of the qualification, in terms of the sides shown, and how far the person is."""
+
+    correct = serializers.BooleanField()
+    expected = serializers.DictField()
+    why = serializers.CharField(allow_blank=True)
+    done = serializers.IntegerField()
+    right = serializers.IntegerField()
+    size = serializers.IntegerField()
+    state = serializers.ChoiceField(choices=["going_on", "passed", "failed"])
+
+
 class SubmittedSerializer(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     revision = serializers.IntegerField()
     next = LeasedTaskSerializer(allow_null=True, required=False)
+    notice = serializers.CharField(required=False, help_text="Why there is no next task for this person.")
+    feedback = FeedbackSerializer(required=False, help_text="In the qualification only.")
 
 
 class NextSerializer(serializers.Serializer[Any]):
     next = LeasedTaskSerializer(allow_null=True, required=False)
+    notice = serializers.CharField(required=False, help_text="Why there is no next task for this person.")
 
 
 class SkipSerializer(StrictSerializer):

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation import access, judging, queue
+from annotation import access, judging, qualifying, queue
 from annotation.api.authentication import caller
 from annotation.api.serializers import (
     BodySerializer,
@@ -50,8 +50,10 @@ class Annotations(APIView):
         key = request.headers.get("Idempotency-Key")
         annotation = judging.submit(task, caller(request), body, key=key, seconds=seconds)
         answer: dict[str, Any] = {"id": annotation.pk, "revision": annotation.revision}
+        if told := qualifying.feedback(task, annotation):
+            answer["feedback"] = told.as_dict()
         if wants_next:
-            answer["next"] = _next(task.project, caller(request))
+            answer |= _onward(task.project, caller(request))
         return Response(answer, status=201)
 
 
@@ -73,7 +75,7 @@ class Skip(APIView):
         sent = SkipSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
         queue.skip(task, caller(request), sent.validated_data.get("reason", ""))
-        return Response({"next": _next(task.project, caller(request))} if wants_next else {})
+        return Response(_onward(task.project, caller(request)) if wants_next else {})
 
 
 class Undo(APIView):
@@ -91,6 +93,14 @@ class Undo(APIView):
 def _next(project: Project, user: User) -> dict[str, Any] | None:
     assignment = queue.lease_next(project, user)
     return None if assignment is None else leased_task(assignment)
+
+
+def _onward(project: Project, user: User) -> dict[str, Any]:
+    """The next task beside an answer that is stored: why there is none is told, but is no error."""
+    try:
+        return {"next": _next(project, user)}
+    except queue.NotNow as error:
+        return {"next": None, "notice": str(error)}
 
 
 def _wants_next(request: Request) -> bool:

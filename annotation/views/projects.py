@@ -12,9 +12,10 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, dashboard, forms, question_form, shell, tasks
+from annotation import access, dashboard, forms, question_form, shell
+from annotation import projects as rules
 from annotation.exporting import FORMATS
-from annotation.models import Annotation, Kind, Membership, Project, Role, Task, User
+from annotation.models import Annotation, Kind, Membership, Pool, Project, Role, Task, User
 from annotation.models.people import JUDGES, MANAGES, READS_DATA, SEES_NAMES
 from annotation.questions import QuestionsError, check_questions, questions_of
 from annotation.shell import PersonRequest, signed_in
@@ -34,7 +35,7 @@ def home(request: PersonRequest) -> HttpResponse:
     user = request.user
     projects = list(Project.objects.visible_to(user).filter(is_archived=False))
     roles = dict(user.memberships.values_list("project", "role"))
-    sums = Task.objects.filter(project__in=projects).order_by().values("project")
+    sums = Task.objects.filter(project__in=projects).wanted().order_by().values("project")
     counted = {row["project"]: row for row in sums.annotate(n=Count("pk"), done=Sum("done"), need=Sum("need"))}
     rows = []
     for project in projects:
@@ -111,14 +112,12 @@ def settings(request: PersonRequest, slug: str) -> HttpResponse:
         return _settings_page(request, found, form=form, questions=sent, errors=error.errors, status=422)
     if not form.is_valid():
         return _settings_page(request, found, form=form, questions=sent, status=422)
-    values = form.cleaned_data
-    plain = {name: values[name] for name in ("name", "question", "lease_minutes", "daily_goal")}
-    with transaction.atomic():
-        Project.objects.filter(pk=found.pk).update(**plain, questions=questions)
-        if values["overlap"] != found.overlap:
-            tasks.change_overlap(found, values["overlap"])
-        if values["order"] != found.order:
-            tasks.change_order(found, values["order"])
+    try:
+        rules.change(found, by=request.user, questions=questions, **form.rules())
+    except rules.ProjectError as error:
+        for field, sentence in error.errors.items():
+            form.add_error(field if field in form.fields else None, sentence)
+        return _settings_page(request, found, form=form, questions=sent, status=422)
     messages.success(request, "Saved. Annotators see it from their next item on.")
     return redirect("annotation:settings", slug)
 
@@ -141,7 +140,7 @@ def write_guidelines(request: PersonRequest, slug: str) -> HttpResponse:
 
 
 def _settings_page(request: PersonRequest, found: Project, *, status: int = 200, **context: Any) -> HttpResponse:
-    fields = ("name", "question", "overlap", "lease_minutes", "order", "daily_goal")
+    fields = tuple(forms.QueueForm.base_fields)
     questions = context.pop("questions", None) or questions_of(found)
     made_under = dict(
         Annotation.objects.standing().filter(project=found).order_by().values_list("guideline").annotate(n=Count("pk"))
@@ -150,5 +149,7 @@ def _settings_page(request: PersonRequest, found: Project, *, status: int = 200,
     context.setdefault("form", forms.QueueForm(initial={name: getattr(found, name) for name in fields}))
     context.setdefault("guidelines", forms.GuidelinesForm(initial={"text": versions[0][0].text if versions else ""}))
     context |= {"project": found, "versions": versions, "open": found.tasks.open().count()}
+    context["gold"] = found.tasks.filter(is_gold=True).exclude(pool=Pool.QUALIFICATION).count()
+    context["qualification"] = found.tasks.filter(pool=Pool.QUALIFICATION).count()
     context |= question_form.rows(found.kind, questions)
     return render(request, "annotation/settings.html", context, status=status)

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from annotation import claiming, judging, queue, tasks
 from annotation.models import Assignment, Order, Project, Task
+from annotation.standing import standing_of
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -209,12 +210,14 @@ def test_changing_the_order_restarts_every_cursor(project):
     assert sorted(rest) == given[1:]
 
 
-def test_changing_the_overlap_reaches_tasks_that_nobody_has_opened(project):
-    opened, unopened = factories.task(project), factories.task(project)
-    queue.lease_next(project, factories.member(project))
-    assert tasks.change_overlap(project, 3) == 1
-    opened.refresh_from_db(), unopened.refresh_from_db()
-    assert (opened.need, unopened.need, unopened.open_slots) == (1, 3, 3)
+def test_changing_the_overlap_reaches_tasks_that_are_not_finished(project):
+    done, opened, unopened = factories.task(project), factories.task(project), factories.task(project)
+    person = factories.member(project)
+    judge_next(project, person), queue.lease_next(project, person)
+    assert tasks.change_overlap(project, overlap=3) == 2
+    found = [(task.need, task.open_slots) for task in project.tasks.order_by("pk")]
+    assert found == [(1, 0), (3, 2), (3, 3)]
+    assert {done.pk, opened.pk, unopened.pk} == set(project.tasks.values_list("pk", flat=True))
 
 
 def test_a_reopened_task_wants_one_more_judgement(project):
@@ -249,7 +252,7 @@ def test_a_second_tab_cannot_take_a_second_task(project):
     factories.task(project), factories.task(project), factories.task(project)
     person = factories.member(project)
     judge_next(project, person)
-    stale = queue._standing(project, person, None)
+    stale = standing_of(project, person)
     first = queue.lease_next(project, person)
     with pytest.raises(queue._NotMyTurn), transaction.atomic():
         queue._lease(project, person, stale, stale.place, timezone.now())
@@ -316,7 +319,11 @@ def test_the_probes_walk_the_partial_indexes_and_sort_nothing(project, place):
     assert [step.split("INDEX ")[1] for step in searches] == [
         "task_reopened (project_id=?)",
         "task_open (project_id=? AND priority=? AND rank=? AND id>?)",
+        "task_open (project_id=? AND priority=? AND rank>? AND rank<?)",
+        "task_open (project_id=? AND priority=? AND rank<?)",
         "task_open (project_id=? AND priority=? AND rank>?)",
+        "task_open (project_id=? AND priority<?)",
+        "task_open (project_id=? AND priority=? AND rank<?)",
         "task_open (project_id=? AND priority<?)",
     ]
     assert not any("TEMP B-TREE" in step for step in plan), plan
@@ -332,7 +339,7 @@ def steps_of_next(project: Project, person: object) -> int:
         return 0
 
     connection.ensure_connection()
-    place = queue._standing(project, person, None).place
+    place = standing_of(project, person).place
     connection.connection.set_progress_handler(count, 10)
     try:
         with connection.cursor() as cursor:
