@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from datetime import date, timedelta
+from datetime import timedelta
 from statistics import median
 from typing import Any
 
@@ -14,6 +14,7 @@ from django.db.models.fields.json import KeyTransform
 from django.utils import timezone
 
 from annotation.agreement import NotComparable, agreement
+from annotation.day_chart import columns
 from annotation.exporting import types_of
 from annotation.models import Annotation, Kind, Project
 from annotation.questions import STEP_LABELS, questions_of, step_of
@@ -49,7 +50,7 @@ def _figures(project: Project, names: bool) -> dict[str, Any]:
     return {
         "stats": stats,
         "pace": _pace(stats),
-        "days": _columns(stats["per_day"]),
+        "days": columns(stats["per_day"]),
         "verdicts": _verdicts(project) if project.kind == Kind.PREFERENCE else None,
         "scales": _scales(project, stats["labels"]) if project.kind == Kind.RATING else [],
         "agreements": _agreements(project),
@@ -66,45 +67,6 @@ def _pace(stats: dict[str, Any]) -> dict[str, Any]:
     days = math.ceil(left / rate) if rate and left else None
     done_by = timezone.now().date() + timedelta(days=days) if days is not None and days < 3650 else None
     return {"rate": rate, "left": left, "done_by": done_by}
-
-
-def _columns(per_day: list[dict[str, Any]]) -> dict[str, Any]:
-    """A column chart in percent of its plot: SVG geometry needs no style."""
-    top = _round_up(max((day["count"] for day in per_day), default=0))
-    step = 100 / max(len(per_day), 1)
-    bars = []
-    for i, day in enumerate(per_day):
-        height = 100 * day["count"] / top
-        when = date.fromisoformat(day["day"])
-        bars.append(
-            {
-                "x": f"{i * step + step * 0.14:.2f}%",
-                "width": f"{step * 0.72:.2f}%",
-                "y": f"{100 - height:.2f}%",
-                "height": f"{height:.2f}%",
-                "at": f"{i * step:.2f}%",
-                "full": f"{step:.2f}%",
-                "day": f"{when.day} {when:%b}",
-                "count": day["count"],
-            }
-        )
-    ticks = [{"y": f"{100 - 25 * i}%", "label": top * i // 4 if top % 4 == 0 else top * i / 4} for i in range(5)]
-    return {
-        "bars": bars,
-        "ticks": ticks,
-        "labels": bars[:: max(1, len(bars) // 4)],
-        "total": sum(b["count"] for b in bars),
-    }
-
-
-def _round_up(value: int) -> int:
-    """The next number that a scale of four steps divides evenly."""
-    if value <= 4:
-        return 4
-    size = 10 ** (len(str(value)) - 1)
-    return next(
-        int(size * m) for m in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10) if size * m >= value and size * m % 4 == 0
-    )
 
 
 def _verdicts(project: Project) -> dict[str, Any]:

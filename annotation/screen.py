@@ -58,6 +58,7 @@ class Item:
     questions: dict[str, Any]
     answer: dict[str, Any]
     original: str = ""
+    changing: bool = False  # an answer that stands already: nothing to lease, skip or keep as a draft
     returned: str = ""  # what the reviewer wrote who sent it back
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 

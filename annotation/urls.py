@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import account, data, people, projects, review, work
+from annotation.views import account, data, own, people, projects, review, work
 
 app_name = "annotation"
 
@@ -14,7 +14,9 @@ urlpatterns = [
     path("account/preferences/", account.preferences, name="preferences"),
     path("account/tokens/", account.create_token, name="create_token"),
     path("account/tokens/<int:token_id>/revoke/", account.revoke_token, name="revoke_token"),
-    path("my-work/", work.my_work, name="my_work"),
+    path("my-work/", own.my_work, name="my_work"),
+    path("annotations/<int:annotation_id>/change/", own.change, name="change"),
+    path("annotations/<int:annotation_id>/keep/", own.keep, name="keep"),
     path("projects/new/", projects.new_project, name="new_project"),
     path("projects/<slug:slug>/", projects.project, name="project"),
     path("projects/<slug:slug>/settings/", projects.settings, name="settings"),

@@ -143,3 +143,21 @@ def _mean_order(bodies: Sequence[Body], ids: Sequence[int]) -> list[list[int]]:
                     sums[response] += taken + (len(tied) + 1) / 2
             taken += len(tied)
     return [sorted(r for r, total in sums.items() if total == place) for place in sorted(set(sums.values()))]
+
+
+def alike(kind: str, body: Body, other: Body, ids: Sequence[int], *, within: int = 0) -> tuple[int, int]:
+    """In how many of how many comparisons two verdicts agree.
+
+    Preference: one, the choice. Rating: one for each aspect that both rate, alike `within` points. Ranking: one for
+    each pair of responses, alike when both order it in the same way.
+    """
+    if kind == Kind.PREFERENCE:
+        return int(body.get("choice") == other.get("choice")), 1
+    if kind == Kind.RATING:
+        mine, theirs = body.get("ratings") or {}, other.get("ratings") or {}
+        both = mine.keys() & theirs.keys()
+        return sum(abs(mine[name] - theirs[name]) <= within for name in both), len(both)
+    if kind == Kind.RANKING:
+        pairs = list(zip(_signs(body, ids), _signs(other, ids), strict=True))
+        return sum(a == b for a, b in pairs), len(pairs)
+    return 0, 0

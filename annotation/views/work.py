@@ -5,22 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
-from django.db.models import Count, Q
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation import access, bodies, forms, judging, queue, rendering, screen, wording
+from annotation import access, bodies, forms, freezing, judging, queue, rendering, screen
 from annotation.models import Annotation, Assignment, Project, User
 from annotation.models.people import JUDGES
 from annotation.questions import question_line, questions_of
 from annotation.shell import PersonRequest, signed_in
-
-PER_PAGE = 50
 
 
 @require_GET
@@ -49,6 +44,8 @@ def judge(request: PersonRequest, task_id: int) -> HttpResponse:
         )
     except queue.LeaseLost:
         return _lost(request, task.project)
+    except freezing.Frozen as error:
+        return _lost(request, task.project, str(error))
     except bodies.BodyError as error:
         return _refused(request, task.project, task_id, error.errors)
     return _onward(request, task.project, annotation)
@@ -76,7 +73,7 @@ def undo(request: PersonRequest, annotation_id: int) -> HttpResponse:
     project = access.project_for(request.user, annotation.project.slug, JUDGES)
     try:
         assignment = judging.undo(annotation, request.user)
-    except judging.CannotUndo as error:
+    except (judging.CannotUndo, freezing.Frozen) as error:
         if _by_script(request):
             return JsonResponse({"title": str(error)}, status=409)
         messages.warning(request, str(error))
@@ -141,26 +138,13 @@ def preview(request: PersonRequest) -> HttpResponse:
     return render(request, "annotation/_preview.html", context)
 
 
-@require_GET
-@signed_in
-def my_work(request: PersonRequest) -> HttpResponse:
-    """One's own judgements, newest first, and where one can go on."""
-    user = request.user
-    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    own = user.annotations.standing()
-    rows = own.select_related("project", "task").order_by("-created_at", "-pk")
-    page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
-    standing = Q(annotations__annotator=user, annotations__status=Annotation.Status.SUBMITTED)
-    projects = Project.objects.with_role(user, JUDGES).filter(is_archived=False)
-    projects = projects.annotate(own=Count("annotations", filter=standing)).order_by("-own", "name")
-    context = {
-        "page": page,
-        "rows": [(annotation, wording.answer_in_words(annotation)) for annotation in page],
-        "today": own.filter(created_at__gte=midnight).count(),
-        "total": page.paginator.count,
-        "projects": projects[:20],
-    }
-    return render(request, "annotation/my_work.html", context)
+def change_page(request: PersonRequest, annotation: Annotation) -> HttpResponse:
+    """The judging page with a standing answer of this person's, which a submit replaces."""
+    rows = Assignment.objects.select_related("task", "project").prefetch_related("task__responses")
+    held = get_object_or_404(rows, task=annotation.task_id, annotator=request.user)
+    held.task.project = held.project = annotation.task.project
+    answer = bodies.as_shown(annotation.kind, annotation.body, annotation.shown)
+    return _page(request, held.project, held, saved="Your answer; change it and submit", answer=answer, changing=True)
 
 
 def _by_script(request: PersonRequest) -> bool:
@@ -197,10 +181,13 @@ def _page(
     errors: dict[str, str] | None = None,
     saved: str = "",
     answer: dict[str, Any] | None = None,
+    changing: bool = False,
 ) -> HttpResponse:
     item = screen.of(assignment) if assignment else None
     if item and answer:
         item.answer = answer
+    if item:
+        item.changing = changing
     last = _last_annotation(project, request.user)
     reads_data = project.my_role != "annotator"
     context = {
@@ -249,14 +236,17 @@ def _refused(request: PersonRequest, project: Project, task_id: int, errors: dic
     """The same task with the answer as it was sent and a sentence for each field that is wrong."""
     if _by_script(request):
         return JsonResponse({"errors": errors}, status=422)
-    held = Assignment.objects.live().filter(task=task_id, annotator=request.user).first()
+    mine = Assignment.objects.filter(task=task_id, annotator=request.user)
+    held = mine.live().first() or mine.filter(state=Assignment.State.SUBMITTED).first()
     if held is None:
         return _lost(request, project)
     return _page(request, project, held, errors=errors, answer=forms.draft_of(project, request.POST))
 
 
-def _lost(request: PersonRequest, project: Project) -> HttpResponse:
-    title = "Your time on that item ran out and it went to somebody else, so this answer was not saved."
+LOST = "Your time on that item ran out and it went to somebody else, so this answer was not saved."
+
+
+def _lost(request: PersonRequest, project: Project, title: str = LOST) -> HttpResponse:
     if _by_script(request):
         return JsonResponse({"title": title}, status=409)
     messages.warning(request, title)

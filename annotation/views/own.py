@@ -1,0 +1,79 @@
+"""One's own work: figures, what came back, the history, and answers that are kept or changed."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from annotation import access, bodies, freezing, judging, own_work
+from annotation.day_chart import columns
+from annotation.models import Annotation
+from annotation.models.people import JUDGES
+from annotation.shell import PersonRequest, signed_in
+from annotation.views import work
+
+PER_PAGE = 50
+
+
+@require_GET
+@signed_in
+def my_work(request: PersonRequest) -> HttpResponse:
+    """Pace, agreement, what waits, what came back, and one's own answers, newest first."""
+    user = request.user
+    rows = own_work.standing(user).select_related("project", "task").order_by("-created_at", "-pk")
+    page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
+    waiting, pace = own_work.waiting(user), own_work.pace(user)
+    context = {
+        "today": timezone.now(),
+        "page": page,
+        "answers": own_work.answers(list(page), user),
+        "returned": own_work.returned(user),
+        "pace": pace,
+        "days": columns(pace["per_day"]),
+        "goal": sum(row["project"].daily_goal for row in waiting),
+        "agreement": own_work.agreement(user),
+        "waiting": waiting,
+    }
+    return render(request, "annotation/my_work.html", context)
+
+
+@require_GET
+@signed_in
+def change(request: PersonRequest, annotation_id: int) -> HttpResponse:
+    """The judging page with an answer of one's own, to be given anew."""
+    annotation = _mine(request, annotation_id, Annotation.Status.SUBMITTED)
+    try:
+        freezing.check(annotation)
+    except freezing.Frozen as error:
+        messages.warning(request, str(error))
+        return redirect("annotation:my_work")
+    return work.change_page(request, annotation)
+
+
+@require_POST
+@signed_in
+def keep(request: PersonRequest, annotation_id: int) -> HttpResponse:
+    """Stand by an answer that a reviewer sent back: the same once more, as a revision of its own."""
+    annotation = _mine(request, annotation_id, Annotation.Status.RETURNED)
+    body = bodies.as_shown(annotation.kind, annotation.body, annotation.shown)
+    try:
+        judging.submit(annotation.task, request.user, body, key=f"keep-{annotation.pk}")
+    except judging.LeaseLost:
+        messages.warning(request, "The time of that item ran out and somebody else judges it now.")
+    except bodies.BodyError:
+        messages.warning(request, "The project asks something else by now, so open the item and answer it anew.")
+    else:
+        messages.success(request, "Your answer stands as it was.")
+    return redirect("annotation:my_work")
+
+
+def _mine(request: PersonRequest, annotation_id: int, status: str) -> Annotation:
+    """An annotation of one's own in a project one still judges in."""
+    rows = Annotation.objects.select_related("task__project").filter(annotator=request.user, status=status)
+    annotation = get_object_or_404(rows, pk=annotation_id)
+    annotation.task.project = access.project_for(request.user, annotation.task.project.slug, JUDGES)
+    return annotation

@@ -1,0 +1,111 @@
+"""One's own work: what a person sees of themselves and of the others, keeps and changes."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from annotation import freezing, judging, own_work, queue, reviewing
+from annotation.models import Annotation, Project, Role, Task, User
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def signed_in(person: User) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def give(task: Task, person: User, side: int, strength: int = 2) -> Annotation:
+    """A judgement for the response at that place of a reviewer's order."""
+    shown = queue.lease_next(task.project, person).shown
+    letter = "ab"[shown.index(reviewing.order_of(task)[side])]
+    return judging.submit(task, person, {"choice": letter, "strength": strength}, seconds=40)
+
+
+@pytest.fixture
+def project() -> Project:
+    return factories.project(overlap=3)
+
+
+@pytest.fixture
+def person(project: Project) -> User:
+    return factories.member(project, username="ada")
+
+
+def test_the_others_are_shown_only_when_the_item_is_finished(project: Project, person: User) -> None:
+    task = factories.task(project)
+    give(task, person, 0)
+    give(task, factories.member(project, username="secret-name"), 1)
+    client = signed_in(person)
+    html = client.get("/my-work/").content.decode()
+    assert "Not yet, 2 of 3" in html and own_work.agreement(person) is None
+    give(task, factories.member(project), 0, strength=3)
+    html = client.get("/my-work/").content.decode()
+    assert "Not yet" not in html and "secret-name" not in html
+    (answer,) = own_work.answers([Annotation.objects.get(annotator=person)], person)  # needs its project's role
+    assert sorted(words[0] for words in answer.others) == ["A", "B"]
+
+
+def test_agreement_is_with_the_median_of_two_others(project: Project, person: User) -> None:
+    for side in (0, 1):
+        task = factories.task(project)
+        give(task, person, 0)
+        for _ in range(2):
+            give(task, factories.member(project), side)
+    found = own_work.agreement(person)
+    assert found is not None and (found["value"], found["of"]) == (0.5, 2)
+    assert found["low"] < 0.5 < found["high"]
+
+
+def test_pace_counts_days_and_active_time(project: Project, person: User) -> None:
+    give(factories.task(project), person, 0)
+    pace = own_work.pace(person)
+    assert (pace["today"], pace["week"], pace["week_seconds"]) == (1, 1, 40)
+    assert len(pace["per_day"]) == 28 and pace["per_day"][-1]["count"] == 1
+    assert pace["times"]["middle"] == 40
+
+
+def test_an_answer_is_changed_on_the_judging_page_until_it_is_frozen(
+    project: Project, person: User, monkeypatch: Any
+) -> None:
+    task = factories.task(project)
+    mine = give(task, person, 0)
+    client = signed_in(person)
+    html = client.get(f"/annotations/{mine.pk}/change/").content.decode()
+    assert "data-renew" not in html and "Skip <kbd>" not in html
+    side = "ab"[mine.shown.index(mine.body["choice"])]
+    assert f'value="{2 if side == "a" else 6}" data-key="{2 if side == "a" else 6}"' in html
+    client.post(f"/tasks/{task.pk}/judge/", {"verdict": "4", "key": "again"})
+    assert Annotation.objects.standing().get(annotator=person).body["choice"] == "tie"
+    monkeypatch.setattr(freezing, "_lookups", [lambda asked: {one.pk: "prefs v1" for one in asked}])
+    latest = Annotation.objects.standing().get(annotator=person)
+    assert "In prefs v1" in client.get("/my-work/").content.decode()
+    assert client.get(f"/annotations/{latest.pk}/change/").url == "/my-work/"
+    script = {"X-Requested-With": "fetch"}
+    refused = client.post(f"/tasks/{task.pk}/judge/", {"verdict": "1", "key": "third"}, headers=script)
+    assert refused.status_code == 409 and "part of prefs v1" in refused.json()["title"]
+    assert client.post(f"/annotations/{latest.pk}/undo/", headers=script).status_code == 409
+
+
+def test_nobody_changes_the_answer_of_somebody_else(project: Project, person: User) -> None:
+    mine = give(factories.task(project), person, 0)
+    other = signed_in(factories.member(project))
+    assert other.get(f"/annotations/{mine.pk}/change/").status_code == 404
+    assert other.post(f"/annotations/{mine.pk}/keep/").status_code == 404
+
+
+def test_a_returned_answer_is_listed_with_the_comment_and_can_be_kept(project: Project, person: User) -> None:
+    task = factories.task(project)
+    mine = give(task, person, 0)
+    reviewing.send_back(mine, factories.member(project, Role.REVIEWER, "judith"), comment="Count again.")
+    client = signed_in(person)
+    html = client.get("/my-work/").content.decode()
+    assert "1 item came back to you" in html and "Count again." in html and "judith" not in html
+    for _ in range(2):
+        client.post(f"/annotations/{mine.pk}/keep/")
+    again = Annotation.objects.standing().get(annotator=person)
+    assert (again.revision, again.body) == (2, mine.body)
+    assert "came back" not in client.get("/my-work/").content.decode()
