@@ -15,7 +15,7 @@ NEXT_PROMPTS = 100  # the batch that waits for a person afterwards
 
 PRETRAIN: dict[str, Any] = {
     "max_minutes": None,  # a number of steps makes the result the same on a slow machine
-    "max_steps": 600,
+    "max_steps": 450,
     "batch_size": 16,
     "context": 128,
     "learning_rate": 2e-3,

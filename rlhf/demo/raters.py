@@ -16,6 +16,7 @@ from rlhf.demo.utility import Prompt, utility
 
 TIE = 0.25  # felt differences below this are ties
 CLEAR, STRONG = 1.5, 3.0  # felt differences from which a choice has strength 2 and 3
+EQUAL = 1e-9  # utilities closer than this differ by rounding alone
 DREADFUL = -1.0  # utility: when neither of two tied replies is better than this, both are bad
 
 
@@ -72,6 +73,13 @@ def noise_ceiling(pairs: Iterable[tuple[Prompt, str, str]], raters: Sequence[Rat
             chosen += for_a + for_b
             right += for_a if gap > 0 else for_b if gap < 0 else (for_a + for_b) / 2
     return right / chosen if chosen else math.nan
+
+
+def truth_accuracy(judged: Iterable[tuple[Prompt, str, str]]) -> float:
+    """How often the chosen reply, given before the rejected one, has the higher utility; equal ones are half right."""
+    gaps = [utility(prompt, chosen) - utility(prompt, rejected) for prompt, chosen, rejected in judged]
+    right = sum(1.0 if gap > EQUAL else 0.5 if gap >= -EQUAL else 0.0 for gap in gaps)
+    return right / len(gaps) if gaps else math.nan
 
 
 def _logistic(rng: random.Random) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 
 from rlhf import generation
-from rlhf.demo.raters import noise_ceiling
+from rlhf.demo.raters import noise_ceiling, truth_accuracy
 from rlhf.demo.utility import utility
 from rlhf.models import Model, Round
 
@@ -44,14 +44,18 @@ def true_utilities(round: Round) -> dict[str, dict[str, Any]]:
 
 
 def reward_accuracy(round: Round) -> dict[str, Any]:
-    """Held-out accuracy of the reward model beside the accuracy that the noise of the judges allows at best."""
+    """Held-out accuracy of the reward model, beside what the true utility itself reaches on the very same judgements.
+
+    That ceiling and the accuracy share the luck of the draw, so their difference is steadier than the distance to the
+    ceiling that the noise of the judges sets on average, which `expected_ceiling` gives.
+    """
     assert round.snapshot is not None and round.reward_model is not None
     rows = parquet.read_table(
         round.snapshot.folder / "eval.parquet", columns=["prompt", "chosen", "rejected"]
     ).to_pylist()
     pairs = [(row["prompt"], row["chosen"][-1]["content"], row["rejected"][-1]["content"]) for row in rows]
     accuracy = round.reward_model.figures["training"]["accuracy"]
-    figures = {**accuracy, "ceiling": noise_ceiling(pairs)}
+    figures = {**accuracy, "ceiling": truth_accuracy(pairs), "expected_ceiling": noise_ceiling(pairs)}
     Model.objects.filter(pk=round.reward_model.pk).update(
         figures={**round.reward_model.figures, "ceiling": figures["ceiling"]}
     )
@@ -72,7 +76,8 @@ def table(result: dict[str, Any], round: Round) -> list[str]:
     accuracy = result["reward_accuracy"]
     lines.append(
         f"Reward model: {accuracy['value']:.1%} of {accuracy['n']} held-out judgements"
-        f" [{accuracy['low']:.1%}, {accuracy['high']:.1%}]; the judges' own noise allows {accuracy['ceiling']:.1%}."
+        f" [{accuracy['low']:.1%}, {accuracy['high']:.1%}]; the true utility agrees with {accuracy['ceiling']:.1%}"
+        f" of them (the judges' noise allows {accuracy['expected_ceiling']:.1%} on average)."
     )
     return lines
 

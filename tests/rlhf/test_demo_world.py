@@ -6,7 +6,7 @@ import pytest
 
 from rlhf.demo import world
 from rlhf.demo.desk import PROBLEMS, SUBJECTS
-from rlhf.demo.raters import RATERS, Rater, noise_ceiling
+from rlhf.demo.raters import RATERS, Rater, noise_ceiling, truth_accuracy
 
 
 def asked(text):
@@ -140,13 +140,16 @@ def test_the_noise_ceiling_is_how_often_the_truth_agrees_with_the_labels():
     rng = random.Random(3)
     pairs = [(p, world.mediocre_reply(p, rng), world.demonstration(p, rng)) for p in world.prompts(150, 4)]
     right = chosen = 0.0
+    labels = []
     for prompt, a, b in pairs:
         for rater in RATERS:
             choice = rater.prefer(prompt, a, b, rng)["choice"]
             if choice in ("a", "b"):
                 gap = world.utility(prompt, a) - world.utility(prompt, b)
                 chosen += 1
+                labels.append((prompt, a, b) if choice == "a" else (prompt, b, a))
                 right += 0.5 if gap == 0 else float((gap > 0) == (choice == "a"))
+    assert truth_accuracy(labels) == pytest.approx(right / chosen)
     assert noise_ceiling(pairs) == pytest.approx(right / chosen, abs=0.04)
     assert 0.75 < noise_ceiling(pairs) < 0.95
 
