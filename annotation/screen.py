@@ -184,9 +184,8 @@ def of(assignment: Assignment) -> Item:
     ]
     drafts = kind == Kind.DEMONSTRATION
     original = texts[0] if drafts and texts else ""
-    return Item(
-        told["id"], kind, prompt, [] if drafts else sides, told["questions"], answer, original, assignment.returned
-    )
+    about = (told["id"], kind, prompt, [] if drafts else sides, told["questions"])
+    return Item(*about, answer, original, returned=assignment.returned)
 
 
 def counts(project: Project, user: User) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
 from annotation import freezing, judging, own_work, queue, reviewing
@@ -10,6 +11,12 @@ from annotation.models import Annotation, Project, Role, Task, User
 from tests import factories
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """One's own agreement is remembered for some minutes, by the id of an account, which tests use again."""
+    cache.clear()
 
 
 def signed_in(person: User) -> Client:
