@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from datetime import timedelta
 from statistics import median
 from typing import Any
@@ -15,7 +16,7 @@ from django.utils import timezone
 from annotation import intervals
 from annotation.exporting import pseudonym
 from annotation.models import Annotation, Kind, Project, User
-from annotation.questions import questions_of
+from annotation.questions import STEP_LABELS, questions_of, step_of
 
 NEITHER = ("tie", "both_bad")
 
@@ -25,13 +26,38 @@ def project_stats(project: Project, *, names: bool = True, days: int = 30) -> di
 
     Without `names` the annotators have pseudonyms. Shares come with their 95 % intervals.
     """
+    return named(figures(project, days=days), project, names=names)
+
+
+def figures(project: Project, *, days: int, annotators: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """The same with the ids of accounts for names; `annotators` are rows that somebody has worked out already."""
     standing = Annotation.objects.standing().filter(project=project)
     return {
         "kind": project.kind,
         **_progress(project),
         "per_day": _per_day(standing, days),
         "labels": _labels(project, standing),
-        "annotators": _annotators(project, standing, names),
+        "verdicts": _verdicts(standing) if project.kind == Kind.PREFERENCE else None,
+        "annotators": _annotators(project, standing) if annotators is None else annotators,
+    }
+
+
+def named(stats: dict[str, Any], project: Project, *, names: bool) -> dict[str, Any]:
+    """The figures with people's names, or pseudonyms, for the ids of their accounts."""
+    called = callings(project, [row["annotator"] for row in stats["annotators"]], names=names)
+    rows = [row | called[row["annotator"]] for row in stats["annotators"] if row["annotator"] in called]
+    return stats | {"annotators": sorted(rows, key=lambda row: (-row["count"], row["annotator"]))}
+
+
+def callings(project: Project, ids: Iterable[int], *, names: bool) -> dict[int, dict[str, Any]]:
+    """How each account is called here: {"annotator": name or pseudonym, "simulated": bool}."""
+    people = User.objects.filter(pk__in=set(ids)).values_list("pk", "username", "is_simulated")
+    return {
+        pk: {
+            "annotator": username if names else pseudonym(project, pk, simulated=simulated),
+            "simulated": simulated,
+        }
+        for pk, username, simulated in people
     }
 
 
@@ -78,23 +104,36 @@ def _labels(project: Project, standing: Any) -> dict[str, Any]:
     return {project.kind: standing.count()}
 
 
+def _verdicts(standing: Any) -> dict[str, Any]:
+    """How often each step of the beam was chosen, A being what was shown first, and "both bad"."""
+    neither = standing.filter(body__choice__in=NEITHER).annotate(choice=KeyTransform("choice", "body")).order_by()
+    counts = Counter({str(choice): n for choice, n in neither.values_list("choice").annotate(n=Count("pk"))})
+    chosen = standing.exclude(body__choice__in=NEITHER).exclude(shown=[]).order_by()
+    sided = chosen.annotate(
+        side=Case(When(body__choice=KeyTransform(0, "shown"), then=Value("a")), default=Value("b")),
+        strength=KeyTransform("strength", "body"),
+    )
+    steps: Counter[int] = Counter({4: counts["tie"]})
+    for side, strength, n in sided.values_list("side", "strength").annotate(n=Count("pk")):
+        steps[step_of(side, int(strength or 0)) or 4] += n
+    return {"steps": {str(step): steps[step] for step in STEP_LABELS}, "both_bad": counts["both_bad"]}
+
+
 def _counts(rows: Any, key: str, inside: Any) -> dict[str, int]:
     found = rows.annotate(answer=KeyTransform(key, inside)).order_by().values_list("answer").annotate(n=Count("pk"))
     return {str(answer): n for answer, n in sorted(found, key=lambda pair: str(pair[0])) if answer is not None}
 
 
-def _annotators(project: Project, standing: Any, names: bool) -> list[dict[str, Any]]:
+def _annotators(project: Project, standing: Any) -> list[dict[str, Any]]:
     counts = dict(standing.order_by().values_list("annotator").annotate(Count("pk")))
     seconds: dict[int, list[float]] = defaultdict(list)
     for annotator, spent in standing.exclude(seconds=None).values_list("annotator", "seconds"):
         seconds[annotator].append(spent)
     sides = _first_sides(standing) if project.kind == Kind.PREFERENCE else {}
     agreements = _agreements(standing) if project.kind == Kind.PREFERENCE else {}
-    people = User.objects.in_bulk(counts)
-    rows = [
+    return [
         {
-            "annotator": people[pk].username if names else pseudonym(project, pk, simulated=people[pk].is_simulated),
-            "simulated": people[pk].is_simulated,
+            "annotator": pk,
             "count": count,
             "median_seconds": median(seconds[pk]) if seconds[pk] else None,
             "agreement": agreements.get(pk),
@@ -102,7 +141,6 @@ def _annotators(project: Project, standing: Any, names: bool) -> list[dict[str, 
         }
         for pk, count in counts.items()
     ]
-    return sorted(rows, key=lambda row: (-row["count"], row["annotator"]))
 
 
 def _first_sides(standing: Any) -> dict[int, Any]:

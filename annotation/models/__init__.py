@@ -4,6 +4,7 @@ from annotation.models.annotations import Annotation
 from annotation.models.checks import GoldResult, RepeatCheck
 from annotation.models.people import ApiToken, Membership, Role, User
 from annotation.models.projects import GuidelineVersion, ImportJob, Kind, Order, Project, SkipTo
+from annotation.models.reports import QualityReport
 from annotation.models.review import Adjudication, Dispute
 from annotation.models.tasks import Assignment, Cursor, Pool, Purpose, Response, Task
 
@@ -23,6 +24,7 @@ __all__ = [
     "Pool",
     "Project",
     "Purpose",
+    "QualityReport",
     "RepeatCheck",
     "Response",
     "Role",

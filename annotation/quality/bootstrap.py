@@ -18,27 +18,27 @@ from annotation.quality import measures
 Array = NDArray[Any]
 
 SEED = 20_111  # the same judgements give the same interval
-REPLICATES, FEWER = 1000, 300  # of a whole project; of each of its many parts
+REPLICATES, FEWER = 1000, 200  # of a whole project; of each of its many parts
 CELLS = 2_000_000  # numbers in memory at a time
 DIGITS = 4
 
 Estimates = dict[str, dict[str, float | None]]
 
 
-def of_tasks(patterns: Array, often: Array, values: Array, *, replicates: int = REPLICATES) -> Estimates:
+def of_tasks(patterns: Array, often: Array, values: Array, *, part: bool = False) -> Estimates:
     """Every measure of tasks of which `often` (P) add each of `patterns` (see measures.rows_of), with its interval."""
     k = len(values)
     totals = [often.astype(np.float64) @ patterns]
-    totals += [draws @ patterns for draws in _draws(often, replicates)]
+    totals += [draws @ patterns for draws in _draws(often, FEWER if part else REPLICATES)]
     found = measures.all_of(measures.unpacked(np.vstack(totals), k), values)
     return {name: estimate(figures[0], figures[1:], tasks=int(often.sum())) for name, figures in found.items()}
 
 
-def of_table(table: Array, values: Array, *, replicates: int = FEWER) -> Estimates:
+def of_table(table: Array, values: Array) -> Estimates:
     """Every measure of what two people both judged, given as their (K, K) table, each with its 95 % interval."""
     k = len(values)
     cells = table.reshape(-1).astype(np.int64)
-    drawn = np.vstack([cells, *_draws(cells, replicates)]).reshape(-1, k, k).astype(np.float64)
+    drawn = np.vstack([cells, *_draws(cells, FEWER)]).reshape(-1, k, k).astype(np.float64)
     found = measures.all_of(measures.of_tables(drawn), values) | {"cohen": measures.cohen(drawn)}
     return {name: estimate(figures[0], figures[1:], tasks=int(cells.sum())) for name, figures in found.items()}
 
@@ -54,10 +54,10 @@ def estimate(value: Any, replicates: Array, *, tasks: int) -> dict[str, float | 
     return {"value": round(float(value), DIGITS), "low": round(float(low), DIGITS), "high": round(float(high), DIGITS)}
 
 
-def weights(tasks: int, replicates: int) -> Iterator[Array]:
+def weights(tasks: int) -> Iterator[Array]:
     """How often each of `tasks` is drawn, one replicate at a time: for figures that are no sums of patterns."""
     random = np.random.default_rng(SEED)
-    for _ in range(replicates):
+    for _ in range(FEWER):
         yield np.bincount(random.integers(tasks, size=tasks), minlength=tasks).astype(np.float64)
 
 

@@ -20,15 +20,15 @@ FEWEST_SHARED = 5  # things that two people must both have judged
 DAILY = 21  # days: up to here time goes by the day, beyond by the week
 
 
-def overall(ballots: Ballots, *, replicates: int = bootstrap.REPLICATES) -> dict[str, Any] | None:
+def overall(ballots: Ballots, *, part: bool = False) -> dict[str, Any] | None:
     """Every measure with its interval over all votes; None when no thing has two."""
     counts = ballots.counts()
     votes = counts.sum(axis=1)
     if not (votes > 1).any():
         return None
     question = ballots.question
-    estimates = bootstrap.of_tasks(*_patterns(ballots, counts), question.values, replicates=replicates)
-    estimates["cohen"] = cohen(ballots, replicates=min(replicates, bootstrap.FEWER))
+    estimates = bootstrap.of_tasks(*_patterns(ballots, counts), question.values, part=part)
+    estimates["cohen"] = cohen(ballots)
     several = votes > 1
     return {
         "tasks": len(np.unique(ballots.task[several])),
@@ -38,7 +38,7 @@ def overall(ballots: Ballots, *, replicates: int = bootstrap.REPLICATES) -> dict
     }
 
 
-def cohen(ballots: Ballots, *, replicates: int = bootstrap.FEWER) -> dict[str, float | None]:
+def cohen(ballots: Ballots) -> dict[str, float | None]:
     """Cohen's kappa for two people; for more Conger's (1980): observed and chance agreement averaged over the pairs.
 
     A pair weighs what it shares; a person's share of each category is taken over everything that person judged, so
@@ -73,7 +73,7 @@ def cohen(ballots: Ballots, *, replicates: int = bootstrap.FEWER) -> dict[str, f
         return float("nan") if expected > 1 - 1e-12 else (observed - expected) / (1 - expected)
 
     tasks = int(ballots.task.max()) + 1
-    drawn = np.array([kappa(weights) for weights in bootstrap.weights(tasks, replicates)])
+    drawn = np.array([kappa(weights) for weights in bootstrap.weights(tasks)])
     return bootstrap.estimate(kappa(np.ones(tasks)), drawn, tasks=len(np.unique(of_pair)))
 
 
@@ -135,7 +135,7 @@ def _parts(ballots: Ballots, part: Array, *, newest: bool = False) -> Iterator[t
     found, sizes = np.unique(part[several & (part != NONE)], return_counts=True)
     order = np.argsort(-found if newest else -sizes, kind="stable")[:MOST_PARTS]
     for place in found[order]:
-        figures = overall(ballots.only(part == place), replicates=bootstrap.FEWER)
+        figures = overall(ballots.only(part == place), part=True)
         if figures is not None:
             yield int(place), figures
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-MOST_STEPS, CLOSE = 200, 1e-6
+MOST_STEPS, CLOSE = 200, 1e-4
 LEAST = 1e-12
 
 

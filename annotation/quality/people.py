@@ -14,18 +14,18 @@ from annotation.quality.votes import NONE, Ballots, Votes
 Array = NDArray[Any]
 
 
-def figures(ballots: Ballots, votes: Votes) -> list[dict[str, Any]]:
+def figures(ballots: Ballots | None, votes: Votes) -> list[dict[str, Any]]:
     """One row for each annotator, the busiest first; "annotator" is the account's id.
 
     agreement: the share of equal votes over pairs with others; alpha: Krippendorff's of this person with the others;
     consensus: how often the vote is the most frequent one of the others; offset (ratings): points above the others'
     mean; dawid_skene and mace: how far the votes can be relied on; first_side, longer: how often the response shown
-    first, or the longer one, was preferred.
+    first, or the longer one, was preferred. Without `ballots` nothing compares, and only counts and speeds are given.
     """
     number = len(votes.people)
     done = np.bincount(votes.person, minlength=number)
     speed = _medians(votes.person, votes.seconds, number)
-    beside = _beside_others(ballots, number) if ballots.question.scale != "none" else {}
+    beside = _beside_others(ballots, number) if ballots else {}
     rows = []
     for place, annotator in enumerate(votes.people):
         row: dict[str, Any] = {"annotator": annotator, "count": int(done[place]), "median_seconds": speed[place]}

@@ -17,7 +17,7 @@ STEPS, CLOSE = 500, 1e-6
 PRIOR = 0.5  # won and lost against an average source: a source that won everything still has a finite strength
 
 
-def of_sources(ballots: Ballots, votes: Votes, *, replicates: int = bootstrap.FEWER) -> list[dict[str, Any]]:
+def of_sources(ballots: Ballots, votes: Votes) -> list[dict[str, Any]]:
     """Each source's strength in log odds against the average source, strongest first, with intervals over tasks.
 
     A tie counts as half a win for each. Only sources that have names and met another one take part.
@@ -41,7 +41,7 @@ def of_sources(ballots: Ballots, votes: Votes, *, replicates: int = bootstrap.FE
         return np.bincount(cells, weights=share * np.tile(weights[task], 2), minlength=size * size)
 
     tasks = int(ballots.task.max()) + 1
-    drawn = [wins(weights) for weights in bootstrap.weights(tasks, replicates)]
+    drawn = [wins(weights) for weights in bootstrap.weights(tasks)]
     fitted = strengths(np.stack([wins(np.ones(tasks)), *drawn]).reshape(-1, size, size))
     compared = len(np.unique(task))
     found = [

@@ -122,8 +122,8 @@ def test_an_interval_holds_the_estimate_repeats_itself_and_narrows_with_more_tas
 
 
 def test_the_interval_of_a_share_is_close_to_the_known_one() -> None:
-    found = bootstrap.of_table(table([30, 10], [10, 50]), np.arange(2.0), replicates=4000)["percent"]
-    assert (found["value"], found["low"], found["high"]) == pytest.approx((0.8, 0.722, 0.878), abs=0.015)
+    found = bootstrap.of_table(table([30, 10], [10, 50]), np.arange(2.0))["percent"]
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((0.8, 0.722, 0.878), abs=0.025)
 
 
 def test_one_task_has_no_interval() -> None:

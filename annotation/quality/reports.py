@@ -1,0 +1,187 @@
+"""Which figures are at hand, how old they are, and who works out new ones: a page for small projects, else the worker.
+
+This module is imported by pages; what it computes with is imported when it computes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from django.db import transaction
+from django.db.models import Max, Q
+from django.utils import timezone
+from django_tasks import task
+
+from annotation import statistics
+from annotation.agreement import agreement
+from annotation.models import Annotation, Project, QualityReport
+from annotation.writes import write_transaction
+
+log = logging.getLogger(__name__)
+
+SMALL, FEW_TASKS = 5_000, 20_000  # judgements and tasks up to which a page may count and compare
+TINY = 1_000  # judgements up to which it may work out a whole report, with its thousands of replicates
+LOOKED_AT = timedelta(hours=1)  # a look is noted this often
+WATCHED = timedelta(days=7)  # reports that nobody asked for since are left alone
+LOST = timedelta(minutes=30)  # a refresh that was queued and never came
+PAUSE, SHARE = timedelta(minutes=1), 20  # at least this long between refreshes, and 20 times what the last one took
+MOST_AT_ONCE = 20
+
+
+def of(project: Project) -> QualityReport:
+    """The project's report as good as it can be had now.
+
+    A tiny project's is worked out here and now when it is out of date. Any other is handed to the worker and the last
+    one comes back meanwhile, with empty `data` when there was none.
+    """
+    return _current(project, "")
+
+
+def agreement_of(project: Project, options: Mapping[str, Any]) -> QualityReport:
+    """The same for an agreement between groups or with other options; the options are agreement.agreement's."""
+    return _current(project, urlencode(sorted(options.items())))
+
+
+def refresh(project: Project) -> QualityReport:
+    """Have the report worked out again, whether or not it is out of date."""
+    report = _row(project, "")
+    if is_small(project, TINY):
+        return compute(report)
+    enqueue(report)
+    report.refresh_from_db()
+    return report
+
+
+def is_small(project: Project, most: int = SMALL) -> bool:
+    """Whether a page may compute: told by one step in an index, never by counting."""
+    judged = Annotation.objects.filter(project=project).order_by("pk").values_list("pk", flat=True)
+    tasks = project.tasks.order_by("pk").values_list("pk", flat=True)
+    return not judged[most : most + 1] and not tasks[FEW_TASKS : FEW_TASKS + 1]
+
+
+def is_stale(report: QualityReport) -> bool:
+    """Whether judgements or tasks came since; in a large project what was taken back shows at the next refresh."""
+    return report.computed_at is None or report.watermark != watermark(report.project)
+
+
+def watermark(project: Project) -> dict[str, Any]:
+    """What a report was made from, in a few steps in indexes; what stands is counted only where that is cheap."""
+    judged = Annotation.objects.filter(project=project)
+    return {
+        "annotation": judged.aggregate(last=Max("pk"))["last"],
+        "task": project.tasks.aggregate(last=Max("pk"))["last"],
+        "standing": judged.standing().count() if is_small(project) else None,
+        "questions": project.questions,
+    }
+
+
+def named(data: dict[str, Any], project: Project, *, names: bool) -> dict[str, Any]:
+    """A report's data with people's names, or their pseudonyms, for the ids of their accounts."""
+    if not data:
+        return data
+    pairs = [pair for question in data["questions"] for pair in question["people"]]
+    ids = {row["annotator"] for row in data["annotators"]} | {pair[side] for pair in pairs for side in ("a", "b")}
+    called = statistics.callings(project, ids, names=names)
+    name = {pk: words["annotator"] for pk, words in called.items()}
+    questions = [
+        question
+        | {"people": [p | {"a": name.get(p["a"], "?"), "b": name.get(p["b"], "?")} for p in question["people"]]}
+        for question in data["questions"]
+    ]
+    rows = [row | called[row["annotator"]] for row in data["annotators"] if row["annotator"] in called]
+    rows.sort(key=lambda row: (-row["count"], row["annotator"]))
+    stats = data["stats"] | {"annotators": rows}
+    return data | {"questions": questions, "annotators": rows, "stats": stats}
+
+
+def enqueue(report: QualityReport) -> bool:
+    """Hand the report to the worker unless it waits there already; whether this call did."""
+    now = timezone.now()
+    with write_transaction():
+        free = QualityReport.objects.filter(Q(queued_at=None) | Q(queued_at__lt=now - LOST), pk=report.pk)
+        if not free.update(queued_at=now):
+            return False
+        transaction.on_commit(lambda: run.enqueue(report.pk))
+    return True
+
+
+@task()
+def run(report_id: int) -> None:
+    """Work a queued report out; what went wrong is told in the report, where people look."""
+    report = QualityReport.objects.select_related("project").filter(pk=report_id).first()
+    if report is None:  # its project is gone
+        return
+    try:
+        compute(report)
+    except Exception as error:
+        log.exception("The quality of %s could not be worked out", report.project.slug)
+        problem = f"The last refresh failed: {type(error).__name__}: {error}"[:300]
+        QualityReport.objects.filter(pk=report_id).update(queued_at=None, problem=problem)
+        raise
+
+
+def compute(report: QualityReport) -> QualityReport:
+    """The report with new figures, saved."""
+    begun, mark = time.monotonic(), watermark(report.project)
+    report.data = _maker(report)(report.project)
+    report.watermark, report.computed_at, report.queued_at, report.problem = mark, timezone.now(), None, ""
+    report.seconds = round(time.monotonic() - begun, 3)
+    with write_transaction():
+        report.save(update_fields=["data", "watermark", "computed_at", "queued_at", "problem", "seconds"])
+    return report
+
+
+def sweep() -> int:
+    """Queue the reports that people look at and that are out of date; gives how many."""
+    now = timezone.now()
+    watched = QualityReport.objects.filter(asked_at__gt=now - WATCHED).defer("data").select_related("project")
+    waiting = watched.filter(Q(queued_at=None) | Q(queued_at__lt=now - LOST)).order_by("computed_at")
+    return sum(enqueue(report) for report in waiting[:MOST_AT_ONCE] if _is_due(report) and is_stale(report))
+
+
+def _current(project: Project, key: str) -> QualityReport:
+    report = _row(project, key)
+    if not is_stale(report):
+        return report
+    if is_small(project, TINY):
+        return compute(report)
+    if _is_due(report) and enqueue(report):
+        report.queued_at = timezone.now()
+    return report
+
+
+def _row(project: Project, key: str) -> QualityReport:
+    """The report's row, with the look noted now and then."""
+    now = timezone.now()
+    report = QualityReport.objects.filter(project=project, key=key).first()
+    if report is None:
+        with write_transaction():
+            report, _ = QualityReport.objects.get_or_create(project=project, key=key)
+    elif report.asked_at < now - LOOKED_AT:
+        QualityReport.objects.filter(pk=report.pk).update(asked_at=now)
+    report.project = project
+    return report
+
+
+def _is_due(report: QualityReport) -> bool:
+    """A large report is not worked out all day long because people judge all day long."""
+    if report.computed_at is None:
+        return True
+    return timezone.now() - report.computed_at > max(PAUSE, timedelta(seconds=SHARE * report.seconds))
+
+
+def _maker(report: QualityReport) -> Callable[[Project], dict[str, Any]]:
+    if report.key:
+        options: dict[str, Any] = dict(parse_qsl(report.key))
+        groups = tuple(options.pop(name) for name in ("a", "b") if name in options)
+        if "ties" in options:
+            options["ties"] = options["ties"] == "True"
+        return lambda project: agreement(project, groups=groups or None, **options)
+    from annotation.quality import report as whole  # numpy: only where something is computed
+
+    return whole.build

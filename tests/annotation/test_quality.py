@@ -1,0 +1,277 @@
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from annotation.importing import import_records
+from annotation.models import Annotation, GoldResult, Project, QualityReport, RepeatCheck
+from annotation.quality import bootstrap, breakdown, measures, report, reports, votes
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def fewer_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interval of twenty replicates has the same path through the code as one of a thousand."""
+    monkeypatch.setattr(bootstrap, "REPLICATES", 40)
+    monkeypatch.setattr(bootstrap, "FEWER", 20)
+
+
+def record(number: int, cast: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    listed = [
+        {"annotator": name, **(said if isinstance(said, dict) else {"choice": said})} for name, said in cast.items()
+    ]
+    responses = [{"text": f"short {number}", "source": "m1"}, {"text": f"a longer one {number}", "source": "m2"}]
+    return {"id": str(number), "prompt": "?", "responses": responses, "annotations": listed} | fields
+
+
+def judged(casts: list[dict[str, Any]], kind: str = "preference", **fields: Any) -> Project:
+    project = factories.project(kind, **fields)
+    assert import_records(project, [record(number, cast) for number, cast in enumerate(casts)]).applied
+    return project
+
+
+def question(project: Project, name: str) -> dict[str, Any]:
+    return next(one for one in report.build(project)["questions"] if one["name"] == name)
+
+
+def noisy(tasks: int = 40) -> Project:
+    """Ann and ben mostly see the same, cat guesses; dan judged one task."""
+    chance = random.Random(3)
+    casts = []
+    for _ in range(tasks):
+        right = chance.choice("ab")
+        seen = {name: right if chance.random() < 0.9 else chance.choice(["a", "b", "tie"]) for name in ("ann", "ben")}
+        casts.append(seen | {"cat": chance.choice("ab")})
+    return judged([casts[0] | {"dan": "a"}, *casts[1:]])
+
+
+def test_each_question_has_its_measures_and_each_pair_of_people_its_own() -> None:
+    found = question(noisy(), "verdict")
+    overall = found["overall"]
+    assert (overall["tasks"], overall["votes"]) == (40, 121)
+    assert list(overall["measures"]) == [name for name in measures.NAMES if name != "alpha_interval"]
+    for estimate in overall["measures"].values():
+        assert estimate["low"] < estimate["value"] < estimate["high"]
+    assert len(found["people"]) == 3  # dan shares one task, too few to say anything
+    kappas = {frozenset((pair["a"], pair["b"])): pair["measures"]["cohen"]["value"] for pair in found["people"]}
+    names = dict(Annotation.objects.values_list("annotator__username", "annotator"))
+    assert kappas[frozenset((names["ann"], names["ben"]))] > 0.5
+    assert kappas[frozenset((names["ann"], names["cat"]))] < 0.4
+
+
+def test_missing_cells_ties_and_both_bad_are_counted_as_the_literature_does() -> None:
+    project = judged(
+        [
+            {"ann": "a", "ben": "a", "cat": "b"},
+            {"ann": "tie", "ben": "both_bad"},
+            {"ann": "tie", "ben": "a"},
+            {"ann": "a"},
+        ]
+    )
+    overall = question(project, "verdict")["overall"]
+    assert (overall["tasks"], overall["votes"]) == (3, 7)  # one vote alone pairs with nothing
+    assert overall["measures"]["percent"]["value"] == 0.4
+    counts = votes.read(project).ballots[0].counts()
+    assert counts.tolist() == [[2, 0, 1], [0, 2, 0], [1, 1, 0], [1, 0, 0]]
+
+
+def test_strength_is_an_ordinal_question_of_its_own() -> None:
+    near = {"ann": {"choice": "a", "strength": 2}, "ben": {"choice": "a", "strength": 3}}
+    far = {"ann": {"choice": "b", "strength": 3}, "ben": {"choice": "b", "strength": 2}}
+    found = question(judged([near, far, near, far]), "strength")["overall"]["measures"]
+    assert found["percent"]["value"] == 0
+    assert found["alpha_ordinal"]["value"] > 0.6 > found["alpha_nominal"]["value"]
+
+
+def test_cohen_of_two_people_is_cohen_s_whichever_way_it_is_worked_out() -> None:
+    chance = random.Random(5)
+    casts = [{"ann": chance.choice(["a", "a", "tie", "b"]), "ben": chance.choice(["a", "tie", "b"])} for _ in range(40)]
+    found = question(judged(casts), "verdict")
+    assert found["overall"]["measures"]["cohen"]["value"] == found["people"][0]["measures"]["cohen"]["value"]
+
+
+def test_a_ranking_agrees_by_pairs_of_responses_and_resamples_tasks() -> None:
+    project = factories.project("ranking")
+    orders = [
+        {"annotator": name, "ranking": order}
+        for name, order in {"ann": ["a", "b", "c"], "ben": ["b", "a", "c"]}.items()
+    ]
+    records = [{"id": str(i), "prompt": "?", "responses": [f"x{i}", "y", "z"], "annotations": orders} for i in range(3)]
+    assert import_records(project, records).applied
+    overall = question(project, "order")["overall"]
+    assert (overall["tasks"], overall["things"], overall["votes"]) == (3, 9, 18)
+    assert overall["measures"]["percent"] == {"value": 0.6667, "low": 0.6667, "high": 0.6667}  # all tasks are alike
+
+
+def test_ratings_have_interval_measures_and_show_who_is_lenient() -> None:
+    project = factories.project("rating")
+    records = [
+        {
+            "id": str(number),
+            "prompt": "?",
+            "completion": f"x{number}",
+            "annotations": [
+                {"annotator": name, "ratings": {"helpful": min(5, number % 4 + 1 + extra)}}
+                for name, extra in (("ann", 0), ("ben", 0), ("eve", 1))
+            ],
+        }
+        for number in range(12)
+    ]
+    assert import_records(project, records).applied
+    built = report.build(project)
+    overall = built["questions"][0]["overall"]["measures"]
+    assert set(overall) == set(measures.NAMES)
+    offsets = {row["annotator"]: row["offset"] for row in built["annotators"]}
+    eve = Annotation.objects.filter(annotator__username="eve").values_list("annotator", flat=True)[0]
+    assert offsets[eve] == 1.0
+    assert all(offset == -0.5 for who, offset in offsets.items() if who != eve)
+
+
+def test_sources_and_weeks_have_agreement_of_their_own() -> None:
+    project = noisy()
+    rows = Annotation.objects.filter(project=project).order_by("task")
+    first = rows.first()
+    assert first is not None
+    for row in rows:
+        Annotation.objects.filter(pk=row.pk).update(created_at=f"2026-0{1 + row.task_id % 2}-05T12:00Z")
+    found = question(project, "verdict")
+    assert [(part["a"], part["b"], part["tasks"]) for part in found["sources"]] == [("m1", "m2", 40)]
+    assert found["sources"][0]["measures"]["percent"]["value"] == found["overall"]["measures"]["percent"]["value"]
+    assert [(week["from"], week["days"], week["tasks"]) for week in found["time"]] == [
+        ("2026-01-05", 7, 20),
+        ("2026-02-02", 7, 20),
+    ]
+
+
+def test_people_are_told_by_consensus_reliability_and_habits() -> None:
+    project = noisy()
+    for row in Annotation.objects.filter(project=project):
+        ids = list(row.task.responses.order_by("position").values_list("pk", flat=True))
+        shown = [row.body["choice"], *(pk for pk in ids if pk != row.body["choice"])]
+        if row.body["choice"] in ids:
+            Annotation.objects.filter(pk=row.pk).update(shown=shown, seconds=10)
+    built = reports.named(report.build(project), project, names=True)
+    rows = {row["annotator"]: row for row in built["annotators"]}
+    assert rows["ann"]["consensus"]["value"] > rows["cat"]["consensus"]["value"] + 0.2
+    assert rows["ann"]["alpha"]["value"] > rows["cat"]["alpha"]["value"]
+    for model in ("dawid_skene", "mace"):
+        assert rows["ann"][model] > rows["cat"][model] + 0.15
+    assert rows["cat"]["first_side"]["value"] == built["habits"]["first_side"]["value"] == 1.0
+    assert rows["cat"]["median_seconds"] == 10
+    assert built["speed"] == {"low": 10, "median": 10, "high": 10}
+    assert 0.3 < built["habits"]["longer"]["value"] < 0.7
+    shares = [row["alpha"]["value"] * row["alpha"]["n"] for row in rows.values()]
+    overall = built["questions"][0]["overall"]["measures"]["alpha_nominal"]["value"]
+    assert sum(shares) / 121 == pytest.approx(overall, abs=0.01)
+
+
+def test_the_stronger_source_comes_first_and_the_doubtful_labels_are_the_split_ones() -> None:
+    built = report.build(judged([{"ann": "a", "ben": "a"}] * 6 + [{"ann": "b", "ben": "a"}] * 2 + [{"ann": "tie"}]))
+    assert [row["source"] for row in built["strengths"]] == ["m1", "m2"]
+    assert built["strengths"][0]["low"] > 0
+    assert built["labels"]["things"] == 9
+    assert built["labels"]["doubtful"][0]["votes"] == dict(zip(votes.SIDES, [1, 0, 1], strict=True))
+
+
+def test_checks_of_people_show_where_there_are_any() -> None:
+    project = judged([{"ann": "a", "ben": "b"}] * 4)
+    assert (report.build(project)["gold"], report.build(project)["repeats"]) == (None, None)
+    ann = Annotation.objects.filter(annotator__username="ann").order_by("pk")
+    for number, row in enumerate(ann):
+        GoldResult.objects.create(project=project, annotator=row.annotator, task=row.task, correct=number > 0)
+        body = row.body if number > 1 else row.body | {"choice": "tie"}
+        given = {"project": project, "annotator": row.annotator, "task": row.task, "original": row, "body": body}
+        RepeatCheck.objects.create(**given, state=RepeatCheck.State.ANSWERED)
+    built = reports.named(report.build(project), project, names=True)
+    assert (built["gold"]["value"], built["repeats"]["value"]) == (0.75, 0.5)
+    rows = {row["annotator"]: row for row in built["annotators"]}
+    assert (rows["ann"]["gold"]["n"], rows["ben"]["gold"], rows["ben"]["repeats"]) == (4, None, None)
+
+
+def test_gold_tasks_stay_out_of_agreement_but_count_as_work() -> None:
+    project = judged([{"ann": "a", "ben": "b"}] * 2)
+    assert import_records(project, [record(9, {"ann": "a", "ben": "a", "eve": "b"}, gold={"choice": "a"})]).applied
+    built = reports.named(report.build(project), project, names=True)
+    assert built["questions"][0]["overall"]["measures"]["percent"]["value"] == 0
+    assert {row["annotator"]: row["count"] for row in built["annotators"]} == {"ann": 3, "ben": 3, "eve": 1}
+
+
+def test_written_answers_and_empty_projects_have_a_report_without_agreement() -> None:
+    for kind in ("demonstration", "preference", "rating", "ranking"):
+        built = report.build(factories.project(kind))
+        assert all(one["overall"] is None for one in built["questions"])
+        assert (built["annotators"], built["labels"]) == ([], None)
+
+
+def test_reading_goes_page_by_page_and_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = noisy(9)
+    whole = votes.read(project)
+    for size in (1, 3, 4, 7):
+        monkeypatch.setattr(votes, "PAGE", size)
+        paged = votes.read(project)
+        assert np.array_equal(paged.ballots[0].counts(), whole.ballots[0].counts())
+        assert paged.people == whole.people
+
+
+def test_an_interval_from_patterns_is_that_of_drawing_tasks_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "REPLICATES", 1000)
+    ballots = votes.read(noisy(80)).ballots[0]
+    counts = ballots.counts()
+    random_ = np.random.default_rng(0)
+    drawn = [
+        measures.all_of(measures.of_counts(counts[random_.integers(80, size=80)]), ballots.question.values)[
+            "alpha_nominal"
+        ]
+        for _ in range(1000)
+    ]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    found = breakdown.overall(ballots)
+    assert found is not None
+    assert (found["measures"]["alpha_nominal"]["low"], found["measures"]["alpha_nominal"]["high"]) == pytest.approx(
+        (low, high), abs=0.03
+    )
+
+
+def test_a_report_is_kept_until_somebody_judges_or_takes_back() -> None:
+    project = noisy(6)
+    first = reports.of(project)
+    assert reports.of(project).computed_at == first.computed_at
+    Annotation.objects.filter(pk=Annotation.objects.latest("pk").pk).update(status="undone")
+    second = reports.of(project)
+    assert second.computed_at != first.computed_at
+    assert second.data["judgements"] == first.data["judgements"] - 1
+    assert QualityReport.objects.count() == 1
+    assert reports.refresh(project).computed_at != second.computed_at
+
+
+def test_a_large_project_s_report_is_the_worker_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = noisy(6)
+    monkeypatch.setattr(reports, "TINY", 3)
+    waiting = reports.of(project)
+    assert (waiting.data, waiting.computed_at) == ({}, None)
+    assert waiting.queued_at is not None
+    assert not reports.enqueue(waiting)  # one at a time
+    reports.run.call(waiting.pk)
+    ready = reports.of(project)
+    assert (ready.data["judgements"], ready.queued_at) == (19, None)
+    import_records(project, [record(99, {"ann": "a"})])
+    assert reports.of(project).data["judgements"] == 19  # the last one, until the worker has a new one
+    assert reports.sweep() == 0  # not so soon
+    QualityReport.objects.update(computed_at="2026-01-01T00:00Z")
+    assert reports.sweep() == 1
+    assert reports.sweep() == 0
+
+
+def test_a_refresh_that_fails_says_so_and_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = noisy(6)
+    monkeypatch.setattr(reports, "TINY", 3)
+    waiting = reports.of(project)
+    monkeypatch.setattr(report, "build", lambda project: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        reports.run.call(waiting.pk)
+    waiting.refresh_from_db()
+    assert "ZeroDivisionError" in waiting.problem
+    assert reports.enqueue(waiting)
