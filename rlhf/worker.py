@@ -15,6 +15,7 @@ from django_tasks_db.management.commands.db_worker import Worker as ChoreWorker
 from django_tasks_db.models import DBTaskResult
 
 from annotation import disputes, jobs, queue
+from annotation.quality import reports
 from rlhf import rounds, runner
 from rlhf.models import Round
 from training import rundir
@@ -44,6 +45,7 @@ def run_worker(stop: threading.Event) -> None:
             _guarded(queue.expire_leases)
             _guarded(jobs.sweep)
             _guarded(disputes.refresh_all)
+            _guarded(reports.sweep)
             due["leases"] = time.monotonic() + LEASES_EVERY
         stop.wait(INTERVAL)
     chores.join(timeout=5)

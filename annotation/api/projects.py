@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
-from drf_spectacular.utils import OpenApiTypes, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import generics
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.request import Request
@@ -13,18 +13,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation import access, membership, projects
-from annotation.agreement import agreement
 from annotation.api.authentication import caller
 from annotation.api.serializers import (
-    AgreementQuery,
     MemberSerializer,
     ProjectChange,
     ProjectInput,
     ProjectSerializer,
 )
 from annotation.models import GuidelineVersion, Membership, Project, Role, User
-from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
-from annotation.statistics import project_stats
+from annotation.models.people import MANAGES, SEES_NAMES
 
 
 class Projects(generics.GenericAPIView[Project]):
@@ -94,28 +91,6 @@ class Members(generics.GenericAPIView[Membership]):
             raise ValidationError({"username": ["Nobody has this name; an admin makes accounts with create_user."]})
         member, created = membership.give_role(project, person, sent.validated_data["role"])
         return Response(MemberSerializer(member).data, status=201 if created else 200)
-
-
-class Agreement(APIView):
-    @extend_schema(parameters=[AgreementQuery], responses=OpenApiTypes.OBJECT)
-    def get(self, request: Request, slug: str) -> Response:
-        """How far those who judged the same tasks agree: percent, kappa and alpha, with 95 % intervals."""
-        project = access.project_for(caller(request), slug, READS_DATA)
-        sent = AgreementQuery(data=request.query_params.dict())
-        sent.is_valid(raise_exception=True)
-        options = dict(sent.validated_data)
-        groups = tuple(options.pop(name) for name in ("a", "b") if name in options)
-        if groups and project.my_role not in SEES_NAMES:
-            raise PermissionDenied("Groups are asked for by name, which your role here does not see.")
-        return Response(agreement(project, groups=groups or None, **options))
-
-
-class Stats(APIView):
-    @extend_schema(responses=OpenApiTypes.OBJECT)
-    def get(self, request: Request, slug: str) -> Response:
-        """Progress, throughput, labels, and figures of each annotator."""
-        project = access.project_for(caller(request), slug, READS_DATA)
-        return Response(project_stats(project, names=project.my_role in SEES_NAMES))
 
 
 def _shown(found: list[Project]) -> list[dict[str, Any]]:

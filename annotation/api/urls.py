@@ -2,14 +2,15 @@
 
 from django.urls import path
 
-from annotation.api import data, projects, work
+from annotation.api import data, projects, quality, work
 
 urlpatterns = [
     path("projects/", projects.Projects.as_view(), name="api-projects"),
     path("projects/<slug:slug>/", projects.ProjectDetail.as_view(), name="api-project"),
     path("projects/<slug:slug>/members/", projects.Members.as_view(), name="api-members"),
-    path("projects/<slug:slug>/agreement/", projects.Agreement.as_view(), name="api-agreement"),
-    path("projects/<slug:slug>/stats/", projects.Stats.as_view(), name="api-stats"),
+    path("projects/<slug:slug>/agreement/", quality.Agreement.as_view(), name="api-agreement"),
+    path("projects/<slug:slug>/stats/", quality.Stats.as_view(), name="api-stats"),
+    path("projects/<slug:slug>/quality/", quality.Quality.as_view(), name="api-quality"),
     path("projects/<slug:slug>/import/", data.Import.as_view(), name="api-import"),
     path("projects/<slug:slug>/imports/<int:job_id>/", data.ImportStatus.as_view(), name="api-import-job"),
     path("projects/<slug:slug>/annotations/", data.Annotations.as_view(), name="api-project-annotations"),

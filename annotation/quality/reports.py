@@ -5,12 +5,12 @@ This module is imported by pages; what it computes with is imported when it comp
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 from django.db import transaction
 from django.db.models import Max, Q
@@ -18,7 +18,7 @@ from django.utils import timezone
 from django_tasks import task
 
 from annotation import statistics
-from annotation.agreement import agreement
+from annotation.agreement import NotComparable, agreement
 from annotation.models import Annotation, Project, QualityReport
 from annotation.writes import write_transaction
 
@@ -28,9 +28,11 @@ SMALL, FEW_TASKS = 5_000, 20_000  # judgements and tasks up to which a page may 
 TINY = 1_000  # judgements up to which it may work out a whole report, with its thousands of replicates
 LOOKED_AT = timedelta(hours=1)  # a look is noted this often
 WATCHED = timedelta(days=7)  # reports that nobody asked for since are left alone
+FORGOTTEN = timedelta(days=30)  # after which a comparison that nobody asked for again is removed
 LOST = timedelta(minutes=30)  # a refresh that was queued and never came
 PAUSE, SHARE = timedelta(minutes=1), 20  # at least this long between refreshes, and 20 times what the last one took
 MOST_AT_ONCE = 20
+LONGEST_KEY = 500
 
 
 def of(project: Project) -> QualityReport:
@@ -42,9 +44,32 @@ def of(project: Project) -> QualityReport:
     return _current(project, "")
 
 
-def agreement_of(project: Project, options: Mapping[str, Any]) -> QualityReport:
-    """The same for an agreement between groups or with other options; the options are agreement.agreement's."""
-    return _current(project, urlencode(sorted(options.items())))
+def stats(project: Project, *, names: bool) -> dict[str, Any] | None:
+    """What statistics.project_stats says, of a large project as the report has it; None until there is one."""
+    if is_small(project):
+        return statistics.project_stats(project, names=names)
+    report = of(project)
+    if not report.data:
+        return None
+    return dict(named(report.data, project, names=names)["stats"]) | {"computed_at": report.computed_at}
+
+
+def agreement_of(project: Project, options: dict[str, Any]) -> dict[str, Any] | None:
+    """What agreement.agreement says for `options` (a, b: the groups), with the report's measures where they answer it.
+
+    The comparison of a large project is the worker's, and so are all measures with replicates: None until it has them.
+    """
+    if is_small(project):
+        found, computed_at = _agreement(project, options), timezone.now()
+    else:
+        kept = _current(project, _key(options))
+        if not kept.data:
+            return None
+        found, computed_at = kept.data, kept.computed_at or timezone.now()
+    found = found | {"computed_at": computed_at}
+    if {name for name in options if options[name] is not True} <= {"aspect"}:
+        found["measures"] = _measures(of(project), options.get("aspect"))
+    return found
 
 
 def refresh(project: Project) -> QualityReport:
@@ -139,6 +164,7 @@ def compute(report: QualityReport) -> QualityReport:
 def sweep() -> int:
     """Queue the reports that people look at and that are out of date; gives how many."""
     now = timezone.now()
+    QualityReport.objects.filter(asked_at__lt=now - FORGOTTEN).exclude(key="").delete()
     watched = QualityReport.objects.filter(asked_at__gt=now - WATCHED).defer("data").select_related("project")
     waiting = watched.filter(Q(queued_at=None) | Q(queued_at__lt=now - LOST)).order_by("computed_at")
     return sum(enqueue(report) for report in waiting[:MOST_AT_ONCE] if _is_due(report) and is_stale(report))
@@ -175,13 +201,30 @@ def _is_due(report: QualityReport) -> bool:
     return timezone.now() - report.computed_at > max(PAUSE, timedelta(seconds=SHARE * report.seconds))
 
 
+def _measures(report: QualityReport, aspect: str | None) -> dict[str, Any] | None:
+    """Every measure of the main question, or of an aspect, with its interval; None until the report has it."""
+    questions = report.data.get("questions", [])
+    wanted = [one for one in questions if aspect is None or one["name"] == f"aspect:{aspect}"]
+    return wanted[0]["overall"]["measures"] if wanted and wanted[0]["overall"] else None
+
+
+def _agreement(project: Project, options: dict[str, Any]) -> dict[str, Any]:
+    groups = tuple(options[name] for name in ("a", "b") if name in options)
+    rest = {name: value for name, value in options.items() if name not in ("a", "b")}
+    return agreement(project, groups=groups or None, **rest)
+
+
+def _key(options: dict[str, Any]) -> str:
+    key = json.dumps(options, sort_keys=True, ensure_ascii=False)
+    if len(key) > LONGEST_KEY:
+        raise NotComparable("The names of the groups are too long.")
+    return key
+
+
 def _maker(report: QualityReport) -> Callable[[Project], dict[str, Any]]:
     if report.key:
-        options: dict[str, Any] = dict(parse_qsl(report.key))
-        groups = tuple(options.pop(name) for name in ("a", "b") if name in options)
-        if "ties" in options:
-            options["ties"] = options["ties"] == "True"
-        return lambda project: agreement(project, groups=groups or None, **options)
+        options = json.loads(report.key)
+        return lambda project: _agreement(project, options)
     from annotation.quality import report as whole  # numpy: only where something is computed
 
     return whole.build

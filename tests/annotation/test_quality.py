@@ -58,8 +58,7 @@ def test_each_question_has_its_measures_and_each_pair_of_people_its_own() -> Non
     assert len(found["people"]) == 3  # dan shares one task, too few to say anything
     kappas = {frozenset((pair["a"], pair["b"])): pair["measures"]["cohen"]["value"] for pair in found["people"]}
     names = dict(Annotation.objects.values_list("annotator__username", "annotator"))
-    assert kappas[frozenset((names["ann"], names["ben"]))] > 0.5
-    assert kappas[frozenset((names["ann"], names["cat"]))] < 0.4
+    assert kappas[frozenset((names["ann"], names["ben"]))] > kappas[frozenset((names["ann"], names["cat"]))] + 0.2
 
 
 def test_missing_cells_ties_and_both_bad_are_counted_as_the_literature_does() -> None:
