@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.utils.text import slugify
 
 from annotation.cleaning import CleaningError, clean_text, strict_json
 from annotation.models import ApiToken, Kind, Order, Project, Role, SkipTo, User
 from annotation.questions import STEPS
 from annotation.shell import THEMES
+from annotation.templates import TEMPLATES
 
 LONGEST_GUIDELINES = 100_000
 THEME_CHOICES = [(theme, theme.capitalize()) for theme in THEMES]
@@ -65,24 +65,28 @@ class JudgementForm(PageForm):
 
 class ProjectForm(PageForm):
     name = forms.CharField(max_length=120, help_text="As annotators see it")
-    kind = forms.ChoiceField(choices=Kind.choices, initial=Kind.PREFERENCE)
+    start = forms.ChoiceField(choices=[*Kind.choices, *((f"template:{one}", one) for one in TEMPLATES)])
     question = forms.CharField(
         max_length=200, required=False, help_text="One line above the work; empty for the usual one"
     )
-    overlap = forms.IntegerField(min_value=1, max_value=10, initial=1, help_text="How many people judge each item")
+    overlap = forms.IntegerField(
+        min_value=1, max_value=10, required=False, help_text="How many people judge each item; empty for the usual"
+    )
     guidelines = forms.CharField(
         required=False,
         max_length=LONGEST_GUIDELINES,
         widget=forms.Textarea(attrs={"rows": 6}),
-        help_text="Markdown. Annotators open them with G",
+        help_text="Markdown; a template brings its own. Annotators open them with G",
     )
 
-    def free_slug(self) -> str:
-        """A slug made from the name that no project has yet."""
-        base = slugify(self.cleaned_data["name"])[:70] or "project"
-        base = f"{base}-project" if base == "new" else base
-        taken = set(Project.objects.filter(slug__startswith=base).values_list("slug", flat=True))
-        return next(s for s in (base, *(f"{base}-{n}" for n in range(2, len(taken) + 3))) if s not in taken)
+    def settings(self) -> dict[str, Any]:
+        """What `projects.create` takes."""
+        sent = dict(self.cleaned_data)
+        start = sent.pop("start")
+        sent["overlap"] = sent["overlap"] or (None if start.startswith("template:") else 1)
+        if start.startswith("template:"):
+            return sent | {"template": start.removeprefix("template:")}
+        return sent | {"kind": start}
 
 
 class QueueForm(PageForm):

@@ -10,6 +10,7 @@ from annotation import tasks
 from annotation.models import Membership, Pool, Project, Role, User
 from annotation.models.people import MANAGES
 from annotation.questions import check_questions
+from annotation.templates import TEMPLATES
 from annotation.writes import write_transaction
 
 PLAIN = (
@@ -33,8 +34,29 @@ def may_create(user: User) -> bool:
     return user.is_superuser or user.memberships.filter(role__in=MANAGES).exists()
 
 
-def create(*, by: User, name: str, kind: str, slug: str = "", guidelines: str = "", **fields: Any) -> Project:
-    """A new project that `by` manages; without a slug it gets a free one made from its name."""
+def create(
+    *,
+    by: User | None,
+    name: str,
+    kind: str = "",
+    slug: str = "",
+    guidelines: str = "",
+    template: str = "",
+    **fields: Any,
+) -> Project:
+    """A new project that `by` manages; without a slug it gets a free one made from its name.
+
+    A template gives what is left out: the kind, the question, what is asked, the guidelines, the overlap.
+    """
+    if template:
+        settings = TEMPLATES[template].settings()
+        if kind and kind != settings["kind"]:
+            raise ProjectError({"kind": f"The template {template} is of the kind {settings['kind']}."})
+        kind, guidelines = settings.pop("kind"), guidelines or settings.pop("guidelines")
+        given = {field: value for field, value in fields.items() if value not in ("", None)}
+        fields |= {field: given.get(field, settings[field]) for field in ("question", "questions", "overlap")}
+    if not kind:
+        raise ProjectError({"kind": "Must be given, or a template with it."})
     questions = check_questions(kind, fields.pop("questions", {}))
     if slug and (slug in RESERVED or Project.objects.filter(slug=slug).exists()):
         raise ProjectError({"slug": f"{slug} is taken."})
@@ -42,7 +64,8 @@ def create(*, by: User, name: str, kind: str, slug: str = "", guidelines: str = 
         project = Project.objects.create(
             slug=slug or free_slug(name), name=name, kind=kind, questions=questions, created_by=by, **fields
         )
-        Membership.objects.create(user=by, project=project, role=Role.MANAGER)
+        if by:
+            Membership.objects.create(user=by, project=project, role=Role.MANAGER)
         if guidelines:
             project.write_guidelines(guidelines, by=by)
     return project

@@ -8,15 +8,19 @@ from typing import Any
 from annotation.models import Kind
 from annotation.questions import (
     DEFAULT_POINTS,
+    HIGHLIGHTED,
     MOST_ASPECTS,
     MOST_FLAGS,
+    MOST_REASONS,
     RATIONALE,
+    TONES,
     Questions,
     aspect_keys,
     flag_keys,
 )
 
 SPARE = 2  # empty rows for what is to be added
+TONE_WORDS = {"bad": "Red", "warn": "Yellow", "ok": "Green", "pick": "Blue"}
 WORDS = {"optional": "Optional", "required": "Always required", "off": "Not asked"}
 
 
@@ -24,18 +28,19 @@ def rows(kind: str, questions: Questions) -> dict[str, Any]:
     """Template context: the aspects and flags with empty rows at the end, and the other settings."""
     aspects, flags = questions.get("aspects", []), questions.get("flags", [])
     keys, letters = aspect_keys({"aspects": aspects}), flag_keys({"flags": flags})
-    uses_aspects = kind in (Kind.PREFERENCE, Kind.RATING)
-    spare_aspects = min(SPARE, MOST_ASPECTS - len(aspects))
-    spare_flags = min(SPARE, MOST_FLAGS - len(flags))
+    spare = [{"points": DEFAULT_POINTS, "required": kind == Kind.RATING}] * min(SPARE, MOST_ASPECTS - len(aspects))
     return {
         "aspects": [
             {"points": DEFAULT_POINTS, **aspect, "key": keys.get(aspect.get("name", ""), "").upper()}
             for aspect in aspects
         ]
-        + [{"points": DEFAULT_POINTS, "required": kind == Kind.RATING}] * spare_aspects,
+        + spare,
         "flags": [{**flag, "key": letters.get(flag.get("name", ""), "").upper()} for flag in flags]
-        + [{}] * spare_flags,
-        "uses_aspects": uses_aspects,
+        + [{}] * min(SPARE, MOST_FLAGS - len(flags)),
+        "highlights": _with_spare(questions.get("highlights", [])) if kind in HIGHLIGHTED else [],
+        "reasons": _with_spare(questions.get("reasons", [])),
+        "tones": [(tone, TONE_WORDS[tone]) for tone in TONES],
+        "uses_aspects": kind in (Kind.PREFERENCE, Kind.RATING),
         "has_points": kind == Kind.RATING,
         "rationale": questions.get("rationale", "optional"),
         "rationales": [(value, WORDS[value]) for value in RATIONALE],
@@ -44,26 +49,52 @@ def rows(kind: str, questions: Questions) -> dict[str, Any]:
     }
 
 
+def _with_spare(given: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [*given, *([{}] * min(SPARE, MOST_REASONS - len(given)))]
+
+
 def read(kind: str, sent: Any) -> Questions:
     """The questions a form sent, unchecked; rows whose label is empty are gone."""
+    flags = [
+        {"name": name, "label": label} | ({"reason": True} if f"{place}-reason" in sent else {})
+        for place, name, label in _labelled(sent, "flag", MOST_FLAGS)
+    ]
     questions: Questions = {
-        "flags": [{"name": name, "label": label} for _, name, label in _labelled(sent, "flag", MOST_FLAGS)],
+        "aspects": [_aspect(kind, sent, *row) for row in _labelled(sent, "aspect", MOST_ASPECTS)],
+        "flags": flags,
         "rationale": sent.get("rationale", "optional"),
+        "reasons": [{"name": name, "label": label} for _, name, label in _labelled(sent, "reason", MOST_REASONS)],
+        "highlights": [
+            {"name": name, "label": label, "tone": sent.get(f"{place}-tone", "pick")}
+            for place, name, label in _labelled(sent, "highlight", MOST_REASONS)
+        ],
         "skip_reasons": [line.strip() for line in sent.get("skip_reasons", "").splitlines() if line.strip()],
-        "tie": "tie" in sent,
-        "both_bad": "both_bad" in sent,
     }
-    aspects = []
-    for place, name, label in _labelled(sent, "aspect", MOST_ASPECTS):
-        aspect: dict[str, Any] = {"name": name, "label": label, "required": f"{place}-required" in sent}
-        if text := sent.get(f"{place}-help", "").strip():
-            aspect["help"] = text
-        if kind == Kind.RATING:
-            points = sent.get(f"{place}-points", "")
-            aspect["points"] = int(points) if points.isdigit() else points
-        aspects.append(aspect)
-    questions["aspects"] = aspects
-    return questions
+    questions |= {name: name in sent for name in ("tie", "both_bad", "improve")}
+    return questions | {"level": "turn" if "by_turn" in sent else "response"}
+
+
+def _aspect(kind: str, sent: Any, place: str, name: str, label: str) -> dict[str, Any]:
+    aspect: dict[str, Any] = {"name": name, "label": label, "required": f"{place}-required" in sent}
+    for part in ("help", "low", "high") if kind == Kind.RATING else ("help",):
+        if text := sent.get(f"{place}-{part}", "").strip():
+            aspect[part] = text
+    if kind == Kind.RATING:
+        points = sent.get(f"{place}-points", "")
+        if points == "thumbs":
+            return aspect | {"answer": "thumbs", "points": 2}
+        aspect["points"] = int(points) if points.isdecimal() and len(points) < 3 else points
+    return aspect
+
+
+def consequence(kind: str, questions: Questions) -> str:
+    """What the questions mean for the speed of judging, in a few words."""
+    required = [aspect["label"] for aspect in questions["aspects"] if aspect["required"]]
+    if kind != Kind.PREFERENCE:
+        return f"{len(required)} answers required" if required else ""
+    if questions["rationale"] == "required":
+        required.append("a reason")
+    return f"One key does not submit: {', '.join(required)} required" if required else "One key submits"
 
 
 def _labelled(sent: Any, what: str, most: int) -> list[tuple[str, str, str]]:

@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from difflib import SequenceMatcher
 
 import nh3
 from django.core.cache import cache
@@ -17,8 +16,9 @@ from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from annotation.wordmatch import operations
+
 MARKDOWN_LIMIT = 20_000  # characters; a longer text is shown as it is, because parsing it would be felt
-DIFFERENCE_LIMIT = 6_000  # words of both sides together; beyond this a comparison takes longer than a reader waits
 CACHE_SECONDS = 3600
 
 TAGS = {
@@ -80,6 +80,11 @@ def _render(text: str) -> str:
     return html.replace("<a href=", '<a target="_blank" href=')
 
 
+def raw(text: str) -> SafeString:
+    """`text` for a <pre>, character for character: a parser would drop a first line break and fold a return."""
+    return mark_safe("\n" + escape(text).replace("\r", "&#13;"))  # noqa: S308  escaped
+
+
 TOKEN = re.compile(r"<[^>]*>|&[#\w]+;|[^\s<&]+|\s+|&")
 
 
@@ -96,12 +101,10 @@ def _differences(a: str, b: str) -> tuple[str, str]:
     left, right = TOKEN.findall(a), TOKEN.findall(b)
     words_left = [i for i, token in enumerate(left) if _is_word(token)]
     words_right = [i for i, token in enumerate(right) if _is_word(token)]
-    if len(words_left) + len(words_right) > DIFFERENCE_LIMIT:
-        return a, b
-    matcher = SequenceMatcher(None, [left[i] for i in words_left], [right[i] for i in words_right], autojunk=False)
+    found = operations([left[i] for i in words_left], [right[i] for i in words_right])
     same_left: set[int] = set()
     same_right: set[int] = set()
-    for a0, a1, b0, b1 in _telling_matches(matcher.get_opcodes()):
+    for a0, a1, b0, b1 in _telling_matches(found):
         same_left.update(words_left[a0:a1])
         same_right.update(words_right[b0:b1])
     return _marked(left, same_left), _marked(right, same_right)
@@ -152,12 +155,9 @@ def _marked(tokens: list[str], same: set[int]) -> str:
 
 def changes(before: str, after: str) -> SafeString:
     """What turned `before` into `after`, word by word: <del> and <ins> over the plain text."""
-    if len(before) + len(after) > 2 * MARKDOWN_LIMIT:
-        return mark_safe(f'<pre class="plain">{escape(after)}</pre>')  # noqa: S308  escaped
     left, right = re.findall(r"\s+|\S+\s*", before), re.findall(r"\s+|\S+\s*", after)
-    matcher = SequenceMatcher(None, [word.strip() for word in left], [word.strip() for word in right], autojunk=False)
     out: list[str] = []
-    for operation, a0, a1, b0, b1 in matcher.get_opcodes():
+    for operation, a0, a1, b0, b1 in operations([word.strip() for word in left], [word.strip() for word in right]):
         gone, new = escape("".join(left[a0:a1])), escape("".join(right[b0:b1]))
         if operation == "equal":
             out.append(new)

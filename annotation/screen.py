@@ -6,6 +6,7 @@ name, gold mark or caller's id.
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import dataclass, field
 from string import ascii_lowercase
@@ -18,7 +19,9 @@ from django.utils.safestring import SafeString
 from annotation import presenting, rendering
 from annotation.bodies import LONGEST_DEMONSTRATION
 from annotation.models import Assignment, Kind, Project, Task, User
-from annotation.questions import STEP_LABELS, aspect_keys, flag_keys, step_of
+from annotation.questions import STEP_LABELS, aspect_keys, step_of
+from annotation.shortcuts import free_flag_keys
+from annotation.source_map import source_runs
 
 ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 SHORT = {1: "A+++", 2: "A++", 3: "A+", 4: "=", 5: "B+", 6: "B++", 7: "B+++"}  # the beam on a phone
@@ -40,6 +43,8 @@ class Side:
     html: SafeString
     words: int
     start: str  # the first words, for the ladder
+    raw: SafeString  # the text as sent
+    runs: str = ""  # of annotation.source_map, where words can be highlighted
     place: int | None = None
 
     @property
@@ -73,7 +78,28 @@ class Item:
 
     @property
     def aspects(self) -> list[dict[str, Any]]:
-        given = self.answer.get("aspects") or self.answer.get("ratings") or {}
+        return self._aspects(self.answer.get("aspects") or self.answer.get("ratings") or {})
+
+    @property
+    def rated(self) -> list[dict[str, Any]]:
+        """What is rated, one group of scales each: the assistant's turns where each is asked for, and the response."""
+        groups = [{"title": "Rate each aspect", "prefix": "rating", "aspects": self.aspects, "turn": ""}]
+        if self.questions.get("level") != "turn":
+            return groups
+        given = self.answer.get("turns") or {}
+        turns = [
+            {
+                "title": f"Turn {place + 1}, assistant",
+                "prefix": f"turn-{place}",
+                "aspects": self._aspects(given.get(str(place)) or {}),
+                "turn": str(place),
+            }
+            for place, turn in enumerate(self.prompt)
+            if turn["by"] == "assistant"
+        ]
+        return [*turns, groups[0] | {"title": "Response"}]
+
+    def _aspects(self, given: dict[str, Any]) -> list[dict[str, Any]]:
         keys = aspect_keys(self.questions) if self.kind == Kind.PREFERENCE else {}
         return [
             _aspect(aspect, given.get(aspect["name"]), keys.get(aspect["name"], ""))
@@ -82,7 +108,7 @@ class Item:
 
     @property
     def flags(self) -> list[dict[str, Any]]:
-        on, keys = self.answer.get("flags") or [], _flag_keys(self.kind, self.questions)
+        on, keys = self.answer.get("flags") or [], free_flag_keys(self.kind, self.questions)
         return [
             {**flag, "key": keys.get(flag["name"], "").upper(), "on": flag["name"] in on}
             for flag in self.questions.get("flags", [])
@@ -101,6 +127,29 @@ class Item:
     def rationale_label(self) -> str:
         word = "Why?" if self.kind in (Kind.PREFERENCE, Kind.RANKING) else "Comment"
         return word if self.rationale == "required" else f"{word} Optional" if word[-1] == "?" else f"{word}, optional"
+
+    @property
+    def reasons(self) -> list[dict[str, Any]]:
+        chosen = self.answer.get("reasons") or []
+        return [{**reason, "on": reason["name"] in chosen} for reason in self.questions.get("reasons", [])]
+
+    @property
+    def span_reasons(self) -> list[dict[str, Any]]:
+        return list(self.questions.get("highlights", []))
+
+    @property
+    def spans(self) -> str:
+        """The highlights as the page's hidden field holds them."""
+        return json.dumps(self.answer.get("highlights") or [], ensure_ascii=False)
+
+    @property
+    def improves(self) -> bool:
+        return bool(self.questions.get("improve"))
+
+    @property
+    def says_why(self) -> bool:
+        """Whether the field for the reason must be filled: it is required and nothing quicker is offered."""
+        return self.rationale == "required" and not self.reasons
 
     @property
     def skip_reasons(self) -> list[str]:
@@ -165,7 +214,13 @@ class Item:
 
 def of(assignment: Assignment) -> Item:
     """The item that `assignment` leases, as its annotator sees it."""
-    told = presenting.leased_task(assignment)
+    found = item(presenting.leased_task(assignment))
+    found.returned = assignment.returned
+    return found
+
+
+def item(told: dict[str, Any]) -> Item:
+    """What is shown of a task in the shape of `presenting.leased_task`."""
     answer = told.get("draft") or {}
     responses, kind = told["responses"], told["kind"]
     texts = [str(response["text"]) for response in responses]
@@ -174,18 +229,31 @@ def of(assignment: Assignment) -> Item:
     else:
         rendered = [rendering.render_markdown(text) for text in texts]
     places = _places(answer.get("ranking"))
+    asked = told["questions"]["highlights"]
     sides = [
-        Side(ascii_lowercase[i], response["id"], html, len(text.split()), _start(text), places.get(response["id"]))
+        Side(
+            ascii_lowercase[i],
+            response["id"],
+            html,
+            len(text.split()),
+            _start(text),
+            rendering.raw(text),
+            " ".join(f"{first} {at}" for first, at in source_runs(text)) if asked else "",
+            places.get(response["id"]),
+        )
         for i, (response, html, text) in enumerate(zip(responses, rendered, texts, strict=True))
     ]
     prompt = [
-        {"role": ROLES.get(turn["role"], turn["role"]), "html": rendering.render_markdown(str(turn["content"]))}
+        {
+            "by": turn["role"],
+            "role": ROLES.get(turn["role"], turn["role"]),
+            "html": rendering.render_markdown(str(turn["content"])),
+        }
         for turn in told["prompt"]
     ]
     drafts = kind == Kind.DEMONSTRATION
     original = texts[0] if drafts and texts else ""
-    about = (told["id"], kind, prompt, [] if drafts else sides, told["questions"])
-    return Item(*about, answer, original, returned=assignment.returned)
+    return Item(told["id"], kind, prompt, [] if drafts else sides, told["questions"], answer, original)
 
 
 def counts(project: Project, user: User) -> dict[str, Any]:
@@ -201,70 +269,6 @@ def counts(project: Project, user: User) -> dict[str, Any]:
         total = Task.objects.filter(project=project).count()
         cache.set(key, total, TOTAL_SECONDS)
     return _counted(done, total, done + 1, "Your part of the project")
-
-
-def key_list(project: Project, questions: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the key list for this kind of project."""
-    rows = list(KEYS[Kind(project.kind)])
-    if project.kind == Kind.PREFERENCE:
-        keys = aspect_keys(questions)
-        rows += [
-            ([keys[a["name"]].upper()], f"{a['label']}: A, same, B, none")
-            for a in questions["aspects"]
-            if a["name"] in keys
-        ]
-        rows += [(["Z"], "Both bad")] if questions["both_bad"] else []
-    labels = {flag["name"]: flag["label"] for flag in questions["flags"]}
-    rows += [([key.upper()], labels[name]) for name, key in _flag_keys(project.kind, questions).items()]
-    return [{"caps": caps, "what": what} for caps, what in rows + COMMON_KEYS]
-
-
-KEYS: dict[Kind, list[tuple[list[str], str]]] = {
-    Kind.PREFERENCE: [
-        (["1", "…", "7"], "Judge: A much better … B much better"),
-        (["Enter"], "Submit"),
-        (["D"], "Show differences"),
-        (["["], "Go to response A"),
-        (["]"], "Go to response B"),
-        (["R"], "Write a rationale"),
-    ],
-    Kind.RATING: [
-        (["1", "…", "9"], "Rate the active aspect, go to the next"),
-        (["↑", "↓"], "Move between aspects"),
-        (["Enter"], "Submit"),
-        (["R"], "Write a comment"),
-    ],
-    Kind.RANKING: [
-        (["A", "…", "H"], "Pick up a response"),
-        (["1", "…", "8"], "Put it in that place"),
-        (["←", "→"], "Move it"),
-        (["T"], "Tie with the place before"),
-        (["Enter"], "Submit"),
-        (["R"], "Write a rationale"),
-    ],
-    Kind.DEMONSTRATION: [
-        (["Ctrl", "Enter"], "Submit"),
-        (["Ctrl", "S"], "Save now"),
-        (["Ctrl", "B"], "Bold"),
-        (["Ctrl", "K"], "Link"),
-        (["P"], "Preview"),
-        (["D"], "Changes to the draft"),
-        (["R"], "Back to the editor"),
-    ],
-}
-COMMON_KEYS: list[tuple[list[str], str]] = [
-    (["S"], "Skip with a reason"),
-    (["U"], "Undo the last judgment"),
-    (["G"], "Guidelines"),
-    (["Esc"], "Close, or leave a field"),
-    (["?"], "This list"),
-]
-
-
-def _flag_keys(kind: str, questions: dict[str, Any]) -> dict[str, str]:
-    """The flags' keys, without those that pick up a response where responses are ranked."""
-    taken = ascii_lowercase[:8] if kind == Kind.RANKING else ""
-    return {name: key for name, key in flag_keys(questions).items() if key not in taken}
 
 
 def _counted(done: int, total: int, number: int, label: str) -> dict[str, Any]:

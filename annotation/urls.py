@@ -20,6 +20,7 @@ urlpatterns = [
     path("projects/new/", projects.new_project, name="new_project"),
     path("projects/<slug:slug>/", projects.project, name="project"),
     path("projects/<slug:slug>/settings/", projects.settings, name="settings"),
+    path("projects/<slug:slug>/settings/preview/", projects.preview_questions, name="preview_questions"),
     path("projects/<slug:slug>/guidelines/", projects.write_guidelines, name="guidelines"),
     path("projects/<slug:slug>/import/", data.import_page, name="import"),
     path("projects/<slug:slug>/import/<int:job_id>/", data.import_job, name="import_job"),

@@ -19,9 +19,11 @@ from annotation.api.serializers import (
     ProjectChange,
     ProjectInput,
     ProjectSerializer,
+    TemplateSerializer,
 )
 from annotation.models import GuidelineVersion, Membership, Project, Role, User
 from annotation.models.people import MANAGES, SEES_NAMES
+from annotation.templates import TEMPLATES
 
 
 class Projects(generics.GenericAPIView[Project]):
@@ -51,6 +53,13 @@ class Projects(generics.GenericAPIView[Project]):
         project = projects.create(by=caller(request), **sent.validated_data)
         project.my_role = Role.MANAGER
         return Response(_shown([project])[0], status=201, headers={"Location": request.path + f"{project.slug}/"})
+
+
+class Templates(APIView):
+    @extend_schema(operation_id="templates_list", responses=TemplateSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """Ready templates for new projects, each with all that it asks."""
+        return Response(TemplateSerializer(list(TEMPLATES.values()), many=True).data)
 
 
 class ProjectDetail(APIView):

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from annotation.cleaning import MAX_INT, CleaningError, clean_text
 from annotation.models import Annotation, ImportJob, Kind, Order, Project, Role, SkipTo
+from annotation.templates import TEMPLATES
 
 LONGEST_GUIDELINES = 100_000
 
@@ -105,11 +106,31 @@ class ProjectSerializer(StrictSerializer):
 
 
 class ProjectInput(ProjectSerializer):
+    kind = serializers.ChoiceField(
+        choices=Kind.choices, required=False, help_text="Fixed once there are tasks; a template brings its own."
+    )
+    template = serializers.ChoiceField(
+        choices=list(TEMPLATES), required=False, help_text="Gives what is left out; see the list of templates."
+    )
     guidelines = CleanCharField(max_length=LONGEST_GUIDELINES, required=False, allow_blank=True, trim_whitespace=False)  # type: ignore[assignment]
 
 
 class ProjectChange(ProjectInput):
     slug = None  # type: ignore[assignment]  # addresses and tokens of others rely on it
+    template = None  # type: ignore[assignment]  # only a new project begins with one
+
+
+class TemplateSerializer(serializers.Serializer[Any]):
+    """A project to begin with: post a new one with its name as `template`."""
+
+    name = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # a field of the reply, not the serializer's own
+    text = serializers.CharField()
+    kind = serializers.ChoiceField(choices=Kind.choices)
+    question = serializers.CharField()
+    questions = serializers.DictField()
+    guidelines = serializers.CharField()
+    overlap = serializers.IntegerField()
 
 
 class ResponseSerializer(serializers.Serializer[Any]):

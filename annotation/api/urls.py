@@ -5,6 +5,7 @@ from django.urls import path
 from annotation.api import data, projects, quality, work
 
 urlpatterns = [
+    path("templates/", projects.Templates.as_view(), name="api-templates"),
     path("projects/", projects.Projects.as_view(), name="api-projects"),
     path("projects/<slug:slug>/", projects.ProjectDetail.as_view(), name="api-project"),
     path("projects/<slug:slug>/members/", projects.Members.as_view(), name="api-members"),

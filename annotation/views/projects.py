@@ -6,20 +6,23 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import Count, Sum
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, dashboard, forms, question_form, shell
+from annotation import access, dashboard, forms, question_form, sample, screen, shell
 from annotation import projects as rules
 from annotation.exporting import FORMATS
-from annotation.models import Annotation, Kind, Membership, Pool, Project, Role, Task, User
+from annotation.models import Annotation, Kind, Pool, Project, Role, Task
 from annotation.models.people import JUDGES, MANAGES, READS_DATA, SEES_NAMES
-from annotation.questions import QuestionsError, check_questions, questions_of
+from annotation.questions import QuestionsError, check_questions, question_line, questions_of
 from annotation.shell import PersonRequest, signed_in
+from annotation.templates import TEMPLATES
 
+# The one page that may stand in a frame, and only in one of ours.
+PREVIEW_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; frame-ancestors 'self'"
 KINDS = (
     (Kind.PREFERENCE, "Compare two", "Which response is better, and by how much? Trains reward models and DPO."),
     (Kind.RANKING, "Rank several", "Put two to eight responses in order; ties are fine."),
@@ -33,12 +36,12 @@ KINDS = (
 def home(request: PersonRequest) -> HttpResponse:
     """All projects this person can see."""
     user = request.user
-    projects = list(Project.objects.visible_to(user).filter(is_archived=False))
+    found = list(Project.objects.visible_to(user).filter(is_archived=False))
     roles = dict(user.memberships.values_list("project", "role"))
-    sums = Task.objects.filter(project__in=projects).wanted().order_by().values("project")
+    sums = Task.objects.filter(project__in=found).wanted().order_by().values("project")
     counted = {row["project"]: row for row in sums.annotate(n=Count("pk"), done=Sum("done"), need=Sum("need"))}
     rows = []
-    for project in projects:
+    for project in found:
         role = Role.MANAGER if user.is_superuser else Role(roles[project.pk])
         sizes = counted.get(project.pk, {"n": 0, "done": 0, "need": 0})
         rows.append(
@@ -51,39 +54,27 @@ def home(request: PersonRequest) -> HttpResponse:
                 "share": min(1.0, sizes["done"] / sizes["need"]) if sizes["need"] else 0.0,
             }
         )
-    return render(request, "annotation/home.html", {"rows": rows, "may_create": may_create(user)})
-
-
-def may_create(user: User) -> bool:
-    """Site admins make projects, and so does whoever manages one already."""
-    return user.is_superuser or user.memberships.filter(role__in=MANAGES).exists()
+    return render(request, "annotation/home.html", {"rows": rows, "may_create": rules.may_create(user)})
 
 
 @require_http_methods(["GET", "POST"])
 @signed_in
 def new_project(request: PersonRequest) -> HttpResponse:
     """A new project; whoever makes it manages it."""
-    if not may_create(request.user):
+    if not rules.may_create(request.user):
         raise PermissionDenied("Only admins and managers make projects.")
-    form = forms.ProjectForm(request.POST or None, initial={"kind": Kind.PREFERENCE, "overlap": 1})
+    form = forms.ProjectForm(request.POST or None, initial={"start": Kind.PREFERENCE})
     if request.method == "POST" and form.is_valid():
-        sent = form.cleaned_data
-        with transaction.atomic():
-            project = Project.objects.create(
-                slug=form.free_slug(),
-                name=sent["name"],
-                kind=sent["kind"],
-                question=sent["question"],
-                overlap=sent["overlap"],
-                created_by=request.user,
-            )
-            Membership.objects.create(user=request.user, project=project, role=Role.MANAGER)
-            if sent["guidelines"]:
-                project.write_guidelines(sent["guidelines"], by=request.user)
-        messages.success(request, f"{project.name} is ready. Import what people shall judge.")
-        return redirect("annotation:import", project.slug)
-    status = 422 if request.method == "POST" else 200
-    return render(request, "annotation/new_project.html", {"form": form, "kinds": KINDS}, status=status)
+        try:
+            project = rules.create(by=request.user, **form.settings())
+        except rules.ProjectError as error:
+            for field, sentence in error.errors.items():
+                form.add_error(field if field in form.fields else None, sentence)
+        else:
+            messages.success(request, f"{project.name} is ready. Import what people shall judge.")
+            return redirect("annotation:import", project.slug)
+    context = {"form": form, "kinds": KINDS, "templates": TEMPLATES.values()}
+    return render(request, "annotation/new_project.html", context, status=422 if request.method == "POST" else 200)
 
 
 @require_GET
@@ -120,6 +111,37 @@ def settings(request: PersonRequest, slug: str) -> HttpResponse:
         return _settings_page(request, found, form=form, questions=sent, status=422)
     messages.success(request, "Saved. Annotators see it from their next item on.")
     return redirect("annotation:settings", slug)
+
+
+@require_http_methods(["GET", "POST"])
+@xframe_options_sameorigin
+@signed_in
+def preview_questions(request: PersonRequest, slug: str) -> HttpResponse:
+    """The judging page as the settings form would make it, with a made-up task; nothing is stored."""
+    found = access.project_for(request.user, slug, MANAGES)
+    notes: list[str] = []
+    questions = questions_of(found)
+    if request.method == "POST":
+        try:
+            questions |= check_questions(found.kind, question_form.read(found.kind, request.POST))
+        except QuestionsError as error:
+            notes = [f"{field}: {sentence}" for field, sentence in error.errors.items()]
+        found.question = str(request.POST.get("question", ""))[:200]
+    context = {
+        "project": found,
+        "item": screen.item(sample.leased_task(found.kind, questions)),
+        "counts": {"done": 12, "total": 40, "number": 13, "share": 0.3, "label": "Preview"},
+        "heading": question_line(found),
+        "guideline": found.guideline,
+        "keys": [],
+        "leave": "",
+        "errors": dict(enumerate(notes)),
+        "saved": question_form.consequence(found.kind, questions),
+        "trial": True,
+    }
+    response = render(request, "annotation/work.html", context)
+    response.headers["Content-Security-Policy"] = PREVIEW_POLICY
+    return response
 
 
 @require_POST

@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation import access, bodies, forms, freezing, judging, queue, rendering, screen
+from annotation import access, bodies, forms, freezing, judging, queue, rendering, screen, shortcuts
 from annotation.models import Annotation, Assignment, Project, User
 from annotation.models.people import JUDGES
 from annotation.questions import question_line, questions_of
@@ -196,7 +196,7 @@ def _page(
         "counts": screen.counts(project, request.user),
         "heading": question_line(project),
         "guideline": project.guideline,
-        "keys": screen.key_list(project, questions_of(project)),
+        "keys": shortcuts.key_list(project, questions_of(project)),
         "last": last,
         "saved": saved,
         "errors": errors,

@@ -3,10 +3,12 @@ import { $, $$, onKey, remember, say, singleKeys, typing } from './shell.mjs';
 import * as box from './outbox.mjs';
 import { editor } from './editor.mjs';
 import { ladder } from './ladder.mjs';
+import { spans } from './spans.mjs';
+import { follow, improve, improving, tidy } from './improve.mjs';
 
 // One key submits, except while arrows walk through the steps, and on a phone, where a tap selects and the button submits.
 let byArrow = false;
-const oneKey = () => auto && !byArrow && Boolean($('#auto')?.offsetParent);
+const oneKey = () => auto && !byArrow && !improving() && Boolean($('#auto')?.offsetParent);
 addEventListener('keydown', event => { byArrow = event.key.startsWith('Arrow'); }, true);
 addEventListener('pointerdown', () => { byArrow = false; }, true);
 
@@ -19,7 +21,7 @@ const item = () => $('#item');
 const form = () => $('#judge');
 let ahead = null;        // the next item's HTML, leased already
 let quietUntil = 0, draftTimer = 0;
-let diff = true, auto = $('#auto')?.checked ?? true;
+let diff = true, raw = false, auto = $('#auto')?.checked ?? true;
 let done = Number(item().dataset.done);   // judged by this person, as the server last said
 let active = 0, lastActive = performance.now(), lastTick = performance.now(), lastRenewed = performance.now();
 
@@ -86,11 +88,14 @@ function start() {
   at.dataset.number = done + box.judged() + 1;
   $('#number').textContent = at.dataset.task ? `item ${at.dataset.number}` : 'nothing left';
   if ($('#diff')) $('#diff').checked = diff;
+  if ($('#raw')) $('#raw').checked = raw;
   if ($('#auto')) $('#auto').checked = auto;
   restoreDraft();
   ladder(at);
   editor(at, saveDraft);
-  activate($$('.likert').find(row => !$(':checked', row)));
+  spans(at, changed);
+  improve(at, changed);
+  activate($$('.likert').find(row => !$(':checked', row)), false);
   left();
 }
 
@@ -106,12 +111,18 @@ async function fetchAhead() {
 // ---- answers ----
 const fields = () => { const data = new FormData(form()); data.delete('csrfmiddlewaretoken'); return new URLSearchParams(data); };
 
+const saysWhy = () => Boolean($('[name=why]:checked') || $('#rationale')?.value.trim());
+
 function missing() {
-  return $$('[data-required]', item()).filter(field => {
+  const open = $$('[data-required]', item()).filter(field => {
     if (field.dataset.required === 'aspect') return !$(':checked', field);
-    return !field.value.trim();
+    return field.dataset.required === 'reason' ? !saysWhy() : !field.value.trim();
   });
+  const asked = $('[name=flag][data-asks]:checked') && !saysWhy() ? $('#rationale') ?? $('#why') : null;
+  return asked && !open.includes(asked) ? [...open, asked] : open;
 }
+
+const isWhy = field => field.id === 'rationale' || field.id === 'why';
 
 function left() {
   const label = $('#submit-label');
@@ -119,7 +130,7 @@ function left() {
   const open = missing(), aspects = open.filter(field => field.dataset.required === 'aspect').length;
   const words = [];
   if (aspects) words.push(`${aspects} aspect${aspects > 1 ? 's' : ''} left`);
-  if (open.some(field => field.dataset.required === 'reason')) words.push(words.length ? 'say why' : 'Say why');
+  if (open.some(isWhy)) words.push(words.length ? 'say why' : 'Say why');
   label.textContent = words.join(', ') || $('#submit').dataset.label;
 }
 
@@ -140,11 +151,12 @@ function words(submitter) {
 
 function submit(submitter) {
   const skipping = skips(submitter);
+  tidy();
   const gap = skipping ? null : missing()[0] ?? verdictMissing();
   if (gap) {
-    const field = $('input, button', gap) ?? gap;
+    const field = gap.id === 'why' ? $('summary', gap) : $('input, button', gap) ?? gap;
     field.focus();
-    note('warn', gap.dataset?.name ? `${gap.dataset.name} needs an answer` : gap.dataset?.required === 'reason' ? 'Say why, then submit' : 'Choose an answer first');
+    note('warn', gap.dataset?.name ? `${gap.dataset.name} needs an answer` : isWhy(gap) ? 'Say why, then submit' : 'Choose an answer first');
     return;
   }
   if (item().dataset.sent) return;
@@ -271,7 +283,7 @@ for (const kind of ['pointermove', 'keydown', 'scroll', 'touchstart']) addEventL
 
 // ---- events ----
 addEventListener('submit', async event => {
-  if (event.target.id === 'judge') { event.preventDefault(); $$('details.menu[open]').forEach(menu => { menu.open = false; }); if (event.submitter?.name !== 'start') submit(event.submitter); }
+  if (event.target.id === 'judge') { event.preventDefault(); $$('details.menu[open]').forEach(menu => { menu.open = false; }); if (event.submitter?.name === 'keep') saveDraft(); else if (event.submitter?.name !== 'start') submit(event.submitter); }
   if (event.target.id === 'undo') { event.preventDefault(); undo(); }
   if (event.target.closest('#signin')) { event.preventDefault(); signIn(event.target); }
 });
@@ -279,8 +291,11 @@ addEventListener('submit', async event => {
 addEventListener('change', event => {
   const el = event.target;
   if (el.id === 'diff') { diff = el.checked; return; }
+  if (el.id === 'raw') { raw = el.checked; return; }
   if (el.id === 'auto') { auto = el.checked; remember({ one_key: auto ? '1' : '0' }); return; }
   if (el.matches?.('[name=pane], [data-single-keys]') || el.form !== form() || !form()) return;
+  if (el.name === 'verdict') follow();
+  if (el.name === 'why') told();
   if (el.name === 'verdict' && oneKey() && !item().dataset.sent) {
     if (performance.now() < quietUntil) { el.checked = false; return; }
     changed();
@@ -327,18 +342,43 @@ async function signIn(at) {
 }
 
 // ---- keys ----
-function activate(row) {
+function activate(row, scroll = true) {
   $$('.likert').forEach(one => one.classList.toggle('active', one === row));
-  row?.scrollIntoView({ block: 'nearest' });
+  if (scroll) row?.scrollIntoView({ block: 'nearest' });
+  $$('.turn[data-turn]').forEach(turn => turn.classList.toggle('now', Boolean(row?.dataset.of) && turn.dataset.turn === row.dataset.of));
 }
 
 function rate(key) {
   const rows = $$('.likert'), row = $('.likert.active');
   if (!rows.length) return false;
-  if (row && /^[0-9]$/.test(key)) { $$('input', row)[key === '0' ? 9 : key - 1]?.click(); return true; }
+  if (row && /^[0-9]$/.test(key)) { $(`input[value="${key === '0' ? 10 : key}"]`, row)?.click(); return true; }
   if (key !== 'ArrowDown' && key !== 'ArrowUp') return false;
   const at = row ? rows.indexOf(row) : key === 'ArrowDown' ? -1 : rows.length;
   activate(rows[Math.max(0, Math.min(rows.length - 1, at + (key === 'ArrowDown' ? 1 : -1)))]);
+  return true;
+}
+
+function told() {
+  const chosen = $$('[name=why]:checked');
+  if ($('[data-why-count]')) $('[data-why-count]').textContent = chosen.length || '';
+  say(chosen.map(one => one.parentElement.firstChild.nextSibling.textContent.trim()).join(', ') || 'No reason');
+}
+
+// R opens the quick reasons, a digit takes one; R again goes on to the field for one's own words.
+function why(key, menu) {
+  if (menu?.id !== 'why') return false;
+  if (key === 'r') { menu.open = false; if ($('#rationale')) $('#rationale').focus(); return true; }
+  if (!/^[1-9]$/.test(key)) return false;
+  $$('[name=why]', menu)[key - 1]?.click();
+  menu.open = false;
+  return true;
+}
+
+function thumb(key) {
+  const wanted = { y: '2', n: '1' }[key], rows = $$('.likert:has(.thumbs)');
+  const row = rows.find(one => one.classList.contains('active')) ?? rows.find(one => !$(':checked', one)) ?? rows[0];
+  if (!wanted || !row) return false;
+  $(`input[value="${wanted}"]`, row).click();
   return true;
 }
 
@@ -356,13 +396,14 @@ function pick(key) {
 onKey((key, event) => {
   if (performance.now() < quietUntil) return true;
   const menu = $('details.menu[open]');
+  if (why(key, menu)) return true;
   if (menu && /^[1-9]$/.test(key)) { $$('.pop button', menu)[key - 1]?.click(); return true; }
   if (key === 'Enter' && !event.target.closest('button:not(.rung), a, summary, label, input')) { form()?.requestSubmit($('#submit')); return true; }
   if (key === '[' || key === ']') { const at = $$('.resp')[key === '[' ? 0 : 1]; at?.focus(); at?.scrollIntoView({ block: 'nearest', inline: 'center' }); return Boolean(at); }
   if (key === 'r' && $('#text')) { $('#text').focus(); return true; }
   const chosen = $(`.beam input[data-key="${CSS.escape(key)}"]:checked`);
   if (chosen && oneKey()) { submit(); return true; }     // the earlier answer once more, after undo
-  return pick(key) || rate(key);
+  return pick(key) || thumb(key) || rate(key);
 });
 addEventListener('keydown', event => {
   // Enter on a chosen step would do nothing in a radio group; here it submits.

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import QueryDict
 from django.test import Client
 
-from annotation import judging, queue
+from annotation import judging, question_form, queue
 from annotation.models import Annotation, ApiToken, Assignment, ImportJob, Membership, Project, Role, User
+from annotation.questions import check_questions, questions_of
+from annotation.templates import TEMPLATES
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -189,11 +192,11 @@ def test_signing_in_goes_on_to_the_page_that_was_asked_for_and_nowhere_else() ->
 def test_a_new_project_gets_a_free_address_and_its_maker_as_manager() -> None:
     person = factories.admin()
     client = signed_in(person)
-    sent = {"name": "New", "kind": "rating", "overlap": "2", "guidelines": "Be fair."}
-    for slug in ("new-project", "new-project-2"):
+    sent = {"name": "New", "start": "rating", "overlap": "2", "guidelines": "Be fair."}
+    for slug in ("new-2", "new-3"):
         answer = client.post("/projects/new/", sent)
         assert answer.status_code == 302 and answer.url == f"/projects/{slug}/import/"
-    made = Project.objects.get(slug="new-project")
+    made = Project.objects.get(slug="new-2")
     assert made.guideline and made.guideline.text == "Be fair."
     assert Membership.objects.get(project=made).role == Role.MANAGER
     annotator = signed_in(factories.member(made))
@@ -369,3 +372,36 @@ def test_pages_that_do_not_exist_look_like_ours() -> None:
     _, _, client = preference()
     answer = client.get("/projects/none-such/")
     assert answer.status_code == 404 and b"There is nothing here" in answer.content
+
+
+@pytest.mark.parametrize("name", list(TEMPLATES))
+def test_a_template_makes_a_project_that_can_be_looked_at_before_anybody_judges(name: str) -> None:
+    template = TEMPLATES[name]
+    client = signed_in(factories.admin())
+    client.post("/projects/new/", {"name": "Ready", "start": f"template:{name}"})
+    made = Project.objects.get()
+    assert (made.kind, made.overlap, made.question) == (template.kind, template.overlap, template.question)
+    assert made.guideline and made.guideline.text == template.guidelines
+    assert made.questions == check_questions(template.kind, template.questions)
+    html = client.get(f"/projects/{made.slug}/settings/preview/").content.decode()
+    assert template.question in html and "judge.mjs" not in html and "liter of oil" in html
+    assert all(aspect["label"] in html for aspect in made.questions.get("aspects", []))
+
+
+def test_the_settings_form_sends_back_all_that_a_project_asks() -> None:
+    """What a project asks survives a visit to its settings, whatever was set by the API before."""
+    for name, template in TEMPLATES.items():
+        asked = questions_of(Project(kind=template.kind, questions=check_questions(template.kind, template.questions)))
+        context = question_form.rows(template.kind, asked)
+        sent = QueryDict(mutable=True)
+        for what in ("aspect", "flag", "reason", "highlight"):
+            for number, row in enumerate(context[f"{what}s"]):
+                for part, value in row.items():
+                    if value not in (None, False):
+                        sent[f"{what}-{number}-{part}"] = str(value)
+        sent["rationale"], sent["skip_reasons"] = asked["rationale"], context["skip_reasons"]
+        for switch in ("tie", "both_bad", "improve"):
+            if asked[switch]:
+                sent[switch] = "on"
+        again = check_questions(template.kind, question_form.read(template.kind, sent))
+        assert again == asked, name

@@ -134,6 +134,7 @@ def test_a_draft_survives_a_reload(open_page: Open) -> None:
     page = open_page(person, work(project))
     ready(page)
     page.keyboard.press("r")
+    page.keyboard.press("r")
     page.keyboard.type("Names its source")
     expect(page.locator("#saved")).to_have_text("Draft saved")
     assert Assignment.objects.filter(draft__rationale="Names its source").exists()
