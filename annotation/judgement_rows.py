@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import F
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from annotation.models import Annotation, Assignment, Response, Task
-from annotation.records import Judgement
+
+if TYPE_CHECKING:  # records reads the bounds of tasks, and tasks makes rows with this module
+    from annotation.records import Judgement
 
 
 def response_ids(task_ids: list[int]) -> dict[int, list[int]]:
