@@ -57,6 +57,7 @@ class Outcome:
     used: list[tuple[int, int]] = field(default_factory=list)
     left_out: str = ""
     rulings: list[int] = field(default_factory=list)  # the adjudications that counted instead of votes
+    tasks: list[JudgedTask] = field(default_factory=list)  # whose judgements were used
 
 
 def types_of(kind: str) -> list[str]:
@@ -243,7 +244,9 @@ def _outcome(project: Project, task: JudgedTask, type: str, selection: Selection
                 row |= {"external_id": task.external_id, "metadata": task.metadata}
     used = [(vote.id, vote.revision) for vote in task.given] if made else []
     rulings = [task.ruling.pk] if made and task.ruling else []
-    return Outcome(task.id, task.external_id, task.prompt, task.metadata, made, used, left_out, rulings)
+    return Outcome(
+        task.id, task.external_id, task.prompt, task.metadata, made, used, left_out, rulings, [task] if made else []
+    )
 
 
 def _check_counts(task: JudgedTask, selection: Selection) -> None:
@@ -280,6 +283,7 @@ def _outcomes_of_groups(project: Project, selection: Selection) -> Iterator[Outc
             made.rows = [row | _extras(better) if selection.extras else row for row, better, _ in found]
             tasks = {task.id: task for _, *sides in found for task in sides}
             made.used = [(vote.id, vote.revision) for task in tasks.values() for vote in task.given]
+            made.tasks = list(tasks.values())
             made.rulings = [task.ruling.pk for task in tasks.values() if task.ruling]
         yield made
 
@@ -302,7 +306,7 @@ def _first_of_each(found: Iterator[Outcome]) -> Iterator[Outcome]:
                     kept.append(row)
             outcome.rows = kept
             if not kept:
-                outcome.used, outcome.left_out = [], DUPLICATE
+                outcome.used, outcome.tasks, outcome.rulings, outcome.left_out = [], [], [], DUPLICATE
         yield outcome
 
 

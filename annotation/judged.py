@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -40,6 +40,7 @@ class Selection:
     gold: bool = False  # tasks with a known answer test people; they train nobody
     names: bool = False  # raw: real names instead of pseudonyms
     history: bool = False  # raw: every revision instead of the standing ones
+    shown: bool = False  # votes tell the order in which their judge saw the responses
     extras: bool = False  # add external_id and metadata to each row; to raw ones, all that an import needs
 
 
@@ -54,6 +55,7 @@ class Vote(NamedTuple):
     seconds: float | None
     guideline: int | None
     created_at: datetime
+    shown: Sequence[int] = ()  # response ids in the order shown, where asked for
 
 
 class JudgedTask(NamedTuple):
@@ -117,7 +119,7 @@ def tasks_of(ids: list[int], rows: QuerySet[Annotation], selection: Selection) -
     """The tasks with these ids, each with those of the judgements that are about it."""
     votes: dict[int, list[Vote]] = {task: [] for task in ids}
     judged = ("id", "revision", "annotator", "annotator__username", "annotator__is_simulated", "status", "body")
-    more = ("seconds", "guideline__number", "created_at")
+    more = ("seconds", "guideline__number", "created_at", *(("shown",) if selection.shown else ()))
     for task, *values in rows.filter(task__in=ids).order_by("id").values_list("task", *judged, *more):
         votes[task].append(Vote._make(values))
     responses: dict[int, dict[int, str]] = {task: {} for task in ids}

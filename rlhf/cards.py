@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+# Of the hub's identifiers those that data sets are mostly under.
+LICENSES = {
+    *("apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "odc-by"),
+    *("odbl", "pddl", "cdla-permissive-2.0", "cdla-sharing-1.0", "bsd-3-clause", "unknown"),
+}
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 WORDS = {
     "sft": ("Demonstrations", "One answer per row, written or approved by a person."),
@@ -20,6 +26,7 @@ COLUMNS = {
     "agreement": "share of the judges who agree with the outcome",
     "weight": "how much the row counts in training",
     "task_id": "the task in Hone that was judged",
+    "posterior": "how likely the chosen answer is the better one, by how far each judge can be relied on",
     "label": "whether people accepted the answer",
 }
 
@@ -44,6 +51,11 @@ def dataset_card(manifest: dict[str, Any], columns: list[str]) -> str:
         "",
         *(f"- `{name}`: {COLUMNS.get(name, 'mean rating of this aspect')}" for name in columns),
         "",
+        *_statistics(manifest.get("statistics") or {}, counts),
+        "## Intended use",
+        "",
+        manifest["recipe"].get("intended_use") or "Not stated by those who cut it.",
+        "",
         "## Left out",
         "",
         *([f"- {reason}: {n}" for reason, n in sorted(counts["left_out"].items())] or ["Nothing."]),
@@ -61,8 +73,7 @@ def _front_matter(manifest: dict[str, Any], title: str, slugs: str) -> list[str]
     return [
         "---",
         f'pretty_name: "{title} from {slugs}"',
-        "license: other",
-        "license_name: unstated",
+        *_license(manifest["recipe"].get("license") or ""),
         "task_categories:",
         "- text-generation",
         "tags:",
@@ -78,6 +89,34 @@ def _front_matter(manifest: dict[str, Any], title: str, slugs: str) -> list[str]
         "---",
         "",
     ]
+
+
+def _license(name: str) -> list[str]:
+    """The hub's own identifier where it is one; any other words are its `other` with a name."""
+    if name.lower() in LICENSES:
+        return [f"license: {name.lower()}"]
+    return ["license: other", f"license_name: {json.dumps(name or 'unstated', ensure_ascii=False)}"]
+
+
+def _statistics(told: dict[str, Any], counts: dict[str, Any]) -> list[str]:
+    """Agreement, how the work was shared out, and biases to know of; nobody's name and nothing about who they are."""
+    lines = []
+    if told.get("alpha") is not None:
+        lines.append(f"- Agreement between judges, Krippendorff's α: {told['alpha']:.2f}")
+    if told.get("mean_agreement") is not None:
+        lines.append(f"- Mean share of the votes for the outcome: {told['mean_agreement']:.0%}")
+    if each := told.get("judgements_per_annotator"):
+        lines.append(
+            f"- Judgements per annotator: {each['least']} to {each['most']}, median {each['median']:g}; "
+            f"most by one person: {told['most_by_one']:.0%}"
+        )
+    if side := told.get("first_shown_wins"):
+        lines.append(f"- Side: the answer shown first won {side['share']:.1%} of {side['n']} verdicts")
+    if length := told.get("longer_wins"):
+        lines.append(f"- Length: the longer answer won {length['share']:.1%} of {length['n']} pairs of unequal length")
+    if told.get("mean_characters") is not None:
+        lines.append(f"- Mean length of an answer: {told['mean_characters']:.0f} characters")
+    return ["## Agreement and biases", "", *(lines or ["Nothing to tell."]), ""]
 
 
 def _warning(manifest: dict[str, Any]) -> list[str]:

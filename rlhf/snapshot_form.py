@@ -14,10 +14,21 @@ from rlhf.forms import Styled
 from rlhf.models import Snapshot
 from rlhf.snapshots import SnapshotError
 
-AGGREGATION_WORDS = {"majority": "Majority", "strength": "Mean strength", "each": "Every judgment a row"}
+AGGREGATION_WORDS = {
+    "majority": "Majority",
+    "strength": "Mean strength",
+    "each": "Every judgment a row",
+    "posterior": "Weighed by annotator skill",
+}
 NAMES = {Kind.DEMONSTRATION: "demos", Kind.PREFERENCE: "prefs", Kind.RANKING: "prefs", Kind.RATING: "ratings"}
 # Which field of the form a key of the recipe is asked in.
-PLACES = {"split": "split_by", "split.eval_share": "eval_share", "split.seed": "seed", "split.key": "split_key"}
+PLACES = {
+    "split": "split_by",
+    "split.eval_share": "eval_share",
+    "split.seed": "seed",
+    "split.key": "split_key",
+    "split.at": "split_at",
+}
 
 
 class SnapshotForm(Styled):
@@ -32,7 +43,12 @@ class SnapshotForm(Styled):
         min_value=0, max_value=1, initial=0, label="Agreement at least", help_text="Share of a task's votes, 0 to 1"
     )
     split_by = forms.ChoiceField(
-        choices=[("prompt", "By prompt, at random"), ("metadata", "By a key of the metadata")], label="Split"
+        choices=[
+            ("prompt", "By prompt, at random"),
+            ("time", "By time"),
+            ("metadata", "By a key of the metadata"),
+        ],
+        label="Split",
     )
     eval_share = forms.FloatField(
         min_value=0, max_value=0.9, initial=0.1, label="Held out", help_text="Share of the prompts, 0 to 0.9"
@@ -43,6 +59,17 @@ class SnapshotForm(Styled):
     )
     split_eval = forms.CharField(
         required=False, initial="eval", label="Held out when it is", help_text="For a split by metadata"
+    )
+    split_at = forms.DateTimeField(
+        required=False,
+        label="Held out from",
+        help_text="For a split by time",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
+    since = forms.DateTimeField(
+        required=False,
+        label="Judgments from",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
     until = forms.DateTimeField(
         required=False,
@@ -56,6 +83,16 @@ class SnapshotForm(Styled):
     threshold = forms.FloatField(
         required=False, label="Good from", help_text="Mean rating from which an answer is good"
     )
+    gap = forms.FloatField(
+        required=False, min_value=0, label="Better by", help_text="Difference of mean ratings that makes a pair"
+    )
+    ties = forms.ChoiceField(choices=[("drop", "Leave out"), ("half", "Keep as half and half")])
+    license = forms.CharField(required=False, max_length=80, help_text="Such as cc-by-4.0; written on the card")
+    intended_use = forms.CharField(
+        required=False, max_length=2000, label="Intended use", help_text="One sentence, written on the card"
+    )
+    deduplicate = forms.BooleanField(required=False, label="Leave out duplicates")
+    no_edits = forms.BooleanField(required=False, label="Leave out improved answers")
     drop_flagged = forms.BooleanField(required=False, initial=True, label="Leave out flagged tasks")
 
     def __init__(self, *args: Any, project: Project, like: Snapshot | None = None, **kwargs: Any) -> None:
@@ -67,8 +104,10 @@ class SnapshotForm(Styled):
         field = self.fields["type"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [(one, Snapshot.Type(one).label) for one in types]
-        if Snapshot.Type.BINARY not in types or project.kind != Kind.RATING:
-            del self.fields["threshold"]
+        for name in ("threshold", "gap") if project.kind != Kind.RATING else ("ties",):
+            del self.fields[name]
+        if project.kind != Kind.PREFERENCE:
+            del self.fields["no_edits"]
 
     @cached_property
     def chosen_type(self) -> str:
@@ -86,18 +125,27 @@ class SnapshotForm(Styled):
         }
         if get("split_by") == "metadata":
             split = {"by": "metadata", "key": get("split_key") or "split", "eval": get("split_eval") or "eval"}
+        elif get("split_by") == "time":
+            split = {"by": "time", "at": _iso(get("split_at"))}
         recipe: dict[str, Any] = {
             "aggregation": get("aggregation") or "majority",
             "min_agreement": float(get("min_agreement") or 0),
             "flags": "drop" if get("drop_flagged") else "keep",
+            "ties": get("ties") or "drop",
+            "deduplicate": bool(get("deduplicate")),
+            "improved": "drop" if get("no_edits") else "keep",
             "split": split,
         }
-        until, names = get("until"), str(get("exclude_annotators") or "")
+        names = str(get("exclude_annotators") or "")
         more = {
-            "until": until.isoformat() if isinstance(until, datetime) else until,
+            "since": _iso(get("since")),
+            "until": _iso(get("until")),
             "guideline": get("guideline"),
             "exclude_annotators": [name.strip() for name in names.split(",") if name.strip()],
-            "threshold": get("threshold"),
+            "threshold": _number(get("threshold")),
+            "gap": _number(get("gap")),
+            "license": get("license"),
+            "intended_use": get("intended_use"),
         }
         return recipe | {key: value for key, value in more.items() if value not in (None, "", [])}
 
@@ -128,8 +176,21 @@ class SnapshotForm(Styled):
 
     @property
     def more(self) -> list[forms.BoundField]:
-        names = ("split_by", "split_key", "split_eval", "until", "guideline", "exclude_annotators", "threshold")
+        names: tuple[str, ...] = ("ties", "threshold", "gap", "since", "until", "guideline", "exclude_annotators")
+        names += ("split_by", "split_at", "split_key", "split_eval", "license", "intended_use")
         return [self[name] for name in names if name in self.fields]
+
+    @property
+    def switches(self) -> list[forms.BoundField]:
+        return [self[name] for name in ("drop_flagged", "deduplicate", "no_edits") if name in self.fields]
+
+
+def _iso(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _number(value: Any) -> float | None:
+    return None if value in (None, "") else float(value)
 
 
 def _initial_from(like: Snapshot) -> dict[str, Any]:
@@ -139,7 +200,21 @@ def _initial_from(like: Snapshot) -> dict[str, Any]:
     initial |= {key: split[key] for key in ("eval_share", "seed") if key in split}
     if split.get("by") == "metadata":
         initial |= {"split_key": split.get("key"), "split_eval": split.get("eval")}
-    kept = ("aggregation", "min_agreement", "until", "guideline", "threshold")
+    if split.get("by") == "time":
+        initial["split_at"] = split.get("at")
+    kept: tuple[str, ...] = (
+        "aggregation",
+        "ties",
+        "min_agreement",
+        "since",
+        "until",
+        "guideline",
+        "threshold",
+        "gap",
+        "deduplicate",
+    )
+    kept += ("license", "intended_use")
     initial |= {key: recipe[key] for key in kept if key in recipe}
     initial["exclude_annotators"] = ", ".join(recipe.get("exclude_annotators") or [])
+    initial["no_edits"] = recipe.get("improved") == "drop"
     return initial | {"drop_flagged": recipe.get("flags", "drop") == "drop"}

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
-import zipfile
 from typing import Any
 
 import pyarrow.parquet as parquet
-from django.http import FileResponse, Http404, HttpResponse
+from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
+from annotation import saved_datasets
 from annotation.access import project_for
 from annotation.models.people import READS_DATA, TRAINS
 from annotation.shell import PersonRequest, signed_in
-from rlhf import figures
+from rlhf import figures, snapshot_files
 from rlhf.family import family_of_snapshot
 from rlhf.models import Snapshot
+from rlhf.snapshot_files import FILES
 from rlhf.views.datasets import described
 
-FILES = ("manifest.json", "train.parquet", "eval.parquet", "README.md")
 SPLITS = {"train": "Train", "eval": "Held out"}
 ROWS = 8
 MAX_TEXT = 2000  # characters of a cell
@@ -33,7 +31,7 @@ def snapshot(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
     row = _find(request, slug, pk)
     part = request.GET.get("part") if request.GET.get("part") in SPLITS else "train"
     rows = _rows(row, str(part), request.GET.get("page", "1"))
-    manifest = _manifest(row)
+    manifest = snapshot_files.head(row.folder)
     card = row.folder / "README.md"
     context = {
         "project": row.project,
@@ -43,7 +41,7 @@ def snapshot(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
         "family": family_of_snapshot(row),
         "recipe": _recipe(row.recipe),
         "manifest": manifest,
-        "annotations_used": len(manifest.get("annotations") or []),
+        "annotations_used": row.counts.get("annotations") or 0,
         "files": [
             {"name": name, "size": (row.folder / name).stat().st_size}
             for name in FILES
@@ -73,19 +71,17 @@ def snapshot_file(request: PersonRequest, slug: str, pk: int, name: str) -> File
 
 @require_GET
 @signed_in
-def download_snapshot(request: PersonRequest, slug: str, pk: int) -> FileResponse:
-    """The whole folder in one archive; the same snapshot gives the same bytes."""
+def download_snapshot(request: PersonRequest, slug: str, pk: int) -> StreamingHttpResponse:
+    """The whole folder in one archive, streamed; the same snapshot gives the same bytes."""
     row = _find(request, slug, pk)
     if not row.folder.is_dir():
         raise Http404
-    folder = f"{row.name}-v{row.version}"
-    archive = tempfile.TemporaryFile()  # noqa: SIM115  FileResponse closes it after the last byte
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:  # Parquet is compressed already
-        for name in FILES:
-            if (row.folder / name).is_file():
-                packed.writestr(zipfile.ZipInfo(f"{folder}/{name}"), (row.folder / name).read_bytes())
-    archive.seek(0)
-    return FileResponse(archive, as_attachment=True, filename=f"{folder}.zip")
+    name = f"{row.name}-v{row.version}"
+    paths = [row.folder / one for one in FILES if (row.folder / one).is_file()]
+    archive = saved_datasets.zipped(((path.name, snapshot_files.pieces(path)) for path in paths), name)
+    response = StreamingHttpResponse(archive, content_type="application/zip")
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}.zip"'
+    return response
 
 
 def _find(request: PersonRequest, slug: str, pk: int) -> Snapshot:
@@ -93,14 +89,6 @@ def _find(request: PersonRequest, slug: str, pk: int) -> Snapshot:
     row = get_object_or_404(Snapshot.objects.filter(project=project).select_related("created_by"), pk=pk)
     row.project = project
     return row
-
-
-def _manifest(row: Snapshot) -> dict[str, Any]:
-    try:
-        found = json.loads((row.folder / "manifest.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _rows(row: Snapshot, part: str, page: str) -> dict[str, Any]:
@@ -152,7 +140,7 @@ def _column(name: str) -> dict[str, Any]:
 def _recipe(recipe: dict[str, Any]) -> list[tuple[str, str]]:
     words = []
     for key, value in recipe.items():
-        if value in (None, "", [], {}):
+        if value in (None, "", [], {}, False):
             continue
         if key == "split":
             value = _split_words(value)
@@ -167,6 +155,8 @@ def _recipe(recipe: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _split_words(split: dict[str, Any]) -> str:
+    if split.get("by") == "time":
+        return f"by time, held out from {split.get('at')}"
     if split.get("by") == "metadata":
         return f"held out where {split.get('key')} is {split.get('eval')}"
     return f"by prompt, {split.get('eval_share') or 0:.0%} held out, seed {split.get('seed', 0)}"

@@ -4,8 +4,9 @@ import json
 import pyarrow.parquet as parquet
 import pytest
 
-from annotation import exporting, freezing, judging, queue, reviewing
+from annotation import freezing, judging, queue, reviewing, splitting
 from annotation.models import Annotation
+from annotation.sameness import prompt_key
 from rlhf import prompts, snapshots
 from rlhf.models import Snapshot
 from tests import factories
@@ -193,10 +194,8 @@ def test_a_project_gives_only_what_its_kind_can():
 
 def test_what_a_round_holds_out_says_nothing_about_the_split_of_its_snapshot():
     everything = [{"id": str(number), "prompt": asked(number)} for number in range(200)]
-    split = snapshots.check_recipe({"split": {"by": "prompt", "eval_share": 0.2, "seed": 0}})["split"]
     rest, _ = prompts.hold_out(everything, 80, seed=0)
-    outcomes = [exporting.Outcome(0, None, row["prompt"], {}) for row in rest]
-    held_out = sum(snapshots._is_eval(each, prompts.key(each.prompt), split) for each in outcomes)
+    held_out = sum(splitting.is_drawn(prompt_key(row["prompt"]), 0.2, 0) for row in rest)
     assert 12 < held_out < 36  # 24 of 120 expected; none at all when both draw the same hash
 
 
