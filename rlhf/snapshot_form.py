@@ -86,7 +86,7 @@ class SnapshotForm(Styled):
     gap = forms.FloatField(
         required=False, min_value=0, label="Better by", help_text="Difference of mean ratings that makes a pair"
     )
-    ties = forms.ChoiceField(choices=[("drop", "Leave out"), ("half", "Keep as half and half")])
+    ties = forms.ChoiceField(required=False, choices=[("drop", "Leave out"), ("half", "Keep as half and half")])
     license = forms.CharField(required=False, max_length=80, help_text="Such as cc-by-4.0; written on the card")
     intended_use = forms.CharField(
         required=False, max_length=2000, label="Intended use", help_text="One sentence, written on the card"
