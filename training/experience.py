@@ -131,7 +131,7 @@ def gather(players: Players, batch: Sequence[Prompt], scale: ScoreScale, beta: f
         def compute(rows: list[Answered]) -> Tensor:
             packed = players.pack(rows)
             with base.answering_as(name) as lm:
-                return packed.per_answer(forward.token_logps(lm, packed, temperature=params.temperature)[0])
+                return packed.per_answer(forward.given_logps(lm, packed, temperature=params.temperature))
 
         return answers.in_batches(answered, params.minibatch, compute)
 

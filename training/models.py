@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from training import fused
 from training.rundir import RunDir
 from training.runfile import Adapter, Hardware, RunFile, RunFileError
 
@@ -229,6 +230,7 @@ def attach_adapter(
             model.add_adapter(name, config)
         else:
             model = get_peft_model(model, config, adapter_name=name)
+    fused.merge_lora(model)
     if start:
         _copy_adapter(model, adapter, name, start)
     return model

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from training import forward, models
+from training import data, forward, fused, models
 from training.advantages import ScoreScale
 from training.forward import Answered
 from training.runfile import Adapter, Hardware, RunFileError, model_hash
@@ -75,6 +75,7 @@ class SharedBase:
         return {key: tensor for key, tensor in saved.items() if key not in adapter}
 
     def _added(self, name: str, *, learns: bool) -> None:
+        fused.merge_lora(self.lm)
         self._layers = [layer for layer in self.lm.modules() if isinstance(layer, LoraLayer)]
         thawed = {each: self._learns(each) for each in self.names - {name}} | {name: learns}
         self.lm.requires_grad_(False)
@@ -176,7 +177,7 @@ class SharedScorer:
         """(N,) raw scores, read at the last token of each answer."""
         batch = forward.pack_answers(answered, pad_id, self.base.device)
         with self.base.answering_as(self.name) as lm:
-            hidden = forward.hidden_states(lm, batch)[batch.last_tokens()]
+            hidden = forward.hidden_states(lm, batch)[batch.ends]
         return (hidden.float() @ self.weight.T + self.bias)[:, 0]
 
 
@@ -189,10 +190,8 @@ class SeparateScorer:
     @torch.no_grad()
     def score(self, answered: Sequence[Answered], pad_id: int) -> Tensor:
         """(N,) raw scores; the classifier itself looks for the last token that is not padding."""
-        batch = forward.pack_answers(answered, pad_id, self.model.device)
-        lengths = torch.tensor([len(p) + len(a) for p, a in answered], device=self.model.device)
-        real = torch.arange(batch.ids.shape[1], device=self.model.device) < lengths[:, None]
-        return self.model(input_ids=batch.ids, attention_mask=real.long(), use_cache=False).logits[:, 0].float()
+        ids, real = (t.to(self.model.device) for t in data.pad([p + a for p, a in answered], pad_id))
+        return self.model(input_ids=ids, attention_mask=real, use_cache=False).logits[:, 0].float()
 
 
 Scorer = SharedScorer | SeparateScorer

@@ -23,7 +23,6 @@ from training.schedule import learning_rate, set_rate
 RELOAD_PAIRS = 4
 EVAL_PAIRS = 16  # at once: nothing is gained by more, and the longest rows come together
 SCALE_PAIRS = 512  # enough for the mean and deviation of the scores to about 3 %
-MASK_AT_ONCE = 2**26  # elements of the mask over a batch of shared prompts: 256 MiB in float32
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def train(config: RunFile, run: RunDir) -> None:
 
     model = load_model(config, tokenizer.pad_token_id)
     core = models.core(model)
-    scores = scorer(core, pairs[0].tokens, tokenizer.pad_token_id)
+    scores = scorer(core, tokenizer.pad_token_id)
     weights = models.trainable(model)
     optimizer = torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
 
@@ -219,36 +218,15 @@ def _encoded(tokenizer: Any, row: dict[str, Any], limit: int, *, cut: bool) -> t
 Scorer = Callable[[Sequence[forward.Pair]], Tensor]
 
 
-def scorer(core: Any, probe: forward.Pair, pad_id: int) -> Scorer:
-    """A function from B pairs to their (2B,) scores, chosen first; the prompt is read once where possible."""
+def scorer(core: Any, pad_id: int) -> Scorer:
+    """A function from B pairs to their (2B,) scores, chosen first; the prompt is read once where the model can."""
 
-    def apart(pairs: Sequence[forward.Pair]) -> Tensor:
-        packed = forward.pack_apart(pairs, pad_id, core.device)
-        return _score(core, packed, packed.last_tokens())
-
-    def together(pairs: Sequence[forward.Pair]) -> Tensor:
-        if len(pairs) * max(sum(map(len, pair)) for pair in pairs) ** 2 > MASK_AT_ONCE:
-            return apart(pairs)  # reading the prompt twice is cheaper than a mask of that size
+    def scores(pairs: Sequence[forward.Pair]) -> Tensor:
         packed = forward.pack_pairs(pairs, pad_id, core.device)
-        width = packed.ids.shape[1]
-        chosen = [row * width + len(p) + len(c) - 1 for row, (p, c, _) in enumerate(pairs)]
-        rejected = [row * width + len(p) + len(c) + len(r) - 1 for row, (p, c, r) in enumerate(pairs)]
-        return _score(core, packed, torch.tensor(chosen + rejected, device=core.device))
+        hidden = forward.hidden_states(core, packed)[packed.ends]
+        return core.score(hidden.to(core.score.weight.dtype))[:, 0].float()
 
-    if getattr(core.config.get_text_config(), "sliding_window", None):
-        return apart
-    core.eval()
-    with torch.no_grad():
-        try:
-            same = torch.allclose(together([probe]), apart([probe]), rtol=0, atol=reports.tolerance_of(core.dtype))
-        except (TypeError, ValueError, RuntimeError):
-            same = False
-    return together if same else apart
-
-
-def _score(core: Any, packed: forward.Batch, last: Tensor) -> Tensor:
-    hidden = forward.hidden_states(core, packed)[last]
-    return core.score(hidden.to(core.score.weight.dtype))[:, 0].float()
+    return scores
 
 
 @torch.no_grad()

@@ -169,7 +169,7 @@ def test_dropout_acts_while_learning_and_never_on_the_reference(make_dpo):
 def test_a_model_that_cannot_take_trees_takes_two_rows_and_says_so(make_dpo, monkeypatch):
     folder = make_dpo(params={"max_steps": 2})
     with monkeypatch.context() as patch:
-        patch.setattr(forward, "takes_trees", lambda *_: False)
+        patch.setattr(forward, "reads_trees", lambda *_: False)
         train(folder)
     tree = make_dpo("tree", params={"max_steps": 2})
     train(tree)

@@ -69,23 +69,44 @@ def test_the_rejected_answer_does_not_see_the_chosen_one(llama):
     assert before[0] != after[0]
 
 
-def test_the_mask_reaches_attention(llama):
-    batch = forward.pack_pairs(PAIRS[:1], 0, CPU)
-    blind = forward.Batch(**{**vars(batch), "mask": None})
-    assert llama.config._attn_implementation == "sdpa"
+def test_attention_is_computed_tree_by_tree(llama, monkeypatch):
+    batch = forward.pack_pairs(PAIRS[:2], 0, CPU)
+    assert forward.reads_trees(llama)
     seen = []
     genuine = F.scaled_dot_product_attention
-    F.scaled_dot_product_attention = lambda *a, **k: (seen.append(k["attn_mask"]), genuine(*a, **k))[1]
-    try:
-        masked = forward.answer_logps(llama, batch)
-    finally:
-        F.scaled_dot_product_attention = genuine
-    assert len(seen) == 2
-    assert all(torch.equal(mask, batch.mask) for mask in seen)
-    assert (masked - forward.answer_logps(llama, blind)).abs().max() > 1e-3
+    monkeypatch.setattr(
+        F,
+        "scaled_dot_product_attention",
+        lambda q, *a, **k: (seen.append((q.shape[2], k["is_causal"])), genuine(q, *a, **k))[1],
+    )
+    forward.answer_logps(llama, batch)
+    assert seen == [(6, True), (8, True), (8, True), (8, True)] * 2  # prompt and one answer, in two layers
+    assert llama.config._attn_implementation == "sdpa"
 
 
-def test_padding_on_the_right_changes_nothing(llama):
+def test_a_prompt_may_have_any_number_of_answers(llama):
+    answers = [[8, 9, 2], [10, 2], [11, 12, 13, 2]]
+    batch = forward.pack_trees([([5, 6, 7], answers), ([6], [[7, 2]])], 0, CPU)
+    expected = [plain_logps(llama, [5, 6, 7], answer).sum() for answer in answers] + [
+        plain_logps(llama, [6], [7, 2]).sum()
+    ]
+    assert torch.allclose(forward.answer_logps(llama, batch), torch.stack(expected), atol=1e-5)
+
+
+def test_padded_rows_give_the_same_where_a_model_cannot_read_trees(llama):
+    batch = forward.pack_pairs(PAIRS, 0, CPU)
+    expected = forward.answer_logps(llama, batch)
+    llama.hone_reads_trees = False
+    assert torch.allclose(forward.answer_logps(llama, batch), expected, atol=1e-5)
+
+
+def test_a_memory_of_the_layout_does_not_outlive_the_pass(llama):
+    forward.answer_logps(llama, forward.pack_pairs(PAIRS, 0, CPU))
+    ids = torch.tensor([[5, 6, 7, 8]])
+    assert torch.equal(llama(ids).logits, llama(ids, attention_mask=torch.ones_like(ids)).logits)
+
+
+def test_what_else_is_in_the_batch_changes_nothing(llama):
     alone = forward.answer_logps(llama, forward.pack_pairs(PAIRS[2:], 0, CPU))
     among = forward.answer_logps(llama, forward.pack_pairs(PAIRS, 0, CPU))
     assert torch.allclose(among[[2, 5]], alone, atol=1e-5)
@@ -103,13 +124,13 @@ def test_tokens_come_back_by_answer(llama):
     assert grid.shape == (3, 4)
     assert torch.allclose(grid[1, :2], plain_logps(llama, *PAIRS[1][:2]), atol=1e-5)
     assert grid[1, 2:].tolist() == [0, 0]
-    assert batch.ids.flatten()[batch.last_tokens()].tolist() == [2, 2, 2]
+    assert batch.ids[batch.ends].tolist() == [2, 2, 2]
 
 
 def test_temperature_divides_the_logits(llama):
     batch = forward.pack_answers([PAIRS[0][:2]], 0, CPU)
     logps, entropy = forward.token_logps(llama, batch, temperature=0.5)
-    logits = llama(batch.ids).logits[0, 2:5] / 0.5
+    logits = llama(batch.ids[None]).logits[0, 2:5] / 0.5
     assert torch.allclose(logps, F.log_softmax(logits, -1).gather(-1, batch.targets[:, None])[:, 0], atol=1e-5)
     assert torch.allclose(entropy, losses.entropy(logits), atol=1e-5)
     assert not entropy.requires_grad
@@ -130,13 +151,12 @@ def test_working_in_blocks_changes_neither_values_nor_gradients(llama):
 def test_a_model_with_learned_positions_takes_trees_too():
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_positions=64, n_embd=32, n_layer=2, n_head=2)).eval()
-    assert forward.takes_trees(model, PAIRS[0], 0)
+    assert forward.reads_trees(model)
 
 
 def test_a_model_with_a_sliding_window_does_not(llama):
-    assert forward.takes_trees(llama, PAIRS[0], 0)
     llama.config.sliding_window = 4
-    assert not forward.takes_trees(llama, PAIRS[0], 0)
+    assert not forward.reads_trees(llama)
 
 
 def test_a_head_that_does_more_than_expected_is_refused(llama):

@@ -46,15 +46,12 @@ def test_scores_do_not_depend_on_how_pairs_are_laid_out(tiny_model_dir) -> None:
     core = models.load_classifier(tiny_model_dir, Hardware(device="cpu"), 0).eval()
     with torch.no_grad():
         core.score.weight.normal_()
-        together = reward.scorer(core, PAIRS[0], 0)
-        assert together.__name__ == "together"
-        found = together(PAIRS).tolist()
+        found = reward.scorer(core, 0)(PAIRS).tolist()
+    assert core.hone_reads_trees
     assert found == pytest.approx(reward.plain_scores(core, PAIRS, 0), abs=1e-4)
-    core.config.sliding_window = 64
-    apart = reward.scorer(core, PAIRS[0], 0)
-    assert apart.__name__ == "apart"
+    core.hone_reads_trees = False
     with torch.no_grad():
-        assert apart(PAIRS).tolist() == pytest.approx(found, abs=1e-4)
+        assert reward.scorer(core, 0)(PAIRS).tolist() == pytest.approx(found, abs=1e-4)
 
 
 @pytest.mark.slow

@@ -1,0 +1,54 @@
+"""The least time the reference work can take: its arithmetic over the measured rate of matrix products."""
+
+import json
+import os
+import subprocess
+import sys
+
+from bench.parts.reference import Texts, Work
+
+MEASURE = """
+import json, sys, time, torch
+threads, tokens, wide, narrow = json.loads(sys.argv[1])
+torch.set_num_threads(threads)
+a, b = torch.randn(tokens, wide), torch.randn(wide, narrow)
+seconds = []
+for _ in range(12):
+    began = time.perf_counter()
+    a @ b
+    seconds.append(time.perf_counter() - began)
+print(2 * tokens * wide * narrow / sorted(seconds)[len(seconds) // 2])
+"""
+
+
+def matmul_rate(threads: int, tokens: int, wide: int, narrow: int) -> float:
+    """Floating-point operations a second of a product of this shape, the median of twelve."""
+    order = json.dumps([threads, tokens, wide, narrow])
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, order], env=environment, check=True, capture_output=True, text=True
+    )
+    return float(done.stdout)
+
+
+def rate(method: str, work: Work, rows: Texts, threads: int) -> dict[str, float]:
+    """Rows a second at the floor, and what it is made of."""
+    work_done = sum(operations(method, work, len(p), len(c) + 1, len(r) + 1) for p, c, r in rows) / len(rows)
+    tokens = round(work.batch * (work.prompt + work.answer))
+    speed = matmul_rate(threads, tokens, work.hidden, work.feed_forward)
+    return {"rate": speed / work_done, "gigaflops": speed / 1e9, "gigaflop_per_row": work_done / 1e9}
+
+
+def operations(method: str, work: Work, prompt: int, chosen: int, rejected: int) -> float:
+    """Multiplications and additions of one row: nothing padded, the prompt of a pair once, references known.
+
+    A frozen weight costs 2 forward and 2 for the gradient of its input; an adapter's 2 more for its own gradient.
+    Causal attention looks at half of all pairs of tokens, forward 2 products and 5 backward.
+    """
+    answers = [chosen] if method == "sft" else [chosen, rejected]
+    tokens = prompt + sum(answers)
+    linear = tokens * (4.0 * work.layer_weights + 6.0 * work.adapter_weights)
+    seen = prompt**2 / 2 + sum(answer * prompt + answer**2 / 2 for answer in answers)
+    attention = 7 * 2.0 * work.hidden * seen * work.layers
+    head = 0.0 if method == "reward" else 4.0 * sum(answers) * work.vocabulary * work.hidden
+    return linear + attention + head
