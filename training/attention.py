@@ -7,6 +7,7 @@ another tree. Linear layers and norms work on the row as it is; only attention h
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -29,12 +30,6 @@ class Tree:
     @property
     def length(self) -> int:
         return self.prompt + sum(self.answers)
-
-    @property
-    def pieces(self) -> list[int]:
-        """How the tree's stretch of the row is cut for attention."""
-        first, *others = self.answers
-        return [self.prompt, first, *others] if others else [self.prompt + first]
 
 
 _current: Sequence[Tree] = ()
@@ -65,21 +60,33 @@ def attend(
     """(1, N, H, D) attention outputs of (1, H, N, D) queries; called by the layers of transformers."""
     if asked := [name for name in UNKNOWN if extras.get(name) is not None]:
         raise ValueError(f"attention with {asked[0]} cannot be computed tree by tree")
-    settings = {"is_causal": True, "scale": scaling, "dropout_p": dropout, "enable_gqa": query.shape[1] != key.shape[1]}
-    sizes = [size for tree in _current for size in tree.pieces]
-    pieces = iter(zip(query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True))
+    settings = {"scale": scaling, "dropout_p": dropout}
+    groups = [list(group) for _, group in groupby(_current)]  # trees of one shape, side by side
+    sizes = [len(group) * group[0].length for group in groups]
+    parts = zip(query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), groups, strict=True)
+    found = [_attend_alike(*(part[0] for part in some), group[0], len(group), settings) for *some, group in parts]
+    return torch.cat(found, dim=1).transpose(0, 1)[None], None
+
+
+def _attend_alike(query: Tensor, key: Tensor, value: Tensor, tree: Tree, count: int, settings: Any) -> Tensor:
+    """(H, count * L, D) outputs of as many queries, from `count` trees of one shape."""
+    if repeats := query.shape[0] // key.shape[0] - 1:
+        key, value = (states.repeat_interleave(repeats + 1, dim=0) for states in (key, value))
+    texts = [states.unflatten(1, (count, tree.length)) for states in (query, key, value)]
+    if len(tree.answers) == 1:
+        return _causal(texts, settings).flatten(1, 2)
+    trunk, *branches = zip(*(states.split([tree.prompt, *tree.answers], dim=2) for states in texts), strict=True)
     found = []
-    for tree in _current:
-        trunk = next(pieces)
-        if len(tree.answers) == 1:
-            found.append(F.scaled_dot_product_attention(*trunk, **settings))
-            continue
-        for place in range(len(tree.answers)):
-            # The trunk is attended to again with every answer: cheaper than a mask, and attention is a small part.
-            text = [torch.cat(pair, dim=2) for pair in zip(trunk, next(pieces), strict=True)]
-            out = F.scaled_dot_product_attention(*text, **settings)
-            found.append(out if place == 0 else out[:, :, tree.prompt :])
-    return torch.cat([out.transpose(1, 2) for out in found], dim=1), None
+    for place, branch in enumerate(branches):
+        # The trunk is attended to again with every answer: cheaper than a mask, and attention is a small part.
+        out = _causal([torch.cat(pair, dim=2) for pair in zip(trunk, branch, strict=True)], settings)
+        found.append(out if place == 0 else out[:, :, tree.prompt :])
+    return torch.cat(found, dim=2).flatten(1, 2)
+
+
+def _causal(texts: Sequence[Tensor], settings: Any) -> Tensor:
+    """(H, count, L, D): heads stand where a batch usually does, so that no text has to be copied."""
+    return F.scaled_dot_product_attention(*texts, is_causal=True, **settings)
 
 
 AttentionInterface.register(NAME, attend)

@@ -42,6 +42,13 @@ class Windows:
     positions: Tensor  # (N, T)
     labels: Tensor  # (N, T): the ids, IGNORED on the first token of a text and on padding
 
+    def texts(self) -> list[list[int]]:
+        """The texts in the windows that have a token to predict, padding left out."""
+        ids, positions, labels = (part.flatten().tolist() for part in (self.ids, self.positions, self.labels))
+        starts = [place for place, position in enumerate(positions) if position == 0]
+        spans = zip(starts, [*starts[1:], len(ids)], strict=True)
+        return [ids[start:end] for start, end in spans if end - start > 1 and labels[start + 1] != IGNORED]
+
 
 def read_corpus(path: Path) -> list[dict[str, Any]]:
     """The records of a corpus file: one JSON object a line, with `messages` or `text`."""

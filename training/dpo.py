@@ -49,9 +49,7 @@ def train(config: RunFile, run: RunDir) -> None:
     base, policy = load_policy(config)
     pad_id = tokenizer.pad_token_id
     forward.check_head(base.lm, learn.rows[0][0])
-    pack = forward.pack_pairs
-    if not forward.reads_trees(base.lm):
-        run.say("warning", "This architecture cannot share a prompt between two answers; each pair takes two rows.")
+    pack = choose_packing(base, run)
     # Both before a checkpoint is put back: full fine-tuning has its reference only as long as nothing has been learnt.
     references = [reference_logps(pairs, base, pack, pad_id, config, run) for pairs in (learn, held_out)]
     shown = samples_of(base, policy, (held_out.prompts or learn.prompts), tokenizer, config, run)
@@ -157,6 +155,13 @@ def load_policy(config: RunFile) -> tuple[SharedBase, str | None]:
     base = SharedBase(config.base_model.path, config.hardware)
     base.add(POLICY, config.adapter, start=config.start_adapter.path if config.start_adapter else None)
     return base, POLICY
+
+
+def choose_packing(base: SharedBase, run: RunDir) -> Packing:
+    """A tree per pair; says so when the model can only read it as two rows."""
+    if not forward.reads_trees(base.lm):
+        run.say("warning", "This architecture cannot share a prompt between two answers; each pair takes two rows.")
+    return forward.pack_pairs
 
 
 def reference_logps(pairs: Pairs, base: SharedBase, pack: Packing, pad_id: int, config: RunFile, run: RunDir) -> Tensor:

@@ -61,7 +61,7 @@ def train(config: RunFile, run: RunDir) -> None:
     base, policy = load_policy(config)
     learner = Learner(base, policy, tokenizer.pad_token_id, params)
     forward.check_head(base.lm, learn.rows[0][0])
-    pack = choose_packing(base, learn.rows[0], learner.pad_id, run)
+    pack = choose_packing(base, run)
     # Both before a checkpoint is put back: full fine-tuning has its reference only as long as nothing has been learnt.
     references = [reference_logps(rows, base, pack, learner.pad_id, config, run) for rows in (learn, held_out)]
     shown = samples_of(base, policy, (held_out.prompts or learn.prompts), tokenizer, config, run)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from training import checkpoints, models
+from training import checkpoints, forward, models
 from training.corpus import IGNORED, Windows, encode, pack, read_corpus, train_tokenizer
 from training.data import RowAccount
 from training.params import Pretrain
@@ -157,10 +157,12 @@ def logits_of(model: nn.Module, batch: Windows) -> Tensor:
     return model(input_ids=batch.ids, position_ids=batch.positions, use_cache=False).logits
 
 
-def loss_of(model: nn.Module, batch: Windows) -> Tensor:
-    """Mean cross-entropy in nats over the tokens that are predicted."""
-    logits = logits_of(model, batch)[:, :-1]
-    return F.cross_entropy(logits.flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=IGNORED)
+def loss_of(model: Any, batch: Windows) -> Tensor:
+    """Mean cross-entropy in nats over the tokens that are predicted; texts one after another, without padding."""
+    texts = sorted(batch.texts(), key=len)  # those of one length are attended to together
+    packed = forward.pack_answers([(text[:1], text[1:]) for text in texts], 0, batch.ids.device)
+    hidden = forward.hidden_states(model, packed)[packed.sources]
+    return F.cross_entropy(forward.head_logits(model, hidden), packed.targets)
 
 
 @torch.no_grad()
