@@ -121,7 +121,7 @@ def tasks_of(ids: list[int], rows: QuerySet[Annotation], selection: Selection) -
     judged = ("id", "revision", "annotator", "annotator__username", "annotator__is_simulated", "status", "body")
     more = ("seconds", "guideline__number", "created_at", *(("shown",) if selection.shown else ()))
     for task, *values in rows.filter(task__in=ids).order_by("id").values_list("task", *judged, *more):
-        votes[task].append(Vote._make(values))
+        votes[task].append(Vote(*values))
     responses: dict[int, dict[int, str]] = {task: {} for task in ids}
     texts = Response.objects.filter(task__in=ids).order_by("task", "position").values_list("task", "id", "text")
     for task, response, text in texts:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import account, data, own, people, projects, review, work
+from annotation.views import account, data, joining, own, people, projects, review, work
 
 app_name = "annotation"
 
@@ -29,6 +29,15 @@ urlpatterns = [
     path("projects/<slug:slug>/people/add/", people.add_member, name="add_member"),
     path("projects/<slug:slug>/people/<int:member_id>/role/", people.change_role, name="change_role"),
     path("projects/<slug:slug>/people/<int:member_id>/remove/", people.remove_member, name="remove_member"),
+    path("projects/<slug:slug>/people/invite/", people.invite, name="invite"),
+    path(
+        "projects/<slug:slug>/people/invitations/<int:invitation_id>/revoke/",
+        people.revoke_invitation,
+        name="revoke_invitation",
+    ),
+    path("projects/<slug:slug>/people/<int:member_id>/deactivate/", people.deactivate, name="deactivate"),
+    path("projects/<slug:slug>/people/<int:member_id>/pseudonymise/", people.pseudonymise, name="pseudonymise"),
+    path("join/<str:secret>/", joining.join, name="join"),
     path("projects/<slug:slug>/work/", work.work, name="work"),
     path("tasks/<int:task_id>/judge/", work.judge, name="judge"),
     path("tasks/<int:task_id>/skip/", work.skip, name="skip"),

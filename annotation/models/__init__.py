@@ -2,6 +2,8 @@
 
 from annotation.models.annotations import Annotation
 from annotation.models.checks import GoldResult, RepeatCheck
+from annotation.models.discussion import Comment, Notice
+from annotation.models.invitations import GuidelineReading, Invitation
 from annotation.models.people import ApiToken, Membership, Role, User
 from annotation.models.projects import GuidelineVersion, ImportJob, Kind, Order, Project, SkipTo
 from annotation.models.reports import QualityReport
@@ -13,13 +15,17 @@ __all__ = [
     "Annotation",
     "ApiToken",
     "Assignment",
+    "Comment",
     "Cursor",
     "Dispute",
     "GoldResult",
+    "GuidelineReading",
     "GuidelineVersion",
     "ImportJob",
+    "Invitation",
     "Kind",
     "Membership",
+    "Notice",
     "Order",
     "Pool",
     "Project",

@@ -1,4 +1,4 @@
-"""Who works in a project, in which role."""
+"""Who works in a project, in which role: members, links that invite, and accounts that end."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from django.contrib import messages
 from django.db.models import Count, Max, Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, forms
-from annotation.models import Membership, Project, Role, User
+from annotation import access, accounts, forms, invitations, membership, people_forms
+from annotation.models import Invitation, Membership, Project, Role, User
 from annotation.models.people import MANAGES
 from annotation.shell import PersonRequest, signed_in
 
 MAY = {
     Role.ANNOTATOR: "Judge, see own results",
-    Role.REVIEWER: "Judge, see names, export",
+    Role.REVIEWER: "Judge, adjudicate, see names, export",
     Role.TRAINER: "Snapshots, runs, models; no names",
     Role.MANAGER: "Everything in the project",
     Role.READER: "Read snapshots and exports",
@@ -27,7 +29,7 @@ MAY = {
 @require_GET
 @signed_in
 def people(request: PersonRequest, slug: str) -> HttpResponse:
-    """The members, with a form for one more."""
+    """The members, with a form for one more and the links that invite."""
     return _page(request, access.project_for(request.user, slug, MANAGES))
 
 
@@ -40,12 +42,11 @@ def add_member(request: PersonRequest, slug: str) -> HttpResponse:
     if not form.is_valid():
         return _page(request, project, form=form, status=422)
     person = User.objects.get(username=form.cleaned_data["username"])
-    member, new = Membership.objects.get_or_create(
-        user=person, project=project, defaults={"role": form.cleaned_data["role"]}
-    )
-    if not new:
-        form.add_error("username", f"{person.label} is here already, as {member.get_role_display().lower()}.")
+    here = project.memberships.filter(user=person).first()
+    if here is not None:
+        form.add_error("username", f"{person.label} is here already, as {here.get_role_display().lower()}.")
         return _page(request, project, form=form, status=422)
+    member, _ = membership.give_role(project, person, form.cleaned_data["role"])
     messages.success(request, f"{person.label} is now {member.get_role_display().lower()} here.")
     return redirect("annotation:people", slug)
 
@@ -53,14 +54,16 @@ def add_member(request: PersonRequest, slug: str) -> HttpResponse:
 @require_POST
 @signed_in
 def change_role(request: PersonRequest, slug: str, member_id: int) -> HttpResponse:
-    project = access.project_for(request.user, slug, MANAGES)
-    member = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
+    """Give a member another role."""
+    project, member = _member(request, slug, member_id)
     form = forms.RoleForm(request.POST)
-    if form.is_valid() and not _keeps_a_manager(project, member, form.cleaned_data["role"]):
-        messages.error(request, "A project needs a manager: make somebody else one first.")
-    elif form.is_valid():
-        project.memberships.filter(pk=member.pk).update(role=form.cleaned_data["role"])
-        messages.success(request, f"{member.user.label} is now {Role(form.cleaned_data['role']).label.lower()} here.")
+    if form.is_valid():
+        try:
+            now, _ = membership.give_role(project, member.user, form.cleaned_data["role"])
+        except membership.LastManager as error:
+            messages.error(request, str(error))
+        else:
+            messages.success(request, f"{member.user.label} is now {now.get_role_display().lower()} here.")
     return redirect("annotation:people", slug)
 
 
@@ -68,22 +71,84 @@ def change_role(request: PersonRequest, slug: str, member_id: int) -> HttpRespon
 @signed_in
 def remove_member(request: PersonRequest, slug: str, member_id: int) -> HttpResponse:
     """Take somebody's role away; what they judged stays."""
-    project = access.project_for(request.user, slug, MANAGES)
-    member = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
-    if not _keeps_a_manager(project, member, ""):
-        messages.error(request, "A project needs a manager: make somebody else one first.")
+    project, member = _member(request, slug, member_id)
+    try:
+        membership.remove(project, member.user)
+    except membership.LastManager as error:
+        messages.error(request, str(error))
     else:
-        member.delete()
         messages.success(request, f"{member.user.label} no longer works here. Their judgments stay.")
     return redirect("annotation:people", slug)
 
 
-def _keeps_a_manager(project: Project, member: Membership, role: str) -> bool:
-    """Whether the project still has somebody to manage it once `member` has `role`; site admins are always there."""
-    if member.role != Role.MANAGER or role == Role.MANAGER:
-        return True
-    others = project.memberships.filter(role=Role.MANAGER).exclude(pk=member.pk)
-    return others.exists() or User.objects.filter(is_superuser=True, is_active=True).exists()
+@never_cache
+@require_POST
+@signed_in
+def invite(request: PersonRequest, slug: str) -> HttpResponse:
+    """A link that lets people in; it is on the page that answers, and nowhere else."""
+    project = access.project_for(request.user, slug, MANAGES)
+    form = people_forms.InviteForm(request.POST)
+    if not form.is_valid():
+        return _page(request, project, invite_form=form, status=422)
+    _, secret = invitations.invite(project, by=request.user, **form.cleaned_data)
+    return _page(request, project, link=request.build_absolute_uri(reverse("annotation:join", args=[secret])))
+
+
+@require_POST
+@signed_in
+def revoke_invitation(request: PersonRequest, slug: str, invitation_id: int) -> HttpResponse:
+    """Take a link back; who came through it stays."""
+    project = access.project_for(request.user, slug, MANAGES)
+    invitations.revoke(get_object_or_404(project.invitations, pk=invitation_id))
+    messages.success(request, "The link lets nobody in any more.")
+    return redirect("annotation:people", slug)
+
+
+@require_POST
+@signed_in
+def deactivate(request: PersonRequest, slug: str, member_id: int) -> HttpResponse:
+    """Close a member's account, or open a closed one again."""
+    _, member = _member(request, slug, member_id)
+    person = member.user
+    try:
+        if person.is_active:
+            accounts.deactivate(person, by=request.user)
+            messages.success(request, f"{person.label} is signed out everywhere. What they held is free again.")
+        else:
+            accounts.reactivate(person, by=request.user)
+            messages.success(request, f"{person.label} may sign in again.")
+    except (accounts.MayNot, membership.LastManager) as error:
+        messages.error(request, str(error))
+    return redirect("annotation:people", slug)
+
+
+@require_http_methods(["GET", "POST"])
+@signed_in
+def pseudonymise(request: PersonRequest, slug: str, member_id: int) -> HttpResponse:
+    """Ask a second time, by the name typed out; a POST takes the name away for good."""
+    project, member = _member(request, slug, member_id)
+    if not accounts.may_close(request.user, member.user):
+        messages.error(request, "Only a site admin, or who manages all projects this person works in, may do this.")
+        return redirect("annotation:people", slug)
+    error = ""
+    if request.method == "POST":
+        if request.POST.get("name", "").strip() == member.user.username:
+            try:
+                name = accounts.pseudonymise(member.user, by=request.user)
+            except membership.LastManager as refused:
+                error = str(refused)
+            else:
+                messages.success(request, f"The name is gone. This person is {name} everywhere from now on.")
+                return redirect("annotation:people", slug)
+        else:
+            error = f"Type {member.user.username} exactly. Nothing was changed."
+    context = {"project": project, "member": member, "error": error, "pseudonym": accounts.pseudonym(member.user)}
+    return render(request, "annotation/pseudonymise.html", context, status=422 if error else 200)
+
+
+def _member(request: PersonRequest, slug: str, member_id: int) -> tuple[Project, Membership]:
+    project = access.project_for(request.user, slug, MANAGES)
+    return project, get_object_or_404(project.memberships.select_related("user"), pk=member_id)
 
 
 def _page(request: PersonRequest, project: Project, *, status: int = 200, **context: Any) -> HttpResponse:
@@ -91,10 +156,13 @@ def _page(request: PersonRequest, project: Project, *, status: int = 200, **cont
     members = project.memberships.select_related("user").annotate(
         judged=Count("user__annotations", filter=own), last=Max("user__annotations__created_at", filter=own)
     )
+    rows = list(members.order_by("user__username"))
     context |= {
         "project": project,
-        "members": [(member, MAY[Role(member.role)]) for member in members.order_by("user__username")],
+        "members": [(one, MAY[Role(one.role)], accounts.may_close(request.user, one.user)) for one in rows],
         "roles": Role.choices,
+        "invitations": Invitation.objects.open().filter(project=project).select_related("created_by").order_by("-pk"),
     }
     context.setdefault("form", forms.MemberForm())
+    context.setdefault("invite_form", people_forms.InviteForm())
     return render(request, "annotation/people.html", context, status=status)

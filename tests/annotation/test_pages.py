@@ -320,7 +320,7 @@ def test_an_export_streams_and_a_wrong_type_is_a_message() -> None:
     answer = client.get(f"/projects/{project.slug}/export/?type=preference&format=jsonl")
     assert b'"chosen"' in b"".join(answer.streaming_content)
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{project.slug}-preference.jsonl"'
-    assert client.get(f"/projects/{project.slug}/export/?type=sft").url == f"/projects/{project.slug}/"
+    assert client.get(f"/projects/{project.slug}/export/?type=ranking").url == f"/projects/{project.slug}/"
 
 
 def test_my_work_lists_ones_own_answers_only() -> None:

@@ -1,0 +1,114 @@
+"""Accounts that end: closed for a while, or their name taken away for good."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from typing import Any
+
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db.models import Model
+from django.utils import timezone
+
+from annotation import leases, membership
+from annotation.membership import LastManager
+from annotation.models import Adjudication, ApiToken, Assignment, Comment, Membership, Project, Response, Role, User
+from annotation.writes import write_transaction
+
+BATCH = 500
+TEXTS: tuple[tuple[type[Model], str], ...] = (
+    (Comment, "body"),
+    (Adjudication, "comment"),
+    (Assignment, "returned"),
+)
+
+
+class MayNot(Exception):
+    """This account is not this person's to close, in one sentence."""
+
+
+def may_close(by: User, user: User) -> bool:
+    """Site admins may; so may a manager of every project that the person works in, unless it is an admin's account."""
+    if by.pk == user.pk:
+        return False
+    if by.is_superuser:
+        return True
+    theirs = set(user.memberships.values_list("project", flat=True))
+    managed = set(by.memberships.filter(role=Role.MANAGER).values_list("project", flat=True))
+    return bool(theirs) and theirs <= managed and not user.is_superuser
+
+
+def deactivate(user: User, *, by: User) -> None:
+    """Close the account: nobody signs in with it, sessions and tokens end, what it held is free; judgements stay."""
+    _check(user, by)
+    for seat in Membership.objects.filter(user=user, role=Role.MANAGER).select_related("project"):
+        if not _has_another_manager(seat.project, user):
+            raise LastManager(f"{user.label} is the only manager of {seat.project.name}; make somebody else one first.")
+    with write_transaction():
+        User.objects.filter(pk=user.pk).update(is_active=False)
+        ApiToken.objects.filter(user=user).delete()
+    user.is_active = False
+    _end_sessions(user)
+    leases.release(user)
+
+
+def reactivate(user: User, *, by: User) -> None:
+    """Open a closed account again; one whose name was taken away has no password and stays closed."""
+    _check(user, by)
+    if not user.has_usable_password():
+        raise MayNot("This account has no password any more, so nobody could sign in with it.")
+    User.objects.filter(pk=user.pk).update(is_active=True)
+    user.is_active = True
+
+
+def pseudonymise(user: User, *, by: User) -> str:
+    """Take the person's name away for good, wherever it stands, and close the account; gives the pseudonym.
+
+    The pseudonym is the same whenever it is asked for and tells nobody whose it is. Judgements, decisions and remarks
+    stay, under it; exports name it from now on.
+    """
+    if user.is_active:
+        deactivate(user, by=by)
+    _check(user, by)
+    before, name = user.username, pseudonym(user)
+    with write_transaction():
+        user.username, user.first_name, user.last_name, user.email = name, "", "", ""
+        user.preferences = {}
+        user.set_unusable_password()
+        user.save(update_fields=["username", "first_name", "last_name", "email", "preferences", "password"])
+        Response.objects.filter(source=before).update(source=name)
+    for model, field in TEXTS:
+        _replace_mentions(model, field, before, name)
+    return name
+
+
+def pseudonym(user: User) -> str:
+    key = hmac.new(settings.SECRET_KEY.encode(), f"person {user.pk}".encode(), hashlib.sha256)
+    return f"person-{key.hexdigest()[:10]}"
+
+
+def _check(user: User, by: User) -> None:
+    if not may_close(by, user):
+        raise MayNot("Only a site admin, or who manages all projects this person works in, may close their account.")
+
+
+def _has_another_manager(project: Project, user: User) -> bool:
+    with write_transaction():
+        return not membership.manages_alone(project, user)
+
+
+def _end_sessions(user: User) -> None:
+    """Delete the account's sessions, so that none lives on when it is opened again."""
+    for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator(BATCH):
+        if session.get_decoded().get("_auth_user_id") == str(user.pk):
+            session.delete()
+
+
+def _replace_mentions(model: Any, field: str, before: str, name: str) -> None:
+    """@before becomes @name in every text that people wrote to each other."""
+    mention = re.compile(rf"@{re.escape(before)}(?![\w.@+-]*\w)")
+    rows = model.objects.filter(**{f"{field}__contains": f"@{before}"})
+    for pk, text in rows.values_list("pk", field).iterator(BATCH):
+        model.objects.filter(pk=pk).update(**{field: mention.sub(f"@{name}", text)})
