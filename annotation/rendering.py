@@ -153,6 +153,18 @@ def _marked(tokens: list[str], same: set[int]) -> str:
     return "".join(out)
 
 
+def changed_share(before: str, after: str) -> float:
+    """How much of the words of `before` is gone from `after`, 0 to 1."""
+    words = before.split()
+    same = sum(a1 - a0 for name, a0, a1, _, _ in operations(words, after.split()) if name == "equal")
+    return 1 - same / len(words) if words else 0.0
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a byte-pair tokenizer makes of `text`: one for each four bytes of UTF-8."""
+    return -(-len(text.encode("utf-8", "surrogatepass")) // 4)
+
+
 def changes(before: str, after: str) -> SafeString:
     """What turned `before` into `after`, word by word: <del> and <ins> over the plain text."""
     left, right = re.findall(r"\s+|\S+\s*", before), re.findall(r"\s+|\S+\s*", after)

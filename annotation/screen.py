@@ -211,6 +211,10 @@ class Item:
     def words(self) -> int:
         return len(str(self.answer.get("text") or "").split())
 
+    @property
+    def tokens(self) -> int:
+        return rendering.estimated_tokens(str(self.answer.get("text") or ""))
+
 
 def of(assignment: Assignment) -> Item:
     """The item that `assignment` leases, as its annotator sees it."""

@@ -134,6 +134,8 @@ def preview(request: PersonRequest) -> HttpResponse:
         "preview": rendering.render_markdown(text[: bodies.LONGEST_DEMONSTRATION]),
         "changes": rendering.changes(original, text),
         "words": len(text.split()),
+        "tokens": rendering.estimated_tokens(text),
+        "changed": f"{rendering.changed_share(original, text):.0%}".rstrip("%") if original and text else "",
     }
     return render(request, "annotation/_preview.html", context)
 

@@ -186,6 +186,7 @@ const queue = box.outbox({
     say(`${entry.words === 'skipped' ? 'Skipped' : 'Saved'}. Item ${data.number}`);
     if (data.undo) canUndo(data.undo);
     lastRenewed = performance.now();
+    tabs?.postMessage(entry.task);
     const still = item().dataset.task === entry.task;
     if (still && data.item) { show(data.item); setTimeout(fetchAhead, 300); return; }
     if (data.ahead !== undefined) ahead = data.ahead;
@@ -209,9 +210,9 @@ const queue = box.outbox({
     const at = note('bad', data.title ?? `Item ${entry.number} could not be saved`, text ? 'What you wrote is kept below.' : `You had answered: ${entry.words}.`, ...acts);
     if (text) { const kept = document.createElement('textarea'); kept.className = 'input'; kept.readOnly = true; kept.value = text; kept.setAttribute('aria-label', 'What you wrote'); at.append(kept); }
   },
-  away(waiting) {
+  away(waiting, seconds) {
     saved('Not saved yet', false);
-    note('warn', waiting > 1 ? `${waiting} answers wait for the network` : 'Your answer waits for the network', 'It is kept in this browser and sent again by itself.', button('Try now', queueNow)).setAttribute('role', 'alert');
+    note('warn', waiting > 1 ? `${waiting} answers wait for the network` : 'Your answer waits for the network', `Go on: up to ten are kept in this browser, and each is sent once. Trying again in ${seconds} s.`, button('Try now', queueNow)).setAttribute('role', 'alert');
   },
   signedOut() {
     saved('Not saved yet', false);
@@ -221,6 +222,15 @@ const queue = box.outbox({
   },
 }, entry => (item().dataset.task && item().dataset.task !== entry.task && !item().dataset.sent ? { next: item().dataset.task } : {}));
 function queueNow() { queue.flush(); }
+
+// The same item may be open in another tab: whoever answers first tells the others.
+const tabs = globalThis.BroadcastChannel ? new BroadcastChannel(`hone-judged-${document.body.dataset.user}`) : null;
+tabs?.addEventListener('message', event => {
+  if (ahead?.includes(`data-task="${event.data}"`)) ahead = null;
+  if (item().dataset.task !== event.data || item().dataset.sent) return;
+  saved('Saved in another tab');
+  note('warn', 'You answered this item in another tab', 'That answer is saved. Submitting here would correct it.', button('Next item', () => location.reload()));
+});
 
 function release() { delete item().dataset.sent; form()?.removeAttribute('aria-busy'); }
 
@@ -307,7 +317,12 @@ addEventListener('change', event => {
   if (row) { say(`${row.dataset.name}: ${el.value}`); activate($$('.likert').find(one => !$(':checked', one))); }
 });
 addEventListener('input', event => { if (event.target.form === form() && typing(event.target)) changed(); });
-addEventListener('htmx:afterSwap', () => { const at = $('#panes'); if (at && $('[data-words]', $('#counts'))) $('[data-words]', $('#counts')).textContent = Number(at.dataset.words).toLocaleString('en'); });
+addEventListener('htmx:afterSwap', () => {
+  const told = $('#panes')?.dataset, at = $('#counts');
+  if (!told || !at) return;
+  for (const what of ['words', 'tokens']) $(`[data-${what}]`, at).textContent = Number(told[what]).toLocaleString('en');
+  $('[data-changed]', at).textContent = told.changed ? `Changed ${told.changed}% of the draft` : '';
+});
 
 function canUndo(url) {
   $('#undo').hidden = !url;

@@ -29,7 +29,7 @@ export async function post(url, body) {
   return { status: response.status, data: json ? await response.json() : {} };
 }
 
-// on: { sending, saved(entry, data), refused(entry, data), lost(entry, data), away(count), signedOut() };
+// on: { sending, saved(entry, data), refused(entry, data), lost(entry, data), away(count, seconds), signedOut() };
 // `extra(entry)` adds what is only known at the moment of sending.
 export function outbox(on, extra) {
   let busy = false, tries = 0, timer = 0;
@@ -64,9 +64,10 @@ export function outbox(on, extra) {
   }
 
   function later() {
-    timer = setTimeout(flush, WAITS[Math.min(tries, WAITS.length - 1)]);
+    const wait = WAITS[Math.min(tries, WAITS.length - 1)];
+    timer = setTimeout(flush, wait);
     tries += 1;
-    on.away(waiting());
+    on.away(waiting(), wait / 1000);
   }
 
   addEventListener('online', flush);
