@@ -13,7 +13,17 @@ from django.utils import timezone
 from annotation import bodies, freezing, gold, qualifying, queue, repeats
 from annotation.bodies import BodyError
 from annotation.cleaning import CleaningError, clean_json
-from annotation.models import Annotation, Assignment, GuidelineVersion, Membership, Pool, RepeatCheck, Task, User
+from annotation.models import (
+    Annotation,
+    Assignment,
+    GuidelineVersion,
+    Membership,
+    Pool,
+    Project,
+    RepeatCheck,
+    Task,
+    User,
+)
 from annotation.models.tasks import AssignmentQuerySet
 from annotation.queue import LeaseLost
 from annotation.writes import write_transaction
@@ -95,6 +105,17 @@ def shown_to(assignment: Assignment | RepeatCheck, task: Task) -> bodies.Shown:
         lambda: dict(task.responses.values_list("pk", "text")),
         [place for place, message in enumerate(task.prompt) if message["role"] == "assistant"],
     )
+
+
+def held(project: Project, task_id: int, user: User) -> Assignment | None:
+    """The live lease of this task, or the repeat of it that waits for an answer, as its annotator sees it."""
+    found = Assignment.objects.live().select_related("task").filter(task=task_id, annotator=user).first()
+    if found is not None:
+        found.project = found.task.project = project
+        return found
+    check = repeats.open_one(task_id, user)
+    until = timezone.now() + timedelta(minutes=project.lease_minutes)
+    return repeats.stand_in(check, project, user, until) if check else None
 
 
 def undo(annotation: Annotation, user: User) -> Assignment:

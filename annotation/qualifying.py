@@ -9,7 +9,7 @@ from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
 from annotation import bodies
-from annotation.models import Annotation, Assignment, GoldResult, Membership, Pool, Project, Task
+from annotation.models import Annotation, Assignment, GoldResult, Kind, Membership, Pool, Project, Task
 from annotation.standing import is_qualifying
 from annotation.writes import write_transaction
 
@@ -27,9 +27,20 @@ class Feedback:
     right: int
     size: int
     state: str  # of the whole: going_on | passed | failed
+    words: str  # what was expected, for a person
+
+    @property
+    def title(self) -> str:
+        return "As expected." if self.correct else "Not as expected."
+
+    @property
+    def sentence(self) -> str:
+        end = {"passed": "You passed and may start.", "failed": "You did not pass."}.get(self.state, "")
+        known = f"{self.words} was the answer." if not self.correct else ""
+        return " ".join(part for part in (known, self.why, f"{self.right} of {self.done} right so far.", end) if part)
 
     def as_dict(self) -> dict[str, Any]:
-        return dict(self.__dict__)
+        return {name: value for name, value in self.__dict__.items() if name != "words"}
 
 
 def count(project: Project, member: Membership, right: bool) -> None:
@@ -70,6 +81,7 @@ def feedback(task: Task, annotation: Annotation) -> Feedback | None:
         right=member.qualification_right,
         size=task.project.qualification_size,
         state=state,
+        words=_in_words(task.project, expected, annotation.shown),
     )
 
 
@@ -106,3 +118,16 @@ def members_qualifying(project: Project) -> int:
 
 def _complete(task: Task) -> dict[str, Any]:
     return {"choice": None, "aspects": {}} | dict(task.expected or {})
+
+
+def _in_words(project: Project, expected: dict[str, Any], shown: list[int]) -> str:
+    """The expected answer as a person says it, in terms of the sides shown."""
+    if project.kind == Kind.RATING:
+        labels = {aspect["name"]: aspect["label"] for aspect in project.questions.get("aspects", [])}
+        return ", ".join(f"{labels.get(name, name)} {points}" for name, points in expected.get("ratings", {}).items())
+    letter = {response: chr(65 + place) for place, response in enumerate(shown)}
+    if project.kind == Kind.RANKING:
+        places = [" = ".join(letter.get(one, "?") for one in tied) for tied in expected.get("ranking", [])]
+        return ", then ".join(places)
+    choice = str(expected.get("choice"))
+    return {"a": "A", "b": "B", "tie": "About the same", "both_bad": "Both bad"}.get(choice, choice)

@@ -16,8 +16,8 @@ from annotation.bodies import BodyError, Shown
 from annotation.cleaning import CleaningError, clean_json, clean_text, kind_of
 from annotation.models import Annotation, Kind, Project
 from annotation.models.people import JUDGES
+from annotation.models.tasks import MAX_PRIORITY
 from annotation.questions import questions_of
-from annotation.tasks import MAX_PRIORITY
 
 FIELDS = {
     "id",

@@ -12,20 +12,17 @@ from dataclasses import dataclass, field
 from string import ascii_lowercase
 from typing import Any
 
-from django.core.cache import cache
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from annotation import presenting, rendering
 from annotation.bodies import LONGEST_DEMONSTRATION
-from annotation.models import Assignment, Kind, Project, Task, User
+from annotation.models import Assignment, Kind
 from annotation.questions import STEP_LABELS, aspect_keys, step_of
 from annotation.shortcuts import free_flag_keys
 from annotation.source_map import source_runs
 
 ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 SHORT = {1: "A+++", 2: "A++", 3: "A+", 4: "=", 5: "B+", 6: "B++", 7: "B+++"}  # the beam on a phone
-TOTAL_SECONDS = 300  # how long the number of tasks in a project is remembered
 TOOLS = (
     ("head", "Heading"),
     ("bold", "Bold"),
@@ -258,26 +255,6 @@ def item(told: dict[str, Any]) -> Item:
     drafts = kind == Kind.DEMONSTRATION
     original = texts[0] if drafts and texts else ""
     return Item(told["id"], kind, prompt, [] if drafts else sides, told["questions"], answer, original)
-
-
-def counts(project: Project, user: User) -> dict[str, Any]:
-    """How far this person is: today's goal where there is one, else all tasks of the project."""
-    own = Assignment.objects.filter(annotator=user, project=project, state=Assignment.State.SUBMITTED)
-    done = own.count()
-    if project.daily_goal:
-        midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-        today = user.annotations.filter(project=project, created_at__gte=midnight).standing().count()
-        return _counted(today, project.daily_goal, done + 1, "Your goal for today")
-    key = f"tasks:{project.pk}"
-    if (total := cache.get(key)) is None or total < done:
-        total = Task.objects.filter(project=project).count()
-        cache.set(key, total, TOTAL_SECONDS)
-    return _counted(done, total, done + 1, "Your part of the project")
-
-
-def _counted(done: int, total: int, number: int, label: str) -> dict[str, Any]:
-    share = min(1.0, done / total) if total else 0.0
-    return {"done": done, "total": total, "number": number, "share": share, "label": label}
 
 
 def _aspect(aspect: dict[str, Any], given: Any, key: str) -> dict[str, Any]:

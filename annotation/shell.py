@@ -48,6 +48,7 @@ ENTRIES: tuple[tuple[str, str, str, str, tuple[str, ...], bool], ...] = (
 # Pages that belong to an entry of the side bar, though they are not its own.
 BELONGS = {
     "annotation:import": "annotation:project",
+    "annotation:queue": "annotation:project",
     "rlhf:snapshot": "rlhf:datasets",
     "rlhf:new_snapshot": "rlhf:datasets",
     "rlhf:run": "rlhf:runs",

@@ -14,12 +14,11 @@ from django.utils import timezone
 
 from annotation import draws, gold
 from annotation.models import Assignment, Cursor, Order, Pool, Project, Purpose, Response, Task
-from annotation.models.tasks import CHECKS, MAX_RANK
+from annotation.models.tasks import CHECKS, MAX_PRIORITY, MAX_RANK
 from annotation.writes import write_transaction
 
 Record = dict[str, Any]
 
-MAX_PRIORITY = 2**31 - 2  # what is above every task must still fit the column
 BATCH = 500  # records in one transaction, so that annotators never wait long behind an import
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import account, data, joining, own, people, projects, review, work
+from annotation.views import account, data, joining, own, people, projects, queue, review, work
 
 app_name = "annotation"
 
@@ -25,9 +25,13 @@ urlpatterns = [
     path("projects/<slug:slug>/import/", data.import_page, name="import"),
     path("projects/<slug:slug>/import/<int:job_id>/", data.import_job, name="import_job"),
     path("projects/<slug:slug>/export/", data.export, name="export"),
+    path("projects/<slug:slug>/queue/", queue.queue, name="queue"),
+    path("projects/<slug:slug>/queue/release/<int:user_id>/", queue.release, name="release"),
+    path("projects/<slug:slug>/queue/skipped/", queue.settle_skipped, name="settle_skipped"),
     path("projects/<slug:slug>/people/", people.people, name="people"),
     path("projects/<slug:slug>/people/add/", people.add_member, name="add_member"),
     path("projects/<slug:slug>/people/<int:member_id>/role/", people.change_role, name="change_role"),
+    path("projects/<slug:slug>/people/<int:member_id>/state/", people.change_state, name="change_state"),
     path("projects/<slug:slug>/people/<int:member_id>/remove/", people.remove_member, name="remove_member"),
     path("projects/<slug:slug>/people/invite/", people.invite, name="invite"),
     path(

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
 
 from annotation.agreement import NotComparable
+from annotation.assigning import AssignError
 from annotation.bodies import BodyError
 from annotation.cleaning import CleaningError
 from annotation.exporting import ExportError
@@ -73,7 +74,7 @@ class TooLarge(Problem):
 
 def handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """The response for an exception that a view raised; None leaves it to Django, as a defect of ours."""
-    if isinstance(error, BodyError | ProjectError | QuestionsError):
+    if isinstance(error, AssignError | BodyError | ProjectError | QuestionsError):
         error = Problem(400, "invalid", INVALID, error.errors)
     elif isinstance(error, CleaningError):
         error = Problem(400, "invalid", INVALID, {error.field or "body": error.message})

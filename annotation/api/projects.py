@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
 from rest_framework.exceptions import PermissionDenied, ValidationError
@@ -12,13 +14,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation import access, membership, projects
+from annotation import access, assigning, membership, projects, standings
 from annotation.api.authentication import caller
 from annotation.api.serializers import (
+    AssignedSerializer,
+    AssignSerializer,
     MemberSerializer,
     ProjectChange,
     ProjectInput,
     ProjectSerializer,
+    StandingSerializer,
+    StoodSerializer,
     TemplateSerializer,
 )
 from annotation.models import GuidelineVersion, Membership, Project, Role, User
@@ -100,6 +106,36 @@ class Members(generics.GenericAPIView[Membership]):
             raise ValidationError({"username": ["Nobody has this name; an admin makes accounts with create_user."]})
         member, created = membership.give_role(project, person, sent.validated_data["role"])
         return Response(MemberSerializer(member).data, status=201 if created else 200)
+
+
+class MemberState(APIView):
+    @extend_schema(request=StandingSerializer, responses=StoodSerializer)
+    def post(self, request: Request, slug: str, username: str) -> Response:
+        """Pause a member, let them go on, give their work to others, or settle their qualification."""
+        project = access.project_for(caller(request), slug, MANAGES)
+        sent = StandingSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+        members = project.memberships.select_related("user", "project")
+        member = members.filter(user__username=username).first()
+        if member is None:
+            raise Http404("There is no such member.")
+        done = standings.act(member, sent.validated_data["action"])
+        member.refresh_from_db()
+        return Response({"done": done, "member": MemberSerializer(member).data})
+
+
+class Assign(APIView):
+    @extend_schema(request=AssignSerializer, responses=AssignedSerializer)
+    def post(self, request: Request, slug: str) -> Response:
+        """Give open tasks to named people, who get them before anything else."""
+        project = access.project_for(caller(request), slug, MANAGES)
+        sent = AssignSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+        asked = dict(sent.validated_data.get("tasks", {}))
+        limit, each = asked.pop("limit", None), sent.validated_data["each"]
+        people = assigning.people_named(project, sent.validated_data["to"])
+        report = assigning.assign(project, assigning.chosen(project, **asked), people, each=each, limit=limit)
+        return Response(asdict(report))
 
 
 def _shown(found: list[Project]) -> list[dict[str, Any]]:

@@ -316,6 +316,43 @@ class MemberSerializer(StrictSerializer):
     role = serializers.ChoiceField(choices=Role.choices)
     is_simulated = serializers.BooleanField(source="user.is_simulated", read_only=True)
     is_active = serializers.BooleanField(source="user.is_active", read_only=True)
+    state = serializers.CharField(read_only=True, help_text="active, paused, or failed the qualification")
+    qualified_at = serializers.DateTimeField(read_only=True)
+    gold_done = serializers.IntegerField(read_only=True, help_text="Hidden gold tasks judged")
+    gold_right = serializers.IntegerField(read_only=True)
+
+
+class StandingSerializer(StrictSerializer):
+    action = serializers.ChoiceField(
+        choices=["pause", "resume", "requeue", "requeue_all", "reset", "admit"],
+        help_text="requeue: what they did since the gold answers that paused them goes to others; reset: qualify again",
+    )
+
+
+class StoodSerializer(serializers.Serializer[Any]):
+    done = serializers.CharField()
+    member = MemberSerializer()
+
+
+class TaskChoiceSerializer(StrictSerializer):
+    """Which open tasks; all of them when nothing is said."""
+
+    ids = serializers.ListField(child=CleanCharField(max_length=200), required=False, help_text="The caller's ids")
+    metadata = serializers.DictField(required=False, help_text="Values that a task must have")
+    priority = serializers.IntegerField(required=False, min_value=-(2**31), max_value=2**31 - 1)
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
+
+
+class AssignSerializer(StrictSerializer):
+    to = serializers.ListField(child=CleanCharField(max_length=150), min_length=1, help_text="User names")
+    tasks = TaskChoiceSerializer(required=False)
+    each = serializers.BooleanField(default=False, help_text="Every task to everybody named, instead of dealt out")
+
+
+class AssignedSerializer(serializers.Serializer[Any]):
+    assigned = serializers.IntegerField()
+    full = serializers.IntegerField(help_text="Had no free slot")
+    had_before = serializers.IntegerField(help_text="Were judged, held or skipped by that person before")
 
 
 class AgreementQuery(StrictSerializer):

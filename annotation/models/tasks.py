@@ -13,6 +13,7 @@ from annotation.models.projects import Project
 
 # Ranks stay below 2**31 so that both databases index them alike and a random order is one draw.
 MAX_RANK = 2**31 - 1
+MAX_PRIORITY = 2**31 - 2  # what is above every task must still fit the column
 
 
 class Purpose(models.TextChoices):

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, accounts, forms, invitations, membership, people_forms
+from annotation import access, accounts, forms, invitations, membership, people_forms, standings
 from annotation.models import Invitation, Membership, Project, Role, User
 from annotation.models.people import MANAGES
 from annotation.shell import PersonRequest, signed_in
@@ -146,6 +146,18 @@ def pseudonymise(request: PersonRequest, slug: str, member_id: int) -> HttpRespo
     return render(request, "annotation/pseudonymise.html", context, status=422 if error else 200)
 
 
+@require_POST
+@signed_in
+def change_state(request: PersonRequest, slug: str, member_id: int) -> HttpResponse:
+    """Pause somebody, let them go on, give their work to others, or settle their qualification."""
+    _, member = _member(request, slug, member_id)
+    try:
+        messages.success(request, standings.act(member, str(request.POST.get("action", ""))))
+    except standings.UnknownAction as error:
+        messages.error(request, str(error))
+    return redirect("annotation:people", slug)
+
+
 def _member(request: PersonRequest, slug: str, member_id: int) -> tuple[Project, Membership]:
     project = access.project_for(request.user, slug, MANAGES)
     return project, get_object_or_404(project.memberships.select_related("user"), pk=member_id)
@@ -159,7 +171,10 @@ def _page(request: PersonRequest, project: Project, *, status: int = 200, **cont
     rows = list(members.order_by("user__username"))
     context |= {
         "project": project,
-        "members": [(one, MAY[Role(one.role)], accounts.may_close(request.user, one.user)) for one in rows],
+        "members": [
+            (one, MAY[Role(one.role)], accounts.may_close(request.user, one.user), standings.of(project, one))
+            for one in rows
+        ],
         "roles": Role.choices,
         "invitations": Invitation.objects.open().filter(project=project).select_related("created_by").order_by("-pk"),
     }

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, dashboard, forms, question_form, sample, screen, shell
+from annotation import access, dashboard, forms, question_form, sample, screen, shell, standings
 from annotation import projects as rules
 from annotation.exporting import FORMATS
 from annotation.models import Annotation, Kind, Pool, Project, Role, Task
@@ -84,6 +84,7 @@ def project(request: PersonRequest, slug: str) -> HttpResponse:
     found = access.project_for(request.user, slug, READS_DATA)
     role = found.my_role
     context = dashboard.of(found, names=role in SEES_NAMES)
+    context["paused"] = standings.paused(found) if role in MANAGES else []
     context |= {"project": found, "judges": role in JUDGES, "manages": role in MANAGES, "formats": FORMATS}
     return render(request, "annotation/project.html", context)
 

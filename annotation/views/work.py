@@ -11,9 +11,22 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation import access, bodies, forms, freezing, judging, queue, rendering, screen, shortcuts
+from annotation import (
+    access,
+    bodies,
+    forms,
+    freezing,
+    judging,
+    progress,
+    qualifying,
+    queue,
+    rendering,
+    screen,
+    shortcuts,
+)
 from annotation.models import Annotation, Assignment, Project, User
 from annotation.models.people import JUDGES
+from annotation.qualifying import Feedback
 from annotation.questions import question_line, questions_of
 from annotation.shell import PersonRequest, signed_in
 
@@ -23,7 +36,10 @@ from annotation.shell import PersonRequest, signed_in
 def work(request: PersonRequest, slug: str) -> HttpResponse:
     """The judging page, opened on the task this person holds, or on the next one."""
     project = access.project_for(request.user, slug, JUDGES)
-    return _page(request, project, queue.lease_next(project, request.user))
+    try:
+        return _page(request, project, queue.lease_next(project, request.user))
+    except queue.NotNow as error:
+        return _page(request, project, None, blocked=str(error))
 
 
 @require_POST
@@ -48,7 +64,7 @@ def judge(request: PersonRequest, task_id: int) -> HttpResponse:
         return _lost(request, task.project, str(error))
     except bodies.BodyError as error:
         return _refused(request, task.project, task_id, error.errors)
-    return _onward(request, task.project, annotation)
+    return _onward(request, task.project, annotation, told=qualifying.feedback(task, annotation))
 
 
 @require_POST
@@ -121,7 +137,10 @@ def ahead(request: PersonRequest, task_id: int) -> HttpResponse:
     """The task after the one on display, leased already, so that it can be shown at once."""
     held = get_object_or_404(Assignment.objects.select_related("project"), task=task_id, annotator=request.user)
     project = access.project_for(request.user, held.project.slug, JUDGES)
-    following = queue.prefetch_next(project, request.user, besides=held)
+    try:
+        following = queue.prefetch_next(project, request.user, besides=held)
+    except queue.NotNow:  # what is on display may still be judged; its reply says why nothing follows
+        following = None
     return JsonResponse({"ahead": _item(request, project, following) if following else None})
 
 
@@ -154,8 +173,7 @@ def _by_script(request: PersonRequest) -> bool:
 
 
 def _counts(project: Project, user: User) -> dict[str, Any]:
-    counts = screen.counts(project, user)
-    return {"done": counts["done"], "total": counts["total"], "number": counts["number"]}
+    return dict(progress.of(project, user).as_dict())
 
 
 def _item(
@@ -164,13 +182,17 @@ def _item(
     assignment: Assignment | None,
     *,
     errors: dict[str, str] | None = None,
+    told: Feedback | None = None,
+    blocked: str = "",
 ) -> str:
     """The fragment #item for `assignment`."""
     context = {
         "project": project,
         "item": screen.of(assignment) if assignment else None,
-        "counts": screen.counts(project, request.user),
+        "counts": progress.of(project, request.user),
         "errors": errors,
+        "feedback": told,
+        "blocked": blocked,
     }
     return render_to_string("annotation/_item.html", context, request)
 
@@ -184,6 +206,7 @@ def _page(
     saved: str = "",
     answer: dict[str, Any] | None = None,
     changing: bool = False,
+    blocked: str = "",
 ) -> HttpResponse:
     item = screen.of(assignment) if assignment else None
     if item and answer:
@@ -195,13 +218,14 @@ def _page(
     context = {
         "project": project,
         "item": item,
-        "counts": screen.counts(project, request.user),
+        "counts": progress.of(project, request.user),
         "heading": question_line(project),
         "guideline": project.guideline,
         "keys": shortcuts.key_list(project, questions_of(project)),
         "last": last,
         "saved": saved,
         "errors": errors,
+        "blocked": blocked,
         "leave": reverse("annotation:project", args=[project.slug]) if reads_data else reverse("annotation:my_work"),
     }
     return render(request, "annotation/work.html", context, status=422 if errors else 200)
@@ -216,21 +240,29 @@ def _undo_url(annotation_id: int | None) -> str:
     return reverse("annotation:undo", args=[annotation_id]) if annotation_id else ""
 
 
-def _onward(request: PersonRequest, project: Project, annotation: Annotation | None) -> HttpResponse:
+def _onward(
+    request: PersonRequest, project: Project, annotation: Annotation | None, *, told: Feedback | None = None
+) -> HttpResponse:
     if not _by_script(request):
+        if told:
+            messages.info(request, f"{told.title} {told.sentence}")
         return redirect("annotation:work", project.slug)
     shown = str(request.POST.get("next", ""))
-    reply: dict[str, Any] = {"undo": _undo_url(annotation.pk)} if annotation else {}
+    reply: dict[str, Any] = {"undo": _undo_url(annotation.pk)} if annotation and not told else {}
     on_display = (
         Assignment.objects.filter(task=int(shown), annotator=request.user, project=project).first()
         if shown.isdigit()
         else None
     )
-    if on_display:
-        following = queue.prefetch_next(project, request.user, besides=on_display)
-        reply["ahead"] = _item(request, project, following) if following else None
-    else:
-        reply["item"] = _item(request, project, queue.lease_next(project, request.user))
+    try:
+        if on_display:
+            following = queue.prefetch_next(project, request.user, besides=on_display)
+            reply["ahead"] = _item(request, project, following) if following else None
+        else:
+            reply["item"] = _item(request, project, queue.lease_next(project, request.user), told=told)
+    except queue.NotNow as error:
+        what = {"ahead": None} if on_display else {"item": _item(request, project, None, told=told, blocked=str(error))}
+        reply |= what
     return JsonResponse(reply | _counts(project, request.user))
 
 
@@ -238,8 +270,8 @@ def _refused(request: PersonRequest, project: Project, task_id: int, errors: dic
     """The same task with the answer as it was sent and a sentence for each field that is wrong."""
     if _by_script(request):
         return JsonResponse({"errors": errors}, status=422)
-    mine = Assignment.objects.filter(task=task_id, annotator=request.user)
-    held = mine.live().first() or mine.filter(state=Assignment.State.SUBMITTED).first()
+    mine = Assignment.objects.filter(task=task_id, annotator=request.user, state=Assignment.State.SUBMITTED)
+    held = judging.held(project, task_id, request.user) or mine.first()
     if held is None:
         return _lost(request, project)
     return _page(request, project, held, errors=errors, answer=forms.draft_of(project, request.POST))

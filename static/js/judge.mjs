@@ -63,7 +63,7 @@ function count(data) {
   if (data.done === undefined) return;
   done = Number(data.done);
   $('#goal-done').textContent = data.done.toLocaleString('en');
-  $('#goal-total').textContent = data.total.toLocaleString('en');
+  $('#goal-total').textContent = data.total.toLocaleString('en') + (data.more ? '+' : '');
   const bar = $('#goal-bar'), share = data.total ? Math.min(100, Math.round(100 * data.done / data.total)) : 0;
   bar.setAttribute('aria-valuenow', data.done); bar.setAttribute('aria-valuemax', data.total);
   bar.firstElementChild.className = `p${share}`;

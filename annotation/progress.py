@@ -1,0 +1,79 @@
+"""How far one person is in one project, without ever counting the project's tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.core.cache import cache
+from django.db import connection
+from django.utils import timezone
+
+from annotation import claiming
+from annotation.claiming import CAME_BACK, IN_ORDER, OPEN, PAST_THE_CURSOR, WRAPPED
+from annotation.models import Assignment, Project, User
+from annotation.standing import NotNow, standing_of
+
+MOST = 200  # tasks counted; that there are more is enough to know
+REMEMBERED = 60  # seconds in which nobody with that many left counts again
+
+LOWER = f"SELECT task.id {OPEN} AND task.priority < %(priority)s {IN_ORDER}"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`done` of `total`, which is a lower bound where there is `more`; `number` is that of the item on display."""
+
+    done: int
+    total: int
+    number: int
+    label: str
+    more: bool = False
+
+    @property
+    def share(self) -> float:
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+    def as_dict(self) -> dict[str, int | bool]:
+        return {"done": self.done, "total": self.total, "number": self.number, "more": self.more}
+
+
+def of(project: Project, user: User) -> Progress:
+    """Today's goal where there is one, the qualification while it lasts, else what is done and left for this person."""
+    own = Assignment.objects.filter(annotator=user, project=project)
+    done = own.filter(state=Assignment.State.SUBMITTED).count()
+    member = project.memberships.filter(user=user).first()
+    try:
+        standing = standing_of(project, user)
+    except NotNow:
+        return Progress(done, done, done + 1, "Your part of the project")
+    if standing.qualifying and member is not None:
+        answered, size = member.qualification_done, project.qualification_size
+        return Progress(answered, size, answered + 1, "Your qualification")
+    if project.daily_goal:
+        midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+        today = user.annotations.filter(project=project, created_at__gte=midnight).standing().count()
+        return Progress(today, project.daily_goal, done + 1, "Your goal for today")
+    left = _left(project, user, standing.place, standing.start) + len(standing.held) + _assigned(project, user)
+    return Progress(done, done + left, done + 1, "Your part of the project", more=left >= MOST)
+
+
+def _left(project: Project, user: User, place: claiming.Place, start: int) -> int:
+    """Open tasks that this person may still get, counted up to MOST; those behind their cursor are passed already."""
+    key = f"many-left:{project.pk}:{user.pk}"
+    if cache.get(key):
+        return MOST
+    parts = (CAME_BACK, *PAST_THE_CURSOR[connection.vendor], WRAPPED, LOWER)
+    arms = [arm.removesuffix("LIMIT 1") + f"LIMIT {MOST}" for arm in parts]
+    union = " UNION ".join(f"SELECT id FROM ({arm}) AS arm_{number}" for number, arm in enumerate(arms))  # noqa: S608
+    with connection.cursor() as cursor:
+        sql = f"SELECT COUNT(*) FROM (SELECT id FROM ({union}) AS found LIMIT {MOST}) AS bounded"  # noqa: S608
+        cursor.execute(sql, claiming.parameters(project, user, place, start))
+        count = int(cursor.fetchone()[0])
+    if count >= MOST:
+        cache.set(key, True, REMEMBERED)
+    return count
+
+
+def _assigned(project: Project, user: User) -> int:
+    waiting = Assignment.objects.filter(project=project, annotator=user, state=Assignment.State.ASSIGNED)
+    return len(waiting.values_list("pk")[:MOST])

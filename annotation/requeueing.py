@@ -1,0 +1,69 @@
+"""Judgements of somebody who turned out to be unreliable, set aside so that others judge those tasks again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Case, F, SmallIntegerField, When
+
+from annotation import tasks
+from annotation.models import Annotation, Assignment, GoldResult, Membership, Pool, Project, Task, User
+from annotation.models.tasks import CHECKS
+from annotation.writes import write_transaction
+
+SUBMITTED, SET_ASIDE = Assignment.State.SUBMITTED, Assignment.State.SET_ASIDE
+BATCH = 500  # judgements in one transaction, so that annotators never wait long behind it
+
+
+def unreliable_since(member: Membership) -> datetime | None:
+    """When the gold tasks began over which this person was found wanting; None when there are none to tell by."""
+    window = member.project.gold_window
+    results = GoldResult.objects.filter(project=member.project_id, annotator=member.user_id, qualification=False)
+    moments = list(results.order_by("-id").values_list("created_at", flat=True)[:window])
+    return moments[-1] if moments else None
+
+
+def set_aside(project: Project, user: User, *, since: datetime | None = None) -> int:
+    """How many of `user`'s judgements, those made from `since` on or all, wait for somebody else now.
+
+    They stay as history, count nowhere, and never come back to the same person.
+    """
+    own = Annotation.objects.standing().filter(project=project, annotator=user).exclude(task__pool__in=CHECKS)
+    if since is not None:
+        own = own.filter(created_at__gte=since)
+    count, last = 0, 0
+    while found := list(own.filter(pk__gt=last).order_by("pk").values_list("pk", "task")[:BATCH]):
+        with write_transaction():
+            count += _set_aside(user, [task for _, task in found])
+        last = found[-1][0]
+    if count:
+        tasks.restart_cursors(project)
+    return count
+
+
+def put_back(rows: object, project: Project) -> int:
+    """How many tasks that left the queue because people skipped them are in it again, with a clean slate."""
+    waiting = project.tasks.filter(pk__in=rows, pool__in=(Pool.REVIEW, Pool.DROPPED))
+    with write_transaction():
+        changed = waiting.update(pool=Pool.QUEUE, skips=0)
+        if changed:
+            tasks.restart_cursors(project)
+    return changed
+
+
+def drop(rows: object, project: Project) -> int:
+    """How many tasks that wait for a reviewer nobody will judge now."""
+    return project.tasks.filter(pk__in=rows, pool=Pool.REVIEW).update(pool=Pool.DROPPED)
+
+
+def _set_aside(user: User, task_ids: list[int]) -> int:
+    """The seats first, as in a submit or an undo of the same task, so that the two never wait for each other."""
+    seats = Assignment.objects.filter(task__in=task_ids, annotator=user, state=SUBMITTED)
+    judged = list(seats.select_for_update().order_by("pk").values_list("task", flat=True))
+    seats.filter(task__in=judged).update(state=SET_ASIDE)
+    standing = Annotation.objects.standing().filter(task__in=judged, annotator=user)
+    standing.update(status=Annotation.Status.SET_ASIDE)
+    # One that was judged more often than it needs to be, as an import may bring it, wants nobody else.
+    again = When(done__lte=F("need"), open_slots__lt=F("need"), then=F("open_slots") + 1)
+    open_slots = Case(again, default=F("open_slots"), output_field=SmallIntegerField())
+    return Task.objects.filter(pk__in=judged, done__gt=0).update(done=F("done") - 1, open_slots=open_slots)

@@ -1,0 +1,112 @@
+"""What a lead sees of each member's standing, and what they can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from annotation import gold, qualifying, requeueing
+from annotation.models import Membership, Project
+from annotation.standing import is_qualifying
+
+State = Membership.State
+LABELS = {
+    "pause": "Pause",
+    "resume": "Let go on",
+    "requeue": "Give their work since to others",
+    "requeue_all": "Give all their work to others",
+    "reset": "Let try again",
+    "admit": "Let start",
+}
+
+
+class UnknownAction(Exception):
+    """There is no such action."""
+
+
+@dataclass(frozen=True)
+class MemberStanding:
+    """One member's state in words, how they answer gold tasks, and the actions that make sense now."""
+
+    words: str
+    kind: str  # of the pill: ok | wait | bad
+    gold_done: int
+    gold_right: int
+    actions: list[tuple[str, str]]
+
+    @property
+    def gold_share(self) -> float | None:
+        return self.gold_right / self.gold_done if self.gold_done else None
+
+
+def of(project: Project, member: Membership) -> MemberStanding:
+    """What the people page says of a member."""
+    recent = member.gold_recent
+    if member.state == State.PAUSED:
+        words = f"Paused: {recent.count('1')} of the last {len(recent)} gold items right" if recent else "Paused"
+        return _shown(member, words, "bad", ["resume", "requeue"])
+    if member.state == State.FAILED and project.qualification_size:
+        words = f"Did not qualify: {member.qualification_right} of {member.qualification_done} right"
+        return _shown(member, words, "bad", ["reset", "admit"])
+    if is_qualifying(member.role, project.qualification_size, member.qualified_at):
+        words = f"Qualifying: {member.qualification_done} of {project.qualification_size}"
+        return _shown(member, words, "wait", ["admit"])
+    return _shown(member, "Active", "ok", ["pause", "requeue_all"])
+
+
+def paused(project: Project) -> list[Membership]:
+    """Who waits for a decision of whoever leads the project."""
+    return list(project.memberships.filter(state=State.PAUSED).select_related("user").order_by("paused_at"))
+
+
+def act(member: Membership, action: str) -> str:
+    """Do `action` to the member; the sentence says what happened. UnknownAction for any other word."""
+    if action not in ACTIONS:
+        raise UnknownAction(f"There is no action called {action or 'nothing'}; use {', '.join(ACTIONS)}.")
+    return ACTIONS[action](member)
+
+
+def _shown(member: Membership, words: str, kind: str, actions: list[str]) -> MemberStanding:
+    named = [(action, LABELS[action]) for action in actions]
+    return MemberStanding(words, kind, member.gold_done, member.gold_right, named)
+
+
+def _pause(member: Membership) -> str:
+    gold.pause(member)
+    return f"{member.user.label} is paused and gets no new items."
+
+
+def _resume(member: Membership) -> str:
+    gold.resume(member)
+    return f"{member.user.label} may go on; their gold answers are counted anew."
+
+
+def _requeue(member: Membership) -> str:
+    since = requeueing.unreliable_since(member)
+    count = requeueing.set_aside(member.project, member.user, since=since)
+    return f"{count} judgments of {member.user.label} are set aside; others get those items."
+
+
+def _requeue_all(member: Membership) -> str:
+    count = requeueing.set_aside(member.project, member.user)
+    return f"{count} judgments of {member.user.label} are set aside; others get those items."
+
+
+def _reset(member: Membership) -> str:
+    qualifying.reset(member)
+    return f"{member.user.label} starts the qualification anew."
+
+
+def _admit(member: Membership) -> str:
+    qualifying.admit(member)
+    return f"{member.user.label} may start."
+
+
+ACTIONS: dict[str, Callable[[Membership], str]] = {
+    "pause": _pause,
+    "resume": _resume,
+    "requeue": _requeue,
+    "requeue_all": _requeue_all,
+    "reset": _reset,
+    "admit": _admit,
+}

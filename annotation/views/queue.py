@@ -1,0 +1,112 @@
+"""The queue as a lead sees it: who has which items waiting, and what people skipped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from annotation import access, assigning, requeueing
+from annotation.assigning import AssignError
+from annotation.forms import PageForm
+from annotation.models import Assignment, Pool, Project, User
+from annotation.models.people import JUDGES, MANAGES, SEES_NAMES
+from annotation.shell import PersonRequest, signed_in
+
+SHOWN = 50  # skipped items on the page
+
+
+class AssignForm(PageForm):
+    """Which open items go to whom."""
+
+    to = forms.MultipleChoiceField(label="People", help_text="Several: hold Ctrl")
+    ids = forms.CharField(
+        required=False, label="Ids", widget=forms.Textarea(attrs={"rows": 4}), help_text="One a line; empty for any"
+    )
+    field = forms.CharField(required=False, max_length=80, label="Metadata field")
+    value = forms.CharField(required=False, max_length=200, label="Has the value")
+    limit = forms.IntegerField(required=False, min_value=1, max_value=1_000_000, label="At most")
+    each = forms.BooleanField(required=False, label="Every item to everybody named, not dealt out")
+
+    def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        judging = project.memberships.filter(role__in=JUDGES, user__is_active=True).select_related("user")
+        self.fields["to"].choices = [(one.user.username, one.user.label) for one in judging.order_by("user__username")]  # type: ignore[attr-defined]
+
+    def asked(self) -> dict[str, Any]:
+        """What `assigning.chosen` takes."""
+        sent = self.cleaned_data
+        ids = [line.strip() for line in sent["ids"].splitlines() if line.strip()]
+        metadata = {sent["field"]: sent["value"]} if sent["field"] else None
+        return {"ids": ids or None, "metadata": metadata}
+
+
+@require_http_methods(["GET", "POST"])
+@signed_in
+def queue(request: PersonRequest, slug: str) -> HttpResponse:
+    """Items waiting for named people and items people skipped; a POST assigns more."""
+    project = access.project_for(request.user, slug, MANAGES if request.method == "POST" else SEES_NAMES)
+    if request.method == "GET":
+        return _page(request, project, AssignForm(project))
+    form = AssignForm(project, request.POST)
+    if not form.is_valid():
+        return _page(request, project, form, status=422)
+    try:
+        people = assigning.people_named(project, form.cleaned_data["to"])
+    except AssignError as error:
+        form.add_error("to", error.errors["to"])
+        return _page(request, project, form, status=422)
+    rows = assigning.chosen(project, **form.asked())
+    report = assigning.assign(project, rows, people, each=form.cleaned_data["each"], limit=form.cleaned_data["limit"])
+    left = [f"{report.full} had no free place"] if report.full else []
+    left += [f"{report.had_before} were theirs before"] if report.had_before else []
+    messages.success(request, ", ".join([f"{report.assigned} items assigned", *left]) + ".")
+    return redirect("annotation:queue", slug)
+
+
+@require_POST
+@signed_in
+def release(request: PersonRequest, slug: str, user_id: int) -> HttpResponse:
+    """Open to everybody what waits for one person."""
+    project = access.project_for(request.user, slug, MANAGES)
+    person = get_object_or_404(User, pk=user_id, assignments__project=project, assignments__state="assigned")
+    count = assigning.release(project, person)
+    messages.success(request, f"{count} items that waited for {person.label} are open to everybody.")
+    return redirect("annotation:queue", slug)
+
+
+@require_POST
+@signed_in
+def settle_skipped(request: PersonRequest, slug: str) -> HttpResponse:
+    """Put skipped items back into the queue, or drop them."""
+    project = access.project_for(request.user, slug, SEES_NAMES)
+    ids = [int(one) for one in request.POST.getlist("task") if one.isdigit() and len(one) < 19]
+    if request.POST.get("action") == "drop":
+        count, what = requeueing.drop(ids, project), "dropped"
+    else:
+        count, what = requeueing.put_back(ids, project), "back in the queue"
+    messages.success(request, f"{count} items are {what}.")
+    return redirect("annotation:queue", slug)
+
+
+def _page(request: PersonRequest, project: Project, form: AssignForm, *, status: int = 200) -> HttpResponse:
+    apart = project.tasks.filter(pool__in=(Pool.REVIEW, Pool.DROPPED))
+    skipped = list(apart.order_by("pool", "-pk")[:SHOWN])
+    reasons: dict[int, list[str]] = {task.pk: [] for task in skipped}
+    given = Assignment.objects.filter(task__in=reasons, state=Assignment.State.SKIPPED).exclude(skip_reason="")
+    for task_id, reason in given.order_by("pk").values_list("task", "skip_reason"):
+        reasons[task_id].append(reason)
+    context = {
+        "project": project,
+        "form": form,
+        "waiting": assigning.waiting(project),
+        "skipped": [(task, ", ".join(dict.fromkeys(reasons[task.pk]))) for task in skipped],
+        "skipped_count": apart.count(),
+        "manages": project.my_role in MANAGES,
+        "review": Pool.REVIEW,
+    }
+    return render(request, "annotation/queue.html", context, status=status)
