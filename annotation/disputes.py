@@ -16,6 +16,7 @@ from django.db.models import Exists, Max, OuterRef, QuerySet
 
 from annotation import rulings, verdicts
 from annotation.models import Annotation, Assignment, Dispute, Project, Response, User
+from annotation.models.review import DisputeQuerySet
 from annotation.writes import write_transaction
 
 MARGIN = 500  # ids read once more: PostgreSQL may commit a lower id after a higher one
@@ -62,7 +63,7 @@ def start_again(project: Project) -> None:
     Project.objects.filter(pk=project.pk).update(disputes_upto=0)
 
 
-def narrowed(disputes: QuerySet[Dispute], filters: dict[str, Any], project: Project) -> QuerySet[Dispute]:
+def narrowed(disputes: DisputeQuerySet, filters: dict[str, Any]) -> DisputeQuerySet:
     """The disputes that match: state, sources, annotator (a user), flag, since, until, guideline (a number), least."""
     if state := filters.get("state"):
         disputes = disputes.filter(state=state)

@@ -67,14 +67,15 @@ def pace(user: User) -> dict[str, Any]:
     found = {row["day"]: row for row in rows.annotate(count=Count("pk"), spent=Sum("seconds"))}
     days = [first + timedelta(days=offset) for offset in range(DAYS)]
     week = [found[day] for day in days[-WEEK:] if day in found]
-    times = list(recent.exclude(seconds=None).order_by("-created_at").values_list("seconds", flat=True)[:COMPARED])
-    low, middle, high = quantiles(times, n=4, method="inclusive") if len(times) > 1 else (times or [None]) * 3
+    spent = recent.exclude(seconds=None).order_by("-created_at").values_list("seconds", flat=True)
+    times = [float(value) for value in spent[:COMPARED] if value is not None]
+    middle_half = quantiles(times * 2 if len(times) == 1 else times, n=4, method="inclusive") if times else None
     return {
         "per_day": [{"day": day.isoformat(), "count": found.get(day, {"count": 0})["count"]} for day in days],
         "today": found.get(days[-1], {"count": 0})["count"],
         "week": sum(row["count"] for row in week),
         "week_seconds": sum(row["spent"] or 0 for row in week),
-        "times": {"low": low, "middle": middle, "high": high},
+        "times": dict(zip(("low", "middle", "high"), middle_half or (), strict=False)),
     }
 
 

@@ -9,7 +9,7 @@ from django import forms
 
 from annotation import disputes
 from annotation.forms import PageForm
-from annotation.models import Dispute, Project
+from annotation.models import Dispute, Project, User
 from annotation.questions import questions_of
 
 ANY = ("", "Any")
@@ -20,7 +20,9 @@ class DisputeForm(PageForm):
 
     state = forms.ChoiceField(choices=Dispute.State.choices, required=False)
     sources = forms.ChoiceField(required=False, label="Responses from")
-    annotator = forms.ModelChoiceField(queryset=None, required=False, empty_label="Anybody", label="Judged by")
+    annotator = forms.ModelChoiceField(
+        queryset=User.objects.none(), required=False, empty_label="Anybody", label="Judged by"
+    )
     flag = forms.ChoiceField(required=False)
     guideline = forms.TypedChoiceField(coerce=int, empty_value=None, required=False, label="Under guidelines")
     since = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label="Judged from")

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import NoReverseMatch, reverse
 
+from annotation import discussing
 from annotation.models import Project, Role, Task, User
 from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
 
@@ -90,6 +91,11 @@ class Shell:
     @property
     def user_id(self) -> int | str:
         return self.person.pk if self.person else ""
+
+    @property
+    def unread(self) -> int:
+        """Comments that wait in this person's inbox."""
+        return discussing.unread(self.person) if self.person else 0
 
     @property
     def single_keys(self) -> bool:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import account, data, joining, own, people, projects, queue, review, work
+from annotation.views import account, data, discussion, joining, own, people, projects, queue, review, work
 
 app_name = "annotation"
 
@@ -41,6 +41,9 @@ urlpatterns = [
     ),
     path("projects/<slug:slug>/people/<int:member_id>/deactivate/", people.deactivate, name="deactivate"),
     path("projects/<slug:slug>/people/<int:member_id>/pseudonymise/", people.pseudonymise, name="pseudonymise"),
+    path("inbox/", discussion.inbox, name="inbox"),
+    path("tasks/<int:task_id>/talk/", discussion.talk, name="talk"),
+    path("comments/<int:comment_id>/resolve/", discussion.resolve, name="resolve"),
     path("join/<str:secret>/", joining.join, name="join"),
     path("projects/<slug:slug>/work/", work.work, name="work"),
     path("tasks/<int:task_id>/judge/", work.judge, name="judge"),

@@ -7,16 +7,29 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.cache import cache
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation import access, bodies, desk, disputes, forms, review_forms, reviewing, shell, verdicts, wording
+from annotation import (
+    access,
+    bodies,
+    desk,
+    discussing,
+    disputes,
+    forms,
+    review_forms,
+    reviewing,
+    shell,
+    verdicts,
+    wording,
+)
 from annotation.models import Adjudication, Annotation, Dispute, Kind, Project, Response, Task
 from annotation.models.people import MANAGES, SEES_NAMES
+from annotation.models.review import DisputeQuerySet
 from annotation.questions import questions_of
 from annotation.shell import PersonRequest, signed_in
 
@@ -33,7 +46,7 @@ def review(request: PersonRequest, slug: str) -> HttpResponse:
     more = disputes.refresh(project)
     form = review_forms.DisputeForm(project, request.GET)
     filters = form.filters()
-    found = disputes.narrowed(Dispute.objects.filter(project=project), filters, project)
+    found = disputes.narrowed(Dispute.objects.filter(project=project), filters)
     page = list(_after(found.worst_first(), request.GET.get("after", ""))[: PER_PAGE + 1])
     rows = _rows(project, page[:PER_PAGE])
     kept = {name: value for name, value in request.GET.items() if name != "after" and value}
@@ -165,6 +178,7 @@ def _page(
         "share": done / (done + left) if done + left else 0.0,
         "last": last if last and last.decision != Adjudication.Decision.WITHDRAW else None,
         "guideline": project.guideline,
+        "lines": discussing.lines(task, user),
         "later": f"{later}?after={_place(dispute)}" if dispute else later,
     }
     return render(request, "annotation/adjudicate.html", context, status=status if errors else 200)
@@ -196,7 +210,7 @@ def _place(dispute: Dispute) -> str:
     return f"{dispute.spread}-{dispute.task_id}"
 
 
-def _after(found: QuerySet[Dispute], place: str) -> QuerySet[Dispute]:
+def _after(found: DisputeQuerySet, place: str) -> DisputeQuerySet:
     """Those that come after a place in the list."""
     spread, _, task = place.partition("-")
     if not (spread.isdigit() and task.isdigit() and len(spread) < 6 and len(task) < 19):

@@ -76,7 +76,7 @@ def test_the_list_is_narrowed(project):
     disputes.recount(project, [task.pk, other.pk])
 
     def found(**filters: object) -> list[int]:
-        rows = disputes.narrowed(Dispute.objects.filter(project=project), filters, project)
+        rows = disputes.narrowed(Dispute.objects.filter(project=project), filters)
         return [one.task_id for one in rows.worst_first()]
 
     assert found() == [task.pk, other.pk]
