@@ -9,6 +9,7 @@ from django import forms
 from annotation.cleaning import CleaningError, clean_text, strict_json
 from annotation.models import ApiToken, Kind, Order, Project, Role, SkipTo, User
 from annotation.questions import STEPS
+from annotation.reading import hub
 from annotation.shell import THEMES
 from annotation.templates import TEMPLATES
 
@@ -177,7 +178,22 @@ class PreferencesForm(PageForm):
 
 
 class ImportForm(PageForm):
-    file = forms.FileField(help_text="JSONL, JSON, CSV or Parquet")
+    file = forms.FileField(required=False, help_text="JSONL, JSON, CSV, TSV, Parquet, or one of them zipped")
+    source = forms.CharField(required=False, max_length=200, label="Hub dataset", help_text=f"Such as {hub.HELP}")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if bool(cleaned.get("file")) == bool(cleaned.get("source")) and not self.errors:
+            self.add_error("file", "Choose a file, or name a hub dataset.")
+        return cleaned
+
+    def clean_source(self) -> str:
+        source = str(self.cleaned_data["source"]).strip()
+        if source and not source.startswith(hub.PREFIX):
+            source = hub.PREFIX + source
+        if source and not hub.NAME.fullmatch(source):
+            raise forms.ValidationError(f"Must be {hub.HELP}.")
+        return source
 
 
 def body_of(project: Project, sent: Any) -> dict[str, Any]:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from django.utils import timezone
 
-from annotation import formats, reading, revising, staging
-from annotation.cleaning import CleaningError, clean_json, kind_of
+from annotation import incoming, revising, staging
+from annotation.cleaning import CleaningError, clean_json
+from annotation.duplicates import SamePrompts
+from annotation.incoming import FORMATS, Incoming
+from annotation.mapping import Mapping
 from annotation.models import ImportJob, Project, Purpose, User
 from annotation.raters import Raters
+from annotation.reading import hub
 from annotation.records import Checker, Record
 from annotation.revising import Change
+from annotation.shapes import Target
 from annotation.staging import ImportInterrupted, Staging
 
 __all__ = ["FORMATS", "ImportInterrupted", "ImportReport", "Problem", "import_records"]
 
-FORMATS = (*reading.FORMATS, *formats.SHAPES)
 BATCH = 1000  # records checked, looked up and staged together
+SAMPLES, SAMPLE_TEXT = 10, 4000  # records and characters of each text
 MOST_PROBLEMS = 10_000  # told one by one; more are counted
 
 Progress = Callable[["ImportReport"], None]
@@ -54,6 +60,10 @@ class ImportReport:
     bad: list[Problem] = field(default_factory=list)
     kept_as_metadata: list[str] = field(default_factory=list)
     applied: bool = False
+    source: dict[str, Any] = field(default_factory=dict)  # container, shape and mapping that were found or given
+    same_prompts: dict[str, Any] = field(default_factory=dict)  # how many repeat an earlier prompt, and the first lines
+    samples: list[dict[str, Any]] = field(default_factory=list)  # a dry run's: the first good records, to be shown
+    columns: dict[str, Any] = field(default_factory=dict)  # a dry run's: how often each field is filled, and an example
 
     def refuse(self, line: int, error: CleaningError) -> None:
         self.bad_count += 1
@@ -76,25 +86,34 @@ def import_records(
     annotator: str = "imported",
     metadata: dict[str, Any] | None = None,
     purpose: str = Purpose.LABEL,
+    mapping: dict[str, str] | None = None,
+    remembered: dict[str, str] | None = None,
     progress: Progress | None = None,
     job: ImportJob | None = None,
 ) -> ImportReport:
-    """Bring a file, a saved dataset or an iterable of records into `project`; what happened is in the report.
+    """Bring a file, a saved dataset, a hub dataset (hf:OWNER/NAME) or an iterable of records into `project`.
+
+    Gives the report of what happened.
 
     All or nothing: one bad record stops everything unless `skip_bad`. An id that the project knows is left alone unless
     `update`. A file that cannot be read to its end raises reading.UnreadableFile and changes nothing. `annotator` is
     whose judgement a chosen/rejected pair or a completed demonstration is ("" for nobody's); `metadata` is added to
-    every record; `by` may bring in judgements of the project's own people only, unless it is None or a site admin.
+    every record; `mapping` says what fields become (annotation.mapping): when None it is guessed, after what
+    `remembered` says of these fields; `by` may bring in judgements of the project's own people only, unless it is None
+    or a site admin.
     """
     checker = Checker(project, annotator, clean_json(metadata or {}, "metadata"))
     raters = Raters(project, by)
-    rows = _rows(source, format)
+    rows = incoming.opened(
+        source, Target.of(project, annotator), format=format, given=mapping, remembered=remembered, counted=dry_run
+    )
     if dry_run:
-        return _Import(project, checker, raters, update, skip_bad, progress, None, purpose).read(rows)
+        beat = partial(staging.beat, job) if job else None
+        return _Import(project, checker, raters, update, skip_bad, progress, None, purpose, beat).read(rows)
     job = job or ImportJob.objects.create(project=project, created_by=by, file_name=_name(source))
     ImportJob.objects.filter(pk=job.pk).update(state=ImportJob.State.RUNNING, heartbeat=timezone.now())
     place = Staging(job, raters)
-    run = _Import(project, checker, raters, update, skip_bad, progress, place, purpose)
+    run = _Import(project, checker, raters, update, skip_bad, progress, place, purpose, partial(staging.beat, job))
     published = False
     try:
         report = run.read(rows)
@@ -106,6 +125,7 @@ def import_records(
         _fail(job, {"error": str(error) or "The import was stopped."})
         raise
     finally:
+        place.close()
         if not published:
             staging.discard(place.project)
     if not published:
@@ -125,18 +145,25 @@ class _Import:
     progress: Progress | None
     place: Staging | None  # None in a dry run
     purpose: str
+    beat: Callable[[int], None] | None  # tells how far it is, and raises ImportInterrupted when nobody waits for it
+    same: SamePrompts = field(default_factory=SamePrompts)
     report: ImportReport = field(default_factory=ImportReport)
+    mapping: Mapping = field(default_factory=Mapping)
     seen: set[int] = field(default_factory=set)  # hashes of the ids, since a million strings are not small
 
-    def read(self, rows: Iterator[Raw]) -> ImportReport:
+    def read(self, source: Incoming) -> ImportReport:
+        self.report.source, self.mapping = source.as_dict(), source.mapping
+        rows = iter(source)
         while batch := list(islice(rows, BATCH)):
             self.report.read += len(batch)
             self._take(list(self._checked(batch)))
             self.report.kept_as_metadata = sorted(self.checker.kept_as_metadata)
-            if self.place:
-                self.place.beat(self.report.read)
+            if self.beat:
+                self.beat(self.report.read)
             if self.progress:
                 self.progress(self.report)
+        self.report.same_prompts = self.same.found()
+        self.report.columns = {name: asdict(column) for name, column in source.columns.items()}
         return self.report
 
     def _checked(self, batch: list[Raw]) -> Iterator[tuple[int, Record]]:
@@ -150,7 +177,7 @@ class _Import:
                 if self._is_first(record):
                     yield line, record
             except CleaningError as error:
-                self.report.refuse(line, error)
+                self.report.refuse(line, CleaningError(self.mapping.in_file(error.field), error.message))
 
     def _is_first(self, record: Record) -> bool:
         mark = hash(record.fields["id"])
@@ -164,6 +191,10 @@ class _Import:
 
     def _take(self, checked: list[tuple[int, Record]]) -> None:
         """New records are staged; known ones are left alone or compared."""
+        for line, record in checked:
+            self.same.add(line, record.fields["prompt"])
+            if self.place is None and len(self.report.samples) < SAMPLES:
+                self.report.samples.append(_sample(line, record))
         ids = [record.fields["id"] for _, record in checked]
         known = {task.external_id: task for task in self.project.tasks.filter(external_id__in=ids)} if ids else {}
         new = [record for _, record in checked if record.fields["id"] not in known]
@@ -183,24 +214,22 @@ class _Import:
                 self.report.updated += 1
                 self.report.annotations += len(change.judgements)
                 if self.place:
-                    self.place.changes.append(change)
+                    self.place.changes.add(change)
             else:
                 self.report.refuse(line, change)
 
 
-def _rows(source: Path | str | Iterable[Any], format: str | None) -> Iterator[Raw]:
-    if isinstance(source, str | Path):
-        return formats.shaped(Path(source), format)
-    return ((number, _given(value)) for number, value in enumerate(source, start=1))
-
-
-def _given(value: Any) -> dict[str, Any] | CleaningError:
-    if isinstance(value, dict):
-        return value
-    return CleaningError("", f'Must be an object such as {{"prompt": "…"}}, not {kind_of(value)}.')
+def _sample(line: int, record: Record) -> dict[str, Any]:
+    """The start of a record's texts, as the page shows them."""
+    said = [judgement.body["text"] for judgement in record.judgements if "text" in judgement.body]
+    texts = [response["text"] for response in record.fields["responses"]] or said
+    prompt = [message | {"content": message["content"][:SAMPLE_TEXT]} for message in record.fields["prompt"][-20:]]
+    return {"line": line, "prompt": prompt, "responses": [text[:SAMPLE_TEXT] for text in texts]}
 
 
 def _name(source: Path | str | Iterable[Any]) -> str:
+    if hub.is_name(source):
+        return str(source)[:200]
     return Path(source).name[:200] if isinstance(source, str | Path) else ""
 
 

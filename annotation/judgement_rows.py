@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import F
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
+from annotation import bulk
 from annotation.models import Annotation, Assignment, Response, Task
 
 if TYPE_CHECKING:  # records reads the bounds of tasks, and tasks makes rows with this module
     from annotation.records import Judgement
+
+ANNOTATION = (
+    "project_id", "task_id", "annotator_id", "kind", "revision", "status", "body", "seconds", "created_at",
+)  # fmt: skip
 
 
 def response_ids(task_ids: list[int]) -> dict[int, list[int]]:
@@ -24,22 +32,28 @@ def response_ids(task_ids: list[int]) -> dict[int, list[int]]:
     return ids
 
 
-def annotation_row(
-    task: Task, kind: str, judgement: Judgement, annotator: int, ids: list[int], revision: int
-) -> Annotation:
+@dataclass(frozen=True, slots=True)
+class NewRow:
     """A judgement as it will be stored: made under no guidelines of ours, in an order of sides that nobody knows."""
-    return Annotation(
-        project_id=task.project_id,
-        task_id=task.pk,
-        annotator_id=annotator,
-        kind=kind,
-        revision=revision,
-        status=judgement.status,
-        body=with_ids(judgement.body, ids),
-        shown=[],
-        seconds=judgement.seconds,
-        created_at=judgement.created_at or timezone.now(),
-    )
+
+    project_id: int
+    task_id: int
+    annotator_id: int
+    kind: str
+    revision: int
+    status: str
+    body: dict[str, Any]
+    seconds: float | None
+    created_at: datetime
+
+
+def new_row(
+    project: int, task: int, kind: str, judgement: Judgement, annotator: int, ids: list[int], revision: int
+) -> NewRow:
+    """The row of an imported judgement; `ids` are the task's responses in the order given."""
+    made = judgement.created_at or timezone.now()
+    body = with_ids(judgement.body, ids)
+    return NewRow(project, task, annotator, kind, revision, judgement.status, body, judgement.seconds, made)
 
 
 def with_ids(body: dict[str, Any], ids: list[int]) -> dict[str, Any]:
@@ -58,30 +72,32 @@ def with_ids(body: dict[str, Any], ids: list[int]) -> dict[str, Any]:
     return stored
 
 
-def store(rows: list[Annotation], *, close: bool = True) -> None:
-    """Store judgements; each that stands closes a slot of its task, and no annotator meets a task again."""
-    Annotation.objects.bulk_create(rows)
-    now = timezone.now()
+def store(rows: list[NewRow], *, fresh: bool = False) -> None:
+    """Store judgements, and take each person's seat at the task, so that nobody meets a task again.
+
+    `fresh` says that the tasks are new and nobody has a seat yet.
+    """
+    bulk.insert(Annotation, ANNOTATION, map(attrgetter(*ANNOTATION), rows))
     seats = {(row.task_id, row.annotator_id): row for row in rows}
-    Assignment.objects.bulk_create(
-        [
-            Assignment(
-                task_id=task,
-                project_id=row.project_id,
-                annotator_id=annotator,
-                state=Assignment.State.SUBMITTED,
-                lease_until=now,
-                leased_at=row.created_at,
-            )
-            for (task, annotator), row in seats.items()
-        ],
-        ignore_conflicts=True,  # a later revision has its seat already
+    now = timezone.now()
+    bulk.insert(
+        Assignment,
+        ("task_id", "project_id", "annotator_id", "state", "lease_until", "leased_at"),
+        (
+            (task, row.project_id, annotator, Assignment.State.SUBMITTED.value, now, row.created_at)
+            for (task, annotator), row in (seats if fresh else _untaken(seats)).items()
+        ),
     )
-    if close:
-        _close_slots(rows)
 
 
-def _close_slots(rows: list[Annotation]) -> None:
+def _untaken(seats: dict[tuple[int, int], NewRow]) -> dict[tuple[int, int], NewRow]:
+    """Those of people who have no seat there already."""
+    taken = set(Assignment.objects.filter(task__in={task for task, _ in seats}).values_list("task", "annotator"))
+    return {seat: row for seat, row in seats.items() if seat not in taken}
+
+
+def close_slots(rows: list[NewRow]) -> None:
+    """Each judgement that stands closes a slot of its task."""
     standing: dict[int, int] = defaultdict(int)
     for row in rows:
         standing[row.task_id] += row.status == Annotation.Status.SUBMITTED

@@ -11,13 +11,14 @@ from typing import Any
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from annotation import bodies, formats
+from annotation import bodies
 from annotation.bodies import BodyError, Shown
 from annotation.cleaning import CleaningError, clean_json, clean_text, kind_of
 from annotation.models import Annotation, Kind, Project
 from annotation.models.people import JUDGES
 from annotation.models.tasks import MAX_PRIORITY
 from annotation.questions import questions_of
+from annotation.shapes import trl
 
 FIELDS = {
     "id",
@@ -97,6 +98,7 @@ class Checker:
             "qualification": self._qualification(given),
             "need": _whole(given, "need", 1, 100),
             "assigned_to": self._assigned_to(given, {judgement.annotator for judgement in judgements}),
+            "done": sum(judgement.status == Annotation.Status.SUBMITTED for judgement in judgements),
             "id": _identifier(given["id"]) if "id" in given else content_id(prompt, responses, judgements),
         }
         return Record(fields, judgements, "id" in given)
@@ -114,8 +116,8 @@ class Checker:
             raise CleaningError("prompt", "Is missing.")
         prompt = _prompt(given["prompt"])
         if "completion" in given:
-            text = clean_text(formats.answer_of(given["completion"], "completion"), "completion")
-            if self.project.kind == Kind.DEMONSTRATION:
+            text = clean_text(trl.answer_of(given["completion"], "completion"), "completion")
+            if self.project.kind == Kind.DEMONSTRATION and self.annotator:
                 return prompt, [], {"text": text}
             return prompt, [_response(text, "completion")], None
         if "response_a" in given or "response_b" in given:
@@ -246,16 +248,16 @@ def _pair(given: dict[str, Any]) -> tuple[Any, Any, Any]:
     chosen, rejected, prompt = given["chosen"], given["rejected"], given.get("prompt")
     if isinstance(chosen, list) and isinstance(rejected, list):
         shared = None if prompt is None else _prompt(prompt)
-        return formats.split_messages(_messages(chosen, "chosen"), _messages(rejected, "rejected"), shared)
+        return trl.split_messages(_messages(chosen, "chosen"), _messages(rejected, "rejected"), shared)
     chosen, rejected = clean_text(chosen, "chosen"), clean_text(rejected, "rejected")
     if prompt is not None:
         return prompt, chosen, rejected
     for name, text in (("chosen", chosen), ("rejected", rejected)):
-        if not formats.is_transcript(text):
+        if not trl.is_transcript(text):
             raise CleaningError(
                 name, 'Needs a prompt beside it, or must be a "\\n\\nHuman: … \\n\\nAssistant: …" transcript.'
             )
-    return formats.split_transcripts(chosen, rejected)
+    return trl.split_transcripts(chosen, rejected)
 
 
 def _prompt(value: Any) -> list[dict[str, str]]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any, TextIO, cast
 
-from annotation import judgement_rows, tasks
+from annotation import bulk, judgement_rows, tasks
 from annotation.cleaning import CleaningError
+from annotation.judgement_rows import NewRow
 from annotation.models import Annotation, Response, Task
 from annotation.records import Judgement, Record
 
@@ -21,9 +26,41 @@ BATCH = 500  # tasks judged together
 class Change:
     """What one record changes in its task."""
 
-    task: Task
+    task: int
+    project: int
     values: dict[str, Any] = field(default_factory=dict)
     judgements: list[Judgement] = field(default_factory=list)
+
+
+class Changes:
+    """Changes that wait for the end of an import, on disk: an update of a million tasks must not fill the memory."""
+
+    def __init__(self) -> None:
+        self.spool: TextIO | None = None
+
+    def add(self, change: Change) -> None:
+        if self.spool is None:
+            self.spool = cast(TextIO, tempfile.TemporaryFile("w+", encoding="utf-8"))  # noqa: SIM115
+        self.spool.write(json.dumps(asdict(change), default=datetime.isoformat) + "\n")
+
+    def batches(self) -> Iterator[list[Change]]:
+        if self.spool is None:
+            return
+        self.spool.seek(0)
+        while lines := list(islice(self.spool, BATCH)):
+            yield [_change(json.loads(line)) for line in lines]
+
+    def close(self) -> None:
+        if self.spool is not None:
+            self.spool.close()
+
+
+def _change(stored: dict[str, Any]) -> Change:
+    judgements = [
+        Judgement(**one | {"created_at": one["created_at"] and datetime.fromisoformat(one["created_at"])})
+        for one in stored.pop("judgements")
+    ]
+    return Change(**stored, judgements=judgements)
 
 
 def changes(found: list[tuple[int, Record, Task]]) -> list[tuple[int, Change | CleaningError]]:
@@ -44,17 +81,16 @@ def changes(found: list[tuple[int, Record, Task]]) -> list[tuple[int, Change | C
                 (line, CleaningError(text, "Differs from what is stored and people have judged; give it a new id."))
             )
         elif values or news:
-            result.append((line, Change(task, values, news)))
+            result.append((line, Change(task.pk, task.project_id, values, news)))
     return result
 
 
-def apply(waiting: list[Change], account: Callable[[str], int], kind: str) -> None:
+def apply(waiting: Changes, account: Callable[[str], int], kind: str) -> None:
     """Carry the changes out; the caller holds the transaction."""
-    for change in waiting:
-        _set(change.task, change.values)
-    judged = [change for change in waiting if change.judgements]
-    for start in range(0, len(judged), BATCH):
-        _judge(judged[start : start + BATCH], account, kind)
+    for batch in waiting.batches():
+        _set(batch)
+        if judged := [change for change in batch if change.judgements]:
+            _judge(judged, account, kind)
 
 
 def _differences(record: Record, task: Task, responses: list[dict[str, Any]]) -> dict[str, Any]:
@@ -79,20 +115,34 @@ def _is_news(judgement: Judgement, standing: dict[str, Any], ids: list[int]) -> 
     return standing.get(judgement.annotator) != judgement_rows.with_ids(judgement.body, ids)
 
 
-def _set(task: Task, values: dict[str, Any]) -> None:
-    columns = {name: value for name, value in values.items() if name not in ("responses", "gold")}
-    if columns:
-        Task.objects.filter(pk=task.pk).update(**columns)
-    if "responses" in values:
-        task.responses.all().delete()
-        Response.objects.bulk_create(tasks.response_rows(task, values, ""))
-    if "gold" in values or ("responses" in values and task.is_gold):
-        tasks.mark_gold(task, values.get("gold", task.gold))
+def _set(batch: list[Change]) -> None:
+    """The new values, one statement for all tasks that change the same fields."""
+    rows: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
+    for change in batch:
+        columns = {name: value for name, value in change.values.items() if name not in ("responses", "gold")}
+        if columns:
+            rows[tuple(columns)].append((*columns.values(), change.task))
+    for names, values in rows.items():
+        bulk.update(Task, names, values)
+    renewed = {change.task: change.values["responses"] for change in batch if "responses" in change.values}
+    Response.objects.filter(task__in=renewed).delete()
+    for task, responses in renewed.items():
+        tasks.add_responses(task, responses)
+    _mark_gold({change.task: change.values for change in batch})
+
+
+def _mark_gold(changed: dict[int, dict[str, Any]]) -> None:
+    """The known answers of tasks that got another one, or whose responses have new ids."""
+    touched = [task for task, values in changed.items() if values.keys() & {"gold", "responses"}]
+    for task in Task.objects.filter(pk__in=touched).select_related("project"):
+        values = changed[task.pk]
+        if "gold" in values or task.is_gold:
+            tasks.mark_gold(task, values.get("gold", task.gold))
 
 
 def _judge(batch: list[Change], account: Callable[[str], int], kind: str) -> None:
     """Add each judgement as its annotator's next revision; what stood before is replaced."""
-    tasks_judged = [change.task.pk for change in batch]
+    tasks_judged = [change.task for change in batch]
     ids = judgement_rows.response_ids(tasks_judged)
     revisions: dict[tuple[int, int], int] = defaultdict(int)
     standing: dict[tuple[int, int], int] = {}
@@ -101,18 +151,20 @@ def _judge(batch: list[Change], account: Callable[[str], int], kind: str) -> Non
         revisions[task, annotator] += 1
         if status == Annotation.Status.SUBMITTED:
             standing[task, annotator] = pk
-    added: list[Annotation] = []  # those that close a slot
-    instead: list[Annotation] = []  # those whose slot an earlier revision has closed
+    added: list[NewRow] = []  # those that close a slot
+    instead: list[NewRow] = []  # those whose slot an earlier revision has closed
     replaced: list[int] = []
     for change in batch:
         for judgement in change.judgements:
-            seat = change.task.pk, account(judgement.annotator)
+            seat = change.task, account(judgement.annotator)
             revisions[seat] += 1
-            row = judgement_rows.annotation_row(change.task, kind, judgement, seat[1], ids[seat[0]], revisions[seat])
+            row = judgement_rows.new_row(
+                change.project, seat[0], kind, judgement, seat[1], ids[seat[0]], revisions[seat]
+            )
             stands = judgement.status == Annotation.Status.SUBMITTED and seat in standing
             if stands:
                 replaced.append(standing[seat])
             (instead if stands else added).append(row)
     Annotation.objects.filter(pk__in=replaced).update(status=Annotation.Status.REPLACED)
-    judgement_rows.store(added)
-    judgement_rows.store(instead, close=False)
+    judgement_rows.store(added + instead)
+    judgement_rows.close_slots(added)

@@ -50,6 +50,7 @@ ENTRIES: tuple[tuple[str, str, str, str, tuple[str, ...], bool], ...] = (
 BELONGS = {
     "annotation:import": "annotation:project",
     "annotation:queue": "annotation:project",
+    "annotation:import_job": "annotation:project",
     "rlhf:snapshot": "rlhf:datasets",
     "rlhf:new_snapshot": "rlhf:datasets",
     "rlhf:run": "rlhf:runs",

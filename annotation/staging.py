@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from django.db import IntegrityError
@@ -15,10 +16,11 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from annotation import disputes, judgement_rows, revising, tasks
+from annotation.judgement_rows import NewRow
 from annotation.models import Annotation, Assignment, Cursor, ImportJob, Project, Response, Task, User
 from annotation.raters import Raters
-from annotation.records import Judgement, Record
-from annotation.revising import Change
+from annotation.records import Record
+from annotation.revising import Changes
 from annotation.writes import write_transaction
 
 RULES = ("overlap", "agreement_share", "agreement_overlap", "order", "gold_share")  # they decide how a task is stored
@@ -30,6 +32,13 @@ SAME_IDS = "Another import brought in some of the same ids meanwhile; start this
 
 class ImportInterrupted(Exception):
     """The import was given up by somebody else while it ran, or the same ids came in beside it."""
+
+
+def beat(job: ImportJob, read: int) -> None:
+    """Tell how far the import is, and that it lives."""
+    running = ImportJob.objects.filter(pk=job.pk, state=ImportJob.State.RUNNING)
+    if not running.update(heartbeat=timezone.now(), report={"read": read}):
+        raise ImportInterrupted(GIVEN_UP)
 
 
 class Staging:
@@ -45,38 +54,34 @@ class Staging:
             **{rule: getattr(target, rule) for rule in RULES},
             is_staging=True,
         )
-        self.changes: list[Change] = []
+        self.changes = Changes()
         ImportJob.objects.filter(pk=job.pk).update(staging=self.project)
 
-    def beat(self, read: int) -> None:
-        """Tell how far the import is, and that it lives."""
-        running = ImportJob.objects.filter(pk=self.job.pk, state=ImportJob.State.RUNNING)
-        if not running.update(heartbeat=timezone.now(), report={"read": read}):
-            raise ImportInterrupted(GIVEN_UP)
+    def close(self) -> None:
+        self.changes.close()
 
     def add(self, records: list[Record], *, purpose: str) -> None:
         """Store new tasks with their responses and judgements, out of sight."""
         with write_transaction():
-            added = tasks.add_tasks(self.project, [record.fields for record in records], purpose=purpose)
-            judged = [
-                (task, record.judgements) for task, record in zip(added, records, strict=True) if record.judgements
-            ]
-            if judged:
-                self._add_judgements(judged)
+            added = tasks.insert(self.project, [record.fields for record in records], purpose)
+            rows = [row for one, record in zip(added, records, strict=True) for row in self._judged(one, record)]
+            if rows:
+                judgement_rows.store(rows, fresh=True)
 
-    def _add_judgements(self, judged: list[tuple[Task, list[Judgement]]]) -> None:
-        ids = judgement_rows.response_ids([task.pk for task, _ in judged])
-        rows: list[Annotation] = []
-        for task, judgements in judged:
-            revisions: dict[str, int] = defaultdict(int)
-            for judgement in judgements:
-                revisions[judgement.annotator] += 1
-                annotator = self._account(judgement.annotator)
-                revision = revisions[judgement.annotator]
-                rows.append(
-                    judgement_rows.annotation_row(task, self.target.kind, judgement, annotator, ids[task.pk], revision)
-                )
-        judgement_rows.store(rows)
+    def _judged(self, task: tasks.Added, record: Record) -> Iterator[NewRow]:
+        revisions: dict[str, int] = defaultdict(int)
+        for judgement in record.judgements:
+            name = judgement.annotator
+            revisions[name] += 1
+            yield judgement_rows.new_row(
+                self.project.pk,
+                task.id,
+                self.target.kind,
+                judgement,
+                self._account(name),
+                task.responses,
+                revisions[name],
+            )
 
     def _account(self, name: str) -> int:
         return self.raters.account(name, self.project)

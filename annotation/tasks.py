@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.db.models import Case, Count, F, IntegerField, OuterRef, Q, QuerySet
 from django.db.models.functions import Cast, Coalesce, Greatest, Random
 from django.utils import timezone
 
-from annotation import draws, gold
+from annotation import bulk, draws, gold
 from annotation.models import Assignment, Cursor, Order, Pool, Project, Purpose, Response, Task
 from annotation.models.tasks import CHECKS, MAX_PRIORITY, MAX_RANK
 from annotation.writes import write_transaction
@@ -20,30 +21,43 @@ from annotation.writes import write_transaction
 Record = dict[str, Any]
 
 BATCH = 500  # records in one transaction, so that annotators never wait long behind an import
+TASK = (
+    "id", "project_id", "external_id", "prompt", "metadata", "purpose", "priority", "rank", "need", "open_slots",
+    "done", "is_gold", "gold", "expected", "pool", "lot",
+)  # fmt: skip
+RESPONSE = ("id", "task_id", "position", "text", "source", "params", "score")
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A new task, and the ids of its responses in the order given."""
+
+    id: int
+    responses: list[int]
 
 
 def add_tasks(
     project: Project, records: Iterable[Record], *, purpose: str = Purpose.LABEL, source: str = ""
-) -> list[Task]:
+) -> list[Added]:
     """The tasks that were new among `records`, stored with their responses; known external ids are left alone.
 
     A record is checked already: {"id", "prompt": [messages], "responses": [{"text", "source", "params", "score"}],
-    "metadata", "priority", "gold", "qualification", "need", "assigned_to": [user ids]}, of which only the prompt must
-    be there. `source` is for responses that name none. Each batch of 500 is a transaction of its own unless the caller
-    holds one.
+    "metadata", "priority", "gold", "qualification", "need", "assigned_to": [user ids], "done"}, of which only the
+    prompt must be there. `source` is for responses that name none. Each batch of 500 is a transaction of its own unless
+    the caller holds one.
     """
     waiting = iter(records)
-    added: list[Task] = []
+    added: list[Added] = []
     while batch := list(islice(waiting, BATCH)):
         added += _add_batch(project, batch, purpose, source)
     return added
 
 
-def _add_batch(project: Project, batch: list[Record], purpose: str, source: str) -> list[Task]:
+def _add_batch(project: Project, batch: list[Record], purpose: str, source: str) -> list[Added]:
     for last_try in (connection.in_atomic_block, True):
         try:
             with write_transaction():
-                return _insert(project, _new_ones(project, batch), purpose, source)
+                return insert(project, _new_ones(project, batch), purpose, source)
         except IntegrityError:  # somebody else is importing the same ids: look again at what is new
             if last_try:
                 raise
@@ -65,34 +79,42 @@ def _unknown(batch: list[Record], known: set[str | None]) -> Iterator[Record]:
             yield record
 
 
-def _insert(project: Project, records: list[Record], purpose: str, source: str) -> list[Task]:
-    tasks = Task.objects.bulk_create([_task(project, record, purpose) for record in records])
-    rows = [response_rows(task, record, source) for task, record in zip(tasks, records, strict=True)]
-    Response.objects.bulk_create(response for responses in rows for response in responses)
-    given = list(zip(tasks, records, rows, strict=True))
-    if golden := [_with_expected(task, responses) for task, _, responses in given if task.is_gold]:
-        Task.objects.bulk_update(golden, ["expected"])
+def insert(project: Project, records: list[Record], purpose: str, source: str = "") -> list[Added]:
+    """Store records that are new here; the caller holds the transaction."""
+    if not records:
+        return []
+    given = [record.get("responses") or [] for record in records]
+    ids = iter(bulk.next_ids(Response, sum(map(len, given))))
+    added = [
+        Added(task, shuffled([next(ids) for _ in responses]))
+        for task, responses in zip(bulk.next_ids(Task, len(records)), given, strict=True)
+    ]
+    rows = [_task(project, one, record, purpose) for one, record in zip(added, records, strict=True)]
+    bulk.insert(Task, TASK, rows)
+    bulk.insert(
+        Response,
+        RESPONSE,
+        (
+            row
+            for one, responses in zip(added, given, strict=True)
+            for row in _responses(one.id, one.responses, responses, source)
+        ),
+    )
     Assignment.objects.bulk_create(
-        seat_for(task, person, [response.pk for response in responses])
-        for task, record, responses in given
+        seat_for(project.pk, one.id, person, one.responses)
+        for one, record in zip(added, records, strict=True)
         for person in record.get("assigned_to") or []
     )
-    _restart_cursors(project, tasks)
-    return tasks
+    _restart_cursors(project, rows)
+    return added
 
 
-def _with_expected(task: Task, responses: list[Response]) -> Task:
-    in_order = sorted(responses, key=lambda response: response.position)
-    task.expected = gold.expected_of(task.gold, [response.pk for response in in_order])
-    return task
-
-
-def seat_for(task: Task, person: int, responses: list[int]) -> Assignment:
+def seat_for(project: int, task: int, person: int, responses: list[int]) -> Assignment:
     """An assignment that keeps a slot of the task for one person; its sides are drawn now."""
     shown = random.sample(responses, len(responses))
     return Assignment(
-        task=task,
-        project_id=task.project_id,
+        task_id=task,
+        project_id=project,
         annotator_id=person,
         state=Assignment.State.ASSIGNED,
         reserved=True,
@@ -101,37 +123,30 @@ def seat_for(task: Task, person: int, responses: list[int]) -> Assignment:
     )
 
 
-def _restart_cursors(project: Project, tasks: list[Task]) -> None:
-    queued = [task for task in tasks if task.pool == Pool.QUEUE]
+def _restart_cursors(project: Project, rows: list[tuple[Any, ...]]) -> None:
+    priority, rank, pool = (TASK.index(name) for name in ("priority", "rank", "pool"))
+    queued = [row for row in rows if row[pool] == Pool.QUEUE]
     if queued:
-        first = min(queued, key=lambda task: (-task.priority, task.rank))
-        restart_passed_cursors(project, priority=first.priority, rank=first.rank)
-    elif tasks:
+        first = min(queued, key=lambda row: (-row[priority], row[rank]))
+        restart_passed_cursors(project, priority=first[priority], rank=first[rank])
+    else:
         restart_passed_cursors(project, priority=MAX_PRIORITY, rank=0)
 
 
-def _task(project: Project, record: Record, purpose: str) -> Task:
-    lot = draws.lot_of(record.get("id"))
+def _task(project: Project, added: Added, record: Record, purpose: str) -> tuple[Any, ...]:
+    lot, answer, done = draws.lot_of(record.get("id")), record.get("gold"), record.get("done") or 0
     named = len(record.get("assigned_to") or [])
-    pool = pool_of(project, record.get("gold"), bool(record.get("qualification")))
+    pool = pool_of(project, answer, bool(record.get("qualification")))
     need = 0 if pool in CHECKS else max(record.get("need") or named or wanted(project, lot), named)
     # As given, all ranks are equal and the ids decide, so that a later import comes after every cursor.
     drawn = project.order == Order.RANDOM or pool in CHECKS
-    return Task(
-        project=project,
-        external_id=record.get("id"),
-        prompt=record["prompt"],
-        metadata=record.get("metadata") or {},
-        purpose=purpose,
-        priority=record.get("priority") or 0,
-        rank=random.randrange(1, MAX_RANK) if drawn else 0,
-        need=need,
-        open_slots=max(need - named, 0),
-        is_gold=record.get("gold") is not None,
-        gold=record.get("gold"),
-        pool=pool,
-        lot=lot,
-    )
+    rank = random.randrange(1, MAX_RANK) if drawn else 0
+    expected = None if answer is None else gold.expected_of(answer, added.responses)
+    return (
+        added.id, project.pk, record.get("id"), record["prompt"], record.get("metadata") or {}, purpose,
+        record.get("priority") or 0, rank, need, max(need - named - done, 0),
+        done, answer is not None, answer, expected, int(pool), lot,
+    )  # fmt: skip
 
 
 def wanted(project: Project, lot: int) -> int:
@@ -148,21 +163,24 @@ def pool_of(project: Project, expected: object, qualification: bool) -> Pool:
     return Pool.GOLD if project.gold_share > 0 else Pool.QUEUE
 
 
-def response_rows(task: Task, record: Record, source: str) -> list[Response]:
-    """The task's responses in a shuffled order, so that the smaller id says nothing about where one came from."""
-    rows = [
-        Response(
-            task=task,
-            position=position,
-            text=response["text"],
-            source=response.get("source") or source,
-            params=response.get("params") or {},
-            score=response.get("score"),
-        )
-        for position, response in enumerate(record.get("responses") or [])
-    ]
-    random.shuffle(rows)
-    return rows
+def add_responses(task: int, responses: list[Record]) -> None:
+    """Store the responses of a task that has none; the caller holds the transaction."""
+    ids = shuffled(bulk.next_ids(Response, len(responses)))
+    bulk.insert(Response, RESPONSE, _responses(task, ids, responses, ""))
+
+
+def shuffled(ids: list[int]) -> list[int]:
+    """The ids in any order, so that the smaller one says nothing about where a response came from."""
+    random.shuffle(ids)
+    return ids
+
+
+def _responses(task: int, ids: list[int], responses: list[Record], source: str) -> Iterator[tuple[Any, ...]]:
+    for position, (identifier, response) in enumerate(zip(ids, responses, strict=True)):
+        yield (
+            identifier, task, position, response["text"], response.get("source") or source,
+            response.get("params") or {}, response.get("score"),
+        )  # fmt: skip
 
 
 def restart_passed_cursors(project: Project, *, priority: int, rank: int) -> None:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import account, data, discussion, joining, own, people, projects, queue, review, work
+from annotation.views import account, data, discussion, imports, joining, own, people, projects, queue, review, work
 
 app_name = "annotation"
 
@@ -22,8 +22,12 @@ urlpatterns = [
     path("projects/<slug:slug>/settings/", projects.settings, name="settings"),
     path("projects/<slug:slug>/settings/preview/", projects.preview_questions, name="preview_questions"),
     path("projects/<slug:slug>/guidelines/", projects.write_guidelines, name="guidelines"),
-    path("projects/<slug:slug>/import/", data.import_page, name="import"),
-    path("projects/<slug:slug>/import/<int:job_id>/", data.import_job, name="import_job"),
+    path("projects/<slug:slug>/import/", imports.import_page, name="import"),
+    path("projects/<slug:slug>/import/<int:job_id>/", imports.import_job, name="import_job"),
+    path("projects/<slug:slug>/import/<int:job_id>/live/", imports.import_live, name="import_live"),
+    path("projects/<slug:slug>/import/<int:job_id>/mapping/", imports.import_mapping, name="import_mapping"),
+    path("projects/<slug:slug>/import/<int:job_id>/cancel/", imports.import_cancel, name="import_cancel"),
+    path("projects/<slug:slug>/import/<int:job_id>/problems/", imports.import_problems, name="import_problems"),
     path("projects/<slug:slug>/export/", data.export, name="export"),
     path("projects/<slug:slug>/queue/", queue.queue, name="queue"),
     path("projects/<slug:slug>/queue/release/<int:user_id>/", queue.release, name="release"),

@@ -33,9 +33,13 @@ Read = Iterator[tuple[int, dict[str, Any] | CleaningError]]
 
 def read(path: Path, format: str | None = None) -> Read:
     """The records of a file or a saved `datasets` folder, each with its line (in Parquet and folders: its row)."""
+    format = format or detect(path)
     if not path.exists():
         raise UnreadableFile(f"There is no file {path.name}.")
-    format = format or detect(path)
+    if path.is_file() and archives.is_zip(path):
+        with archives.extracted(path) as inner:
+            yield from read(inner, format)
+        return
     if format not in FORMATS:
         raise UnreadableFile(f"The format must be one of {', '.join(FORMATS)}, not {format!r}.")
     if path.is_dir() != (format == "datasets"):
@@ -60,10 +64,15 @@ def _records(path: Path, format: str) -> Read:
 
 def detect(path: Path) -> str:
     """The format that first bytes and name speak for."""
+    if not path.exists():
+        raise UnreadableFile(f"There is no file {path.name}.")
     if path.is_dir():
         if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
             return "datasets"
         raise UnreadableFile(f"{path.name} is a folder, but not one that datasets' save_to_disk wrote.")
+    if archives.is_zip(path):
+        with archives.extracted(path) as inner:
+            return detect(inner)
     with archives.unpacked(path) as handle:
         start = handle.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"PAR1"):

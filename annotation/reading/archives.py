@@ -1,15 +1,22 @@
-"""Bytes of a file, unzipped when they are gzip, with a bound on what a small archive may unpack to."""
+"""Bytes of a file, unpacked when they are gzip or zip, with a bound on what a small archive may unpack to."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import shutil
+import tempfile
+import zipfile
 import zlib
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 LEAST_UNPACKED = 64 * 1024 * 1024  # bytes that any archive may unpack to
 MAX_RATIO = 100  # text packs 3 to 20 times; a hundred is a bomb
+MOST_MEMBERS = 2000  # files in one zip
+SAVED = ("dataset_dict.json", "state.json")  # what the root of a saved dataset holds
 
 
 class UnreadableFile(ValueError):
@@ -23,6 +30,58 @@ def unpacked(path: Path) -> BinaryIO:
     if not packed:
         return path.open("rb")
     return io.BufferedReader(_Unzipped(path), 1 << 20)
+
+
+def is_zip(path: Path) -> bool:
+    with path.open("rb") as handle:
+        return handle.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+@contextmanager
+def extracted(path: Path) -> Iterator[Path]:
+    """The one data file of a zip, or the dataset folder that it holds, in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="hone-zip-") as folder:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                found = _extract(archive, path, Path(folder))
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+            raise UnreadableFile(f"{path.name} is a damaged or locked zip ({str(error)[:100]}).") from None
+        yield found
+
+
+def _extract(archive: zipfile.ZipFile, path: Path, folder: Path) -> Path:
+    members = {name: info for info in archive.infolist() if (name := _inside(info, path)) is not None}
+    if len(members) > MOST_MEMBERS:
+        raise UnreadableFile(f"{path.name} holds {len(members):,} files; at most {MOST_MEMBERS:,} are read.")
+    roots = [name.parent for marker in SAVED for name in members if name.name == marker]
+    if roots:
+        root = min(roots, key=lambda name: len(name.parts))
+        wanted = {name: info for name, info in members.items() if name.is_relative_to(root)}
+    elif len(members) == 1:
+        root, wanted = next(iter(members)), members
+    else:
+        raise UnreadableFile(f"{path.name} holds {len(members)} files; zip one data file or one saved dataset.")
+    bound = max(LEAST_UNPACKED, MAX_RATIO * path.stat().st_size)
+    if sum(info.file_size for info in wanted.values()) > bound:
+        raise UnreadableFile(
+            f"{path.name} unpacks to more than {bound >> 20} MB, far beyond its size; unpack it first."
+        )
+    for name, info in wanted.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(info) as inner, target.open("wb") as out:  # reads no more than the size just counted
+            shutil.copyfileobj(inner, out, 1 << 20)
+    return folder / root
+
+
+def _inside(info: zipfile.ZipInfo, path: Path) -> PurePosixPath | None:
+    """The member's place below the root; None for folders and for what operating systems add."""
+    name = PurePosixPath(info.filename)
+    if info.is_dir() or name.parts[:1] == ("__MACOSX",) or name.name.startswith("."):
+        return None
+    if name.is_absolute() or ".." in name.parts or "\\" in info.filename or "\x00" in info.filename:
+        raise UnreadableFile(f"{path.name} holds {info.filename[:80]!r}, which leads out of it.")
+    return name
 
 
 class _Unzipped(io.RawIOBase):

@@ -3,12 +3,11 @@
 from typing import Any
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import QueryDict
 from django.test import Client
 
 from annotation import judging, question_form, queue
-from annotation.models import Annotation, ApiToken, Assignment, ImportJob, Membership, Project, Role, User
+from annotation.models import Annotation, ApiToken, Assignment, Membership, Project, Role, User
 from annotation.questions import check_questions, questions_of
 from annotation.templates import TEMPLATES
 from tests import factories
@@ -282,33 +281,6 @@ def test_simulated_raters_are_marked() -> None:
     manager = signed_in(factories.member(project, Role.MANAGER))
     for path in ("", "people/"):
         assert b">Simulated</span>" in manager.get(f"/projects/{project.slug}/{path}").content
-
-
-def upload(text: str, name: str = "pairs.jsonl") -> SimpleUploadedFile:
-    return SimpleUploadedFile(name, text.encode())
-
-
-def test_an_import_is_checked_before_it_writes(data_folder: Any) -> None:
-    project, _, _ = preference(tasks=0)
-    client = signed_in(factories.member(project, Role.MANAGER))
-    good = '{"id": "1", "prompt": "Wet?", "responses": ["Yes, **wet**.", "No."]}\n'
-    checked = client.post(f"/projects/{project.slug}/import/", {"file": upload(good + '{"id": "2"}\n')})
-    job = ImportJob.objects.get()
-    assert checked.url == f"/projects/{project.slug}/import/{job.pk}/"
-    html = client.get(checked.url).content.decode()
-    assert "<strong>wet</strong>" in html and "1 bad record" in html and project.tasks.count() == 0
-    assert client.post(checked.url, {"skip_bad": "1"}).url == f"/projects/{project.slug}/"
-    assert project.tasks.count() == 1
-    assert list((data_folder / "uploads" / "imports").iterdir()) == []
-    assert client.get(checked.url).status_code == 200
-
-
-def test_a_file_that_cannot_be_read_is_refused_in_words(data_folder: Any) -> None:
-    project, _, _ = preference(tasks=0)
-    client = signed_in(factories.member(project, Role.MANAGER))
-    answer = client.post(f"/projects/{project.slug}/import/", {"file": upload("x", "odd.bin")})
-    assert answer.status_code == 422 and b'class="error"' in answer.content
-    assert not ImportJob.objects.exists()
 
 
 def test_an_export_streams_and_a_wrong_type_is_a_message() -> None:

@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   manage.py import_tasks support prompts.jsonl
   manage.py import_tasks support prompts.csv --dry-run
   manage.py import_tasks harmless train.jsonl.gz --create preference --skip-bad --metadata split=train
+  manage.py import_tasks support export.csv --map prompt=question --map response_a=answer1 --map response_b=answer2
   manage.py import_tasks mt-bench human_votes_turn2.jsonl.gz --format mt-bench --create preference
 """
 PROBLEMS_TOLD = 50
@@ -36,7 +37,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("project", help="the project's slug")
-        parser.add_argument("file", type=Path, help="JSONL, JSON, CSV, TSV or Parquet (also .gz), or a datasets folder")
+        parser.add_argument(
+            "file", help="JSONL, JSON, CSV, TSV or Parquet (also .gz, .zip), a datasets folder, or hf:OWNER/NAME"
+        )
         parser.add_argument("--format", choices=importing.FORMATS, help="when name and content do not tell it")
         parser.add_argument("--create", choices=Kind.values, metavar="KIND", help="make the project if there is none")
         parser.add_argument("--update", action="store_true", help="change records whose id is known")
@@ -48,10 +51,18 @@ class Command(BaseCommand):
         parser.add_argument(
             "--metadata", action="append", default=[], metavar="KEY=VALUE", help="added to every record"
         )
+        parser.add_argument(
+            "--map",
+            action="append",
+            default=[],
+            metavar="TARGET=FIELD",
+            help="which field of the file holds the prompt, response_a, source_a, id, …; tag and leave_out may repeat",
+        )
         parser.add_argument("--purpose", choices=Purpose.values, default=Purpose.LABEL)
 
-    def handle(self, *, project: str, file: Path, create: str | None, **options: Any) -> None:
-        metadata = _metadata(options["metadata"])
+    def handle(self, *, project: str, file: str | Path, create: str | None, **options: Any) -> None:
+        metadata = _pairs(options["metadata"], "metadata")
+        mapping = {name: target for target, name in _split(options["map"], "map")} or None
         target, made = _project(project, create, dry_run=options["dry_run"])
         started, applied = time.monotonic(), False
         try:
@@ -60,6 +71,7 @@ class Command(BaseCommand):
                 target,
                 file,
                 metadata=metadata,
+                mapping=mapping,
                 progress=lambda report: self._tell(report, started),
                 **{name: options[name] for name in names},
             )
@@ -77,9 +89,12 @@ class Command(BaseCommand):
             self.stderr.write(str(problem))
         if report.bad_count > PROBLEMS_TOLD:
             self.stderr.write(f"… and {report.bad_count - PROBLEMS_TOLD:,} more")
+        if repeats := report.same_prompts.get("count"):
+            first = ", ".join(f"{line} (as {other})" for line, other in report.same_prompts["first"][:5])
+            self.stderr.write(f"{repeats:,} records repeat an earlier prompt: line {first}")
         if report.kept_as_metadata:
             self.stderr.write("Kept as metadata: " + ", ".join(report.kept_as_metadata))
-        summary = {name: value for name, value in report.as_dict().items() if name != "bad"}
+        summary = {name: value for name, value in report.as_dict().items() if name not in ("bad", "columns", "samples")}
         self.stdout.write(json.dumps(summary))
         if report.bad_count and not skip_bad:
             many = "one record is" if report.bad_count == 1 else f"{report.bad_count:,} records are"
@@ -112,11 +127,13 @@ def _project(slug: str, create: str | None, *, dry_run: bool) -> tuple[Project, 
     return found, False
 
 
-def _metadata(pairs: list[str]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not key or not equals:
-            raise CommandError(f"--metadata takes KEY=VALUE, not {pair!r}.")
-        found[key] = value
-    return found
+def _pairs(given: list[str], option: str) -> dict[str, str]:
+    return dict(_split(given, option))
+
+
+def _split(given: list[str], option: str) -> list[tuple[str, str]]:
+    pairs = [pair.partition("=") for pair in given]
+    for pair, (key, equals, value) in zip(given, pairs, strict=True):
+        if not key or not equals or (option == "map" and not value):
+            raise CommandError(f"--{option} takes {'TARGET=FIELD' if option == 'map' else 'KEY=VALUE'}, not {pair!r}.")
+    return [(key, value) for key, _, value in pairs]

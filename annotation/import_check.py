@@ -1,0 +1,192 @@
+"""What the import page says about one file: its shape, fields, problems, first rows, and what it will cost to judge."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+from typing import Any
+
+from annotation import rendering, shapes
+from annotation.mapping import LETTERED, NUMBERED, TAG, TARGETS
+from annotation.models import ImportJob, Kind, Project
+from annotation.reading.tables import cell_out
+from annotation.screen import ROLES, SHORT
+
+PROBLEMS_SHOWN = 200
+LOOKED_BACK = 20  # imports in which a mapping is looked for
+TIMED = 200  # judgements whose median time is what one more will take
+CONTAINERS = {
+    "jsonl": "JSONL, one object a line",
+    "json": "JSON, one array",
+    "csv": "CSV table",
+    "tsv": "TSV table",
+    "parquet": "Parquet",
+    "datasets": "Saved datasets folder",
+    "hub": "Hub dataset",
+}
+SIDES = {Kind.PREFERENCE: 2, Kind.RANKING: 8, Kind.RATING: 1, Kind.DEMONSTRATION: 1}
+
+
+@dataclass
+class ImportCheck:
+    """One job for the page; `row` is the sample that is shown, from 1."""
+
+    project: Project
+    job: ImportJob
+    row: int = 1
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return dict(self.job.report)
+
+    @property
+    def waits(self) -> bool:
+        return self.job.state in (ImportJob.State.QUEUED, ImportJob.State.RUNNING)
+
+    @property
+    def checks(self) -> bool:
+        """Whether it is only read, or imported."""
+        return bool(self.job.options.get("dry_run"))
+
+    @property
+    def version(self) -> str:
+        return version_of(self.job)
+
+    @property
+    def container(self) -> str:
+        return CONTAINERS.get(self.report.get("source", {}).get("container", ""), "Records")
+
+    @property
+    def shape(self) -> str:
+        shape = shapes.SHAPES.get(self.report.get("source", {}).get("shape", ""))
+        return shape.label if shape else ""
+
+    @property
+    def total(self) -> int:
+        return int(self.job.options.get("expected") or 0)
+
+    @property
+    def share(self) -> float:
+        return min(1.0, self.report.get("read", 0) / self.total) if self.total else 0.0
+
+    @property
+    def good(self) -> int:
+        return int(self.report.get("created", 0) + self.report.get("updated", 0))
+
+    @property
+    def shares(self) -> dict[str, float]:
+        read = max(self.report.get("read", 0), 1)
+        return {"bad": self.report.get("bad_count", 0) / read, "ready": 1 - self.report.get("bad_count", 0) / read}
+
+    @property
+    def problems(self) -> list[dict[str, Any]]:
+        return list(self.report.get("bad", [])[:PROBLEMS_SHOWN])
+
+    @property
+    def repeats(self) -> dict[str, Any]:
+        return dict(self.report.get("same_prompts", {}))
+
+    @property
+    def warnings(self) -> int:
+        return int(self.repeats.get("count", 0)) + len(self.report.get("kept_as_metadata", []))
+
+    @cached_property
+    def fields(self) -> list[dict[str, Any]]:
+        """Each field of the file, what it becomes, how often it is filled and what it first says."""
+        mapping = self.report.get("source", {}).get("mapping", {})
+        read = max(self.report.get("read", 0), 1)
+        found = []
+        for name, column in self.report.get("columns", {}).items():
+            becomes = mapping.get(name) or LETTERED.get(name) or (name if name in TARGETS else TAG)
+            found.append(
+                {
+                    "name": name,
+                    "options": [(value, label, value == becomes) for value, label in self._targets(becomes)],
+                    "filled": min(1.0, column["filled"] / read),
+                    "example": column["example"],
+                }
+            )
+        return found
+
+    def _targets(self, chosen: str) -> Iterator[tuple[str, str]]:
+        most = SIDES[Kind(self.project.kind)]
+        for value, label in TARGETS.items():
+            numbered = NUMBERED.fullmatch(value)
+            if value == chosen or not numbered or int(numbered[2]) <= most:
+                yield value, label
+
+    @property
+    def to_collect(self) -> int:
+        return max(
+            0, int(self.report.get("created", 0)) * self.project.overlap - int(self.report.get("annotations", 0))
+        )
+
+    @cached_property
+    def hours(self) -> float | None:
+        """How long judging takes if it goes on as so far; None where nobody has judged yet."""
+        seconds = self.project.annotations.filter(seconds__gt=0).order_by("-pk").values_list("seconds", flat=True)
+        known = [float(value) for value in seconds[:TIMED] if value]
+        return self.to_collect * median(known) / 3600 if known else None
+
+    @property
+    def samples(self) -> int:
+        return len(self.report.get("samples", []))
+
+    @property
+    def before(self) -> int:
+        return self.row - 1 if self.row > 1 else 0
+
+    @property
+    def after(self) -> int:
+        return self.row + 1 if self.row < self.samples else 0
+
+    @cached_property
+    def sample(self) -> dict[str, Any] | None:
+        """The row that is shown, rendered as an annotator will read it."""
+        listed = self.report.get("samples", [])
+        if not listed:
+            return None
+        self.row = max(1, min(self.row, len(listed)))
+        shown = listed[self.row - 1]
+        sides = [
+            {"letter": chr(65 + i), "name": "ab"[i] if i < 2 else "n", "html": rendering.render_markdown(text)}
+            for i, text in enumerate(shown["responses"])
+        ]
+        turns = [
+            {"role": ROLES.get(turn["role"], turn["role"]), "html": rendering.render_markdown(turn["content"])}
+            for turn in shown["prompt"]
+        ]
+        return {"line": shown["line"], "turns": turns, "sides": sides}
+
+    @property
+    def beam(self) -> dict[int, str]:
+        return SHORT if self.project.kind == Kind.PREFERENCE else {}
+
+
+def remembered(project: Project) -> dict[str, str]:
+    """What fields became in this project's earlier imports, the latest first to say."""
+    found: dict[str, str] = {}
+    done = project.imports.filter(state=ImportJob.State.DONE).order_by("-pk")
+    for options in done.values_list("options", flat=True)[:LOOKED_BACK]:
+        found = {**(options.get("mapping") or {}), **found}
+    return found
+
+
+def version_of(job: ImportJob) -> str:
+    """An ETag of what the page shows of a job."""
+    facts = json.dumps([job.state, job.options, job.report], sort_keys=True, default=str)
+    return '"' + hashlib.sha256(facts.encode()).hexdigest()[:20] + '"'
+
+
+def problem_table(job: ImportJob) -> Iterator[str]:
+    """The bad records as CSV that no spreadsheet takes for formulas."""
+    for row in ({"line": "line", "field": "field", "reason": "reason"}, *job.report.get("bad", [])):
+        out = io.StringIO()
+        csv.writer(out).writerow([row["line"], cell_out(str(row["field"])), cell_out(str(row["reason"]))])
+        yield out.getvalue()
