@@ -61,7 +61,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two threads, one round, few steps: under three minutes")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--threads", nargs="+", type=int)
     parser.add_argument("--batch", type=int, default=8, help="rows in one update")
     parser.add_argument("--steps", type=int, default=6, help="updates of one timed run")
     parser.add_argument("--parity", type=int, default=20, help="updates over which the loss curves are compared")
@@ -72,7 +72,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tuned", action="store_true", help="time TRL without gradient checkpointing as well")
     options = parser.parse_args()
     if options.quick:
-        options.threads, options.batch, options.steps, options.parity, options.rounds = [2], 4, 4, 4, 1
+        options.batch, options.steps, options.parity, options.rounds = 4, 4, 4, 1
+    options.threads = options.threads or ([2] if options.quick else [1, 2])
     return options
 
 
@@ -124,6 +125,9 @@ def compared(side: Side, method: str, threads: int, work: reference.Work, option
     }
     middle = {name: statistics.median(values) for name, values in rates.items()}
     found["faster"] = {name: middle["hone"] / value for name, value in middle.items() if name != "hone"}
+    cpu = {name: statistics.median(rate(run, work.batch, clock="cpu_seconds") for run in runs[name]) for name in runs}
+    found["less_cpu"] = {name: cpu["hone"] / value for name, value in cpu.items() if name != "hone"}
+    found["rows_per_cpu_second"] = cpu
     if firsts:
         first = statistics.median(first_rate(run, work) for run in firsts)
         found["first_pass"] = {"rate": first, "faster": first / middle["trl"]}
@@ -135,15 +139,15 @@ def compared(side: Side, method: str, threads: int, work: reference.Work, option
     return found
 
 
-def rate(run: dict[str, Any], batch: int) -> float:
+def rate(run: dict[str, Any], batch: int, *, clock: str = "seconds") -> float:
     """Rows a second, leaving out the first step."""
-    seconds = run["seconds"][UNTIMED:]
+    seconds = run[clock][UNTIMED:]
     return batch * len(seconds) / sum(seconds)
 
 
 def first_rate(run: dict[str, Any], work: reference.Work) -> float:
     """The same when the reference of every row has to be computed as well."""
-    return 1 / (1 / rate(run, work.batch) + run["reference_seconds"] / work.rows)
+    return 1 / (1 / rate(run, work.batch) + run["reference"][0] / work.rows)
 
 
 def forget(folder: Path) -> None:
@@ -166,7 +170,8 @@ def print_row(method: str, threads: int, found: dict[str, Any]) -> None:
         f"{method:7}{threads} thread{'s' if threads > 1 else ' '}  "
         f"hone {hone['median']:6.2f}/s [{hone['low']:.2f}, {hone['high']:.2f}]  "
         f"trl {trl['median']:6.2f}/s [{trl['low']:.2f}, {trl['high']:.2f}]  "
-        + "  ".join(f"{name} × {value:.2f}" for name, value in found["faster"].items())
+        + "  ".join(f"× {value:.2f} {name}" for name, value in found["faster"].items())
+        + f" (by processor time × {found['less_cpu']['trl']:.2f})"
         + (f"  first pass × {first['faster']:.2f}" if first else "")
         + f"  memory {found['peak_mb']['hone']:.0f} of {found['peak_mb']['trl']:.0f} MB"
         f"  floor {found['floor']['rate']:.2f}/s ({found['of_floor']:.0%})"

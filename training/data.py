@@ -176,6 +176,22 @@ def batches_from(lengths: Sequence[int], params: Any, *, seed: int, first_step: 
         yield step, plan[(step - 1) % per_epoch]
 
 
+def parts(rows: Sequence[int], lengths: Sequence[int], most: int) -> list[list[int]]:
+    """The rows of one batch, in their order, in parts of at most `most` tokens (a longer row stands alone).
+
+    What is kept for the backward pass is bounded by it, and the gradients of the parts add up to the batch's.
+    """
+    found: list[list[int]] = []
+    room = 0
+    for row in rows:
+        if not found or lengths[row] > room:
+            found.append([])
+            room = most
+        found[-1].append(row)
+        room -= lengths[row]
+    return found
+
+
 def in_order(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     """Batches for evaluation, longest rows first so that running out of memory shows at once."""
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])

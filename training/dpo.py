@@ -64,19 +64,24 @@ def train(config: RunFile, run: RunDir) -> None:
         first, tokens = checkpoint.step + 1, checkpoint.state["tokens"]
 
     total, per_epoch = data.steps_of(learn.lengths, params)
+    at_once = forward.tokens_at_once(base.lm)
     run.phase("training", total, step=first - 1)
     for step, rows in data.batches_from(learn.lengths, params, seed=config.seed, first_step=first):
         began = time.monotonic()
         rate = learning_rate(params, step, total)
         set_rate(optimizer, rate)
-        batch = pack([learn.rows[row] for row in rows], pad_id, base.device)
-        ref_logps = references[0][:, rows].flatten().to(base.device)
-        with base.speaking_as(policy, dropout=True) as lm:
-            logps = forward.answer_logps(lm, batch)
-            loss = pair_losses(logps, ref_logps, batch, params).mean()
-            loss.backward()
+        implied, loss = [], 0.0
+        for part in data.parts(rows, learn.lengths, at_once):
+            batch = pack([learn.rows[row] for row in part], pad_id, base.device)
+            ref_logps = references[0][:, part].flatten().to(base.device)
+            with base.speaking_as(policy, dropout=True) as lm:
+                logps = forward.answer_logps(lm, batch)
+                piece = pair_losses(logps, ref_logps, batch, params).sum() / len(rows)
+                piece.backward()
+            loss += piece.item()
+            implied.append(rewards(logps.detach(), ref_logps, batch, params).view(2, -1))
         grad_norm = clip_grad_norm_(weights, params.max_grad_norm).item()
-        run.require_finite(step, loss=loss.item(), grad_norm=grad_norm)
+        run.require_finite(step, loss=loss, grad_norm=grad_norm)
         optimizer.step()
         optimizer.zero_grad()
 
@@ -84,8 +89,8 @@ def train(config: RunFile, run: RunDir) -> None:
         tokens += read
         run.log(
             step,
-            loss=loss.item(),
-            **lead(rewards(logps.detach(), ref_logps, batch, params)),
+            loss=loss,
+            **lead(torch.cat(implied, dim=1).flatten()),
             lr=rate,
             grad_norm=grad_norm,
             epoch=step / per_epoch,

@@ -19,10 +19,14 @@ from training.head import block_of, check_head, head_logits, logps_of, target_lo
 __all__ = [
     "Answered", "Batch", "Pair", "answer_logps", "block_of", "check_head", "given_logps", "head_logits",
     "hidden_states", "pack_answers", "pack_apart", "pack_pairs", "pack_trees", "reads_trees", "token_logps",
+    "tokens_at_once",
 ]  # fmt: skip
 
 Pair = tuple[list[int], list[int], list[int]]  # prompt, chosen, rejected
 Answered = tuple[list[int], list[int]]  # prompt, answer
+# How much may be kept for a backward pass: on a processor little, for what stays in its caches is fast.
+KEPT_BYTES = {"cpu": 2**27, "cuda": 2**33}
+KEPT_NUMBERS = 24  # numbers that a Llama keeps per token, layer and unit of its width, its feed-forward included
 PROBE = [([3, 5, 4], [[7, 6], [5, 3, 6]]), ([4, 6], [[3, 7, 5]])]  # any tokens do
 
 
@@ -126,6 +130,13 @@ def _in_one_row(model: Any, batch: Batch) -> Tensor:
 def _in_padded_rows(model: Any, batch: Batch) -> Tensor:
     ids, places = batch.padded()  # causal attention never looks at padding on the right
     return model.base_model(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1)[places]
+
+
+def tokens_at_once(model: Any) -> int:
+    """How many tokens may be computed before their backward pass."""
+    shape = model.config.get_text_config()
+    kept = KEPT_NUMBERS * shape.num_hidden_layers * shape.hidden_size * model.dtype.itemsize
+    return max(256, KEPT_BYTES.get(model.device.type, 2**33) // kept)
 
 
 def reads_trees(model: Any) -> bool:

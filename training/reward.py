@@ -60,34 +60,40 @@ def train(config: RunFile, run: RunDir) -> None:
 
     lengths = [sum(map(len, pair.tokens)) for pair in pairs]
     total, per_epoch = data.steps_of(lengths, params)
+    at_once = forward.tokens_at_once(core)
     run.phase("training", total, step=first - 1)
     model.train()
     for step, batch in data.batches_from(lengths, params, seed=config.seed, first_step=first):
         began = time.monotonic()
         rate = learning_rate(params, step, total)
         set_rate(optimizer, rate)
-        chosen, rejected = scores([pairs[row].tokens for row in batch]).chunk(2)
-        loss = preference_loss(
-            chosen,
-            rejected,
-            margin=torch.tensor([pairs[row].margin * params.margin for row in batch], device=device),
-            weight=torch.tensor([pairs[row].weight for row in batch], device=device),
-            label_smoothing=params.label_smoothing,
-            center=params.center_coefficient,
-        )
-        loss.backward()
+        leads, loss = [], 0.0
+        for part in data.parts(batch, lengths, at_once):
+            chosen, rejected = scores([pairs[row].tokens for row in part]).chunk(2)
+            share = sum(pairs[row].weight for row in part) / sum(pairs[row].weight for row in batch)
+            piece = share * preference_loss(
+                chosen,
+                rejected,
+                margin=torch.tensor([pairs[row].margin * params.margin for row in part], device=device),
+                weight=torch.tensor([pairs[row].weight for row in part], device=device),
+                label_smoothing=params.label_smoothing,
+                center=params.center_coefficient * len(part) / len(batch) / share,  # pairs weigh alike there
+            )
+            piece.backward()
+            loss += piece.item()
+            leads.append((chosen - rejected).detach())
         grad_norm = clip_grad_norm_(weights, params.max_grad_norm).item()
-        run.require_finite(step, loss=loss.item(), grad_norm=grad_norm)
+        run.require_finite(step, loss=loss, grad_norm=grad_norm)
         optimizer.step()
         optimizer.zero_grad()
 
         seconds = time.monotonic() - began
         read = sum(lengths[row] for row in batch)
         tokens += read
-        lead = (chosen - rejected).detach()
+        lead = torch.cat(leads)
         run.log(
             step,
-            loss=loss.item(),
+            loss=loss,
             lr=rate,
             grad_norm=grad_norm,
             epoch=step / per_epoch,

@@ -44,19 +44,24 @@ def train(config: RunFile, run: RunDir) -> None:
 
     lengths = [len(prompt) + len(answer) for prompt, answer in rows]
     total, per_epoch = data.steps_of(lengths, params)
+    at_once = forward.tokens_at_once(core)
     run.phase("training", total, step=first - 1)
     model.train()
     for step, batch in data.batches_from(lengths, params, seed=config.seed, first_step=first):
         began = time.monotonic()
         rate = learning_rate(params, step, total)
         set_rate(optimizer, rate)
-        packed = forward.pack_answers(
-            [_learned(rows[row], params.loss_on) for row in batch], tokenizer.pad_token_id, device
-        )
-        loss = answer_loss(core, packed)
-        loss.backward()
+        learnt = sum(len(_learned(rows[row], params.loss_on)[1]) for row in batch)
+        loss = 0.0
+        for part in data.parts(batch, lengths, at_once):
+            packed = forward.pack_answers(
+                [_learned(rows[row], params.loss_on) for row in part], tokenizer.pad_token_id, device
+            )
+            share = answer_loss(core, packed) * (len(packed.targets) / learnt)
+            share.backward()
+            loss += share.item()
         grad_norm = clip_grad_norm_(weights, params.max_grad_norm).item()
-        run.require_finite(step, loss=loss.item(), grad_norm=grad_norm)
+        run.require_finite(step, loss=loss, grad_norm=grad_norm)
         optimizer.step()
         optimizer.zero_grad()
 
@@ -65,7 +70,7 @@ def train(config: RunFile, run: RunDir) -> None:
         tokens += read
         run.log(
             step,
-            loss=loss.item(),
+            loss=loss,
             lr=rate,
             grad_norm=grad_norm,
             epoch=step / per_epoch,

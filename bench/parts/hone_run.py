@@ -1,5 +1,6 @@
 """One run of Hone's engine on the reference work, in a process of its own: python -m bench.parts.hone_run '{...}'"""
 
+import itertools
 import json
 import os
 import resource
@@ -40,7 +41,7 @@ def run_file(work: reference.Work, folder: Path, order: dict[str, Any], method: 
         "name": "bench",
         "seed": work.seed,
         "base_model": {"path": str(folder / ("classifier" if method == "reward" else "causal"))},
-        "start_adapter": {"path": str(folder / "adapter")},
+        "start_adapter": {"path": str(folder / ("reward_adapter" if method == "reward" else "adapter"))},
         "adapter": {"method": "lora", "r": work.rank, "alpha": 2 * work.rank, "targets": "all-linear"},
         "snapshot": {"path": str(folder / ("sft" if method == "sft" else "preference"))},
         "params": params,
@@ -60,33 +61,43 @@ def timed(run_folder: Path, method: str, batch: int, out: Path) -> None:
 
     data.batches = in_file_order
     train = importlib.import_module(f"training.{method}").train
-    started: dict[str, float] = {}
-    ended: list[float] = []
+    started: dict[str, tuple[float, float]] = {}
+    ended: list[tuple[float, float]] = []
     at_rest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     class Watched(rundir.RunDir):
         def phase(self, name: str, *args: Any, **keys: Any) -> None:
-            started[name] = time.monotonic()
+            started[name] = now()
             super().phase(name, *args, **keys)
 
         def log(self, step: int, **metrics: Any) -> None:
             if "lr" in metrics:
-                ended.append(time.monotonic())
+                ended.append(now())
             super().log(step, **metrics)
 
     run = Watched(run_folder)
     train(runfile.read(run_folder / "run.json"), run)
-    first = started["training"]
-    reference_seconds = started.get("reference, eval", 0.0) - started.get("reference, train", 0.0)
+    nothing = (0.0, 0.0)
+    before, after = started.get("reference, train", nothing), started.get("reference, eval", nothing)
     losses = [row["loss"] for row in rundir.read_metrics(run_folder) if row.get("loss") is not None]
-    found = {
+    found = between([started["training"], *ended]) | {
         "losses": losses,
-        "seconds": [b - a for a, b in zip([first, *ended], ended, strict=False)],
-        "reference_seconds": reference_seconds,
+        "reference": [b - a for a, b in zip(before, after, strict=True)],
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "imports_mb": at_rest / 1024,
     }
     out.write_text(json.dumps(found))
+
+
+def now() -> tuple[float, float]:
+    """Seconds on the wall, and of this process on its processors."""
+    return time.monotonic(), time.process_time()
+
+
+def between(times: list[tuple[float, float]]) -> dict[str, list[float]]:
+    """How long each step took, both ways."""
+    pairs = list(itertools.pairwise(times))
+    return {"seconds": [b[0] - a[0] for a, b in pairs], "cpu_seconds": [b[1] - a[1] for a, b in pairs]}
 
 
 if __name__ == "__main__":

@@ -79,17 +79,20 @@ def build(folder: Path, work: Work) -> None:
         bos_token_id=None,
         eos_token_id=1,
     )
-    adapter = LoraConfig(task_type="CAUSAL_LM", r=work.rank, lora_alpha=2 * work.rank, target_modules="all-linear")
     torch.manual_seed(work.seed)
     model = LlamaForCausalLM(shape)
-    for name, each in (("causal", model), ("classifier", LlamaForSequenceClassification(shape))):
-        if name == "classifier":
-            each.config.num_labels = 1
-            each = LlamaForSequenceClassification(each.config)
-            each.model.load_state_dict(model.model.state_dict())
+    classifier = LlamaForSequenceClassification(LlamaConfig(**shape.to_dict() | {"id2label": {0: "score"}}))
+    classifier.model.load_state_dict(model.model.state_dict())
+    for name, each in (("causal", model), ("classifier", classifier)):
         each.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
-    get_peft_model(model, adapter).save_pretrained(folder / "adapter")
+    first: dict[str, Any] = {}
+    for name, each, task in (("adapter", model, "CAUSAL_LM"), ("reward_adapter", classifier, "SEQ_CLS")):
+        lora = LoraConfig(task_type=task, r=work.rank, lora_alpha=2 * work.rank, target_modules="all-linear")
+        adapted = get_peft_model(each, lora)
+        first = first or {key: weight for key, weight in adapted.state_dict().items() if "lora_" in key}
+        adapted.load_state_dict(first, strict=False)  # the same adapter for everybody
+        adapted.save_pretrained(folder / name)
     write_snapshots(folder, work)
     (folder / "work.json").write_text(json.dumps(asdict(work)))
 

@@ -4,13 +4,13 @@ import json
 import os
 import resource
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
 
 from bench.parts import reference
+from bench.parts.hone_run import between, now
 
 
 def main() -> None:
@@ -27,25 +27,23 @@ def main() -> None:
         """When each step ended, and the loss of each."""
 
         def __init__(self) -> None:
-            self.times: list[float] = []
+            self.times: list[tuple[float, float]] = []
             self.losses: list[float] = []
 
         def on_step_begin(self, *args: Any, **keys: Any) -> None:
             if not self.times:
-                self.times.append(time.monotonic())
+                self.times.append(now())
 
         def on_step_end(self, *args: Any, **keys: Any) -> None:
-            self.times.append(time.monotonic())
+            self.times.append(now())
 
     watch = Watch()
     trainer = TRAINERS[order["method"]](folder, work, order, [watch])
     at_rest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     trainer.train()
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    found = {
+    found = between(watch.times) | {
         "losses": losses,
-        "seconds": [b - a for a, b in zip(watch.times, watch.times[1:], strict=False)],
-        "reference_seconds": 0.0,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "imports_mb": at_rest / 1024,
     }
@@ -92,12 +90,12 @@ def adapter(work: reference.Work, task: str) -> Any:
     return LoraConfig(task_type=task, r=work.rank, lora_alpha=2 * work.rank, target_modules="all-linear")
 
 
-def from_start(trainer: Any, folder: Path) -> Any:
+def from_start(trainer: Any, folder: Path, name: str = "adapter") -> Any:
     """The trainer with the same first adapter as everybody."""
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    set_peft_model_state_dict(trainer.model, load_file(folder / "adapter" / "adapter_model.safetensors"))
+    set_peft_model_state_dict(trainer.model, load_file(folder / name / "adapter_model.safetensors"))
     return trainer
 
 
@@ -145,6 +143,7 @@ def reward(folder: Path, work: reference.Work, order: dict[str, Any], callbacks:
             callbacks=callbacks,
         ),
         folder,
+        "reward_adapter",
     )
 
 
