@@ -101,7 +101,7 @@ def _seat(project: Project, wanted: list[tuple[int, User]], *, more: bool) -> tu
         else:
             taken[task_id] += 1
             added[task_id] = max(taken[task_id] - task.open_slots, 0)
-            seats.append(tasks.seat_for(task, person.pk, responses[task_id]))
+            seats.append(tasks.seat_for(task.project_id, task.pk, person.pk, responses[task_id]))
     Assignment.objects.bulk_create(seats)
     for pair in {(taken[task_id], added[task_id]) for task_id in taken}:
         alike = [task_id for task_id in taken if (taken[task_id], added[task_id]) == pair]
