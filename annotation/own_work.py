@@ -75,7 +75,7 @@ def pace(user: User) -> dict[str, Any]:
         "today": found.get(days[-1], {"count": 0})["count"],
         "week": sum(row["count"] for row in week),
         "week_seconds": sum(row["spent"] or 0 for row in week),
-        "times": dict(zip(("low", "middle", "high"), middle_half or (), strict=False)),
+        "times": dict(zip(("low", "middle", "high"), middle_half or [None] * 3, strict=True)),
     }
 
 

@@ -45,6 +45,7 @@ urlpatterns = [
     ),
     path("projects/<slug:slug>/people/<int:member_id>/deactivate/", people.deactivate, name="deactivate"),
     path("projects/<slug:slug>/people/<int:member_id>/pseudonymise/", people.pseudonymise, name="pseudonymise"),
+    path("projects/<slug:slug>/guidelines/read/", own.read_guidelines, name="read_guidelines"),
     path("inbox/", discussion.inbox, name="inbox"),
     path("tasks/<int:task_id>/talk/", discussion.talk, name="talk"),
     path("comments/<int:comment_id>/resolve/", discussion.resolve, name="resolve"),

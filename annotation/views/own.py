@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation import access, bodies, freezing, judging, own_work
+from annotation import access, bodies, freezing, guidelines, judging, own_work
 from annotation.day_chart import columns
 from annotation.models import Annotation
 from annotation.models.people import JUDGES
@@ -69,6 +69,17 @@ def keep(request: PersonRequest, annotation_id: int) -> HttpResponse:
     else:
         messages.success(request, "Your answer stands as it was.")
     return redirect("annotation:my_work")
+
+
+@require_POST
+@signed_in
+def read_guidelines(request: PersonRequest, slug: str) -> HttpResponse:
+    """Note that one has read a version of the guidelines, and go on judging."""
+    project = access.project_for(request.user, slug)
+    number = str(request.POST.get("number", ""))
+    if number.isdigit() and len(number) < 9:
+        guidelines.acknowledge(project, request.user, int(number))
+    return redirect("annotation:work", slug)
 
 
 def _mine(request: PersonRequest, annotation_id: int, status: str) -> Annotation:

@@ -16,6 +16,7 @@ from annotation import (
     bodies,
     forms,
     freezing,
+    guidelines,
     judging,
     progress,
     qualifying,
@@ -215,12 +216,14 @@ def _page(
         item.changing = changing
     last = _last_annotation(project, request.user)
     reads_data = project.my_role != "annotator"
+    guideline = project.guideline
     context = {
         "project": project,
         "item": item,
         "counts": progress.of(project, request.user),
         "heading": question_line(project),
-        "guideline": project.guideline,
+        "guideline": guideline,
+        "news": guidelines.news(project, request.user, guideline),
         "keys": shortcuts.key_list(project, questions_of(project)),
         "last": last,
         "saved": saved,
