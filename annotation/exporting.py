@@ -12,7 +12,7 @@ from typing import Any
 
 from django.utils.text import get_valid_filename
 
-from annotation import aggregation, foreign_exports, rating_pairs, saved_datasets, writing
+from annotation import aggregation, foreign_exports, rating_pairs, saved_datasets, withdrawals, writing
 from annotation.aggregation import LeftOut, Row
 from annotation.judged import JudgedTask, Selection, judged_tasks, selected
 from annotation.models import Kind, Project
@@ -96,7 +96,7 @@ def stream(
     """
     _check_format(project, type, format, split, part, options)
     if format in FOREIGN:
-        selection = Selection(**(options | {"extras": True}))
+        selection = checked(project, "raw", options | {"extras": True})
         return FOREIGN[format](project, judged_tasks(project, selection), names=selection.names)
     if format == "datasets":
         return saved_datasets.zipped(_saved(project, type, split, part, options), f"{project.slug}-{type}")
@@ -174,7 +174,7 @@ def checked(project: Project, type: str, options: dict[str, Any]) -> Selection:
         raise ExportError(f"A {project.kind} project gives {', '.join(types_of(project.kind))}, but no {type} rows.")
     if strange := options.keys() - {known.name for known in fields(Selection)}:
         raise ExportError(f"There is no export option {min(strange)}.")
-    selection = Selection(**options)
+    selection = Selection(**options | {"without": withdrawals.prompts_of(project)})
     for name, allowed in CHOICES.items():
         if getattr(selection, name) not in allowed:
             raise ExportError(f"{name} must be one of {', '.join(allowed)}, not {getattr(selection, name)!r}.")

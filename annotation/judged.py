@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
-from annotation import rulings
+from annotation import rulings, withdrawals
 from annotation.models import Adjudication, Annotation, Project, Purpose, Response, Task
+from annotation.sameness import prompt_key
 
 FIRST_PAGE, PAGE = 50, 1000  # tasks
 
@@ -40,6 +41,7 @@ class Selection:
     gold: bool = False  # tasks with a known answer test people; they train nobody
     names: bool = False  # raw: real names instead of pseudonyms
     history: bool = False  # raw: every revision instead of the standing ones
+    without: frozenset[str] = frozenset()  # keys of withdrawn prompts; exporting.checked sets it
     shown: bool = False  # votes tell the order in which their judge saw the responses
     extras: bool = False  # add external_id and metadata to each row; to raw ones, all that an import needs
 
@@ -100,6 +102,8 @@ def selected(project: Project, selection: Selection) -> QuerySet[Annotation]:
         rows = rows.standing()
     if selection.purpose is not None:
         rows = rows.filter(task__purpose=selection.purpose)
+    if gone := withdrawals.annotators_of(project):
+        rows = rows.exclude(annotator__in=gone)
     if selection.exclude_annotators:
         rows = rows.exclude(annotator__username__in=selection.exclude_annotators)
     if selection.since is not None:
@@ -131,6 +135,8 @@ def tasks_of(ids: list[int], rows: QuerySet[Annotation], selection: Selection) -
     tasks = Task.objects.filter(pk__in=ids).order_by("pk")
     columns = ("pk", "external_id", "prompt", "metadata", "is_gold")
     for task, external_id, prompt, metadata, is_gold in tasks.values_list(*columns):
+        if selection.without and prompt_key(prompt) in selection.without:
+            continue
         if not selection.metadata or has_all(metadata, selection.metadata):
             about = (task, external_id, prompt, metadata, is_gold)
             ruling = settled.get(task)

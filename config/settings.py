@@ -90,6 +90,7 @@ def database(url: str) -> dict[str, object]:
     return parsed
 
 
+HF_TOKEN = environment.text("HF_TOKEN")  # pushes snapshots to the hub; without it nothing is sent anywhere
 DATABASES = {"default": database(environment.text("DATABASE_URL"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from rlhf.views import datasets, loop, models, new_run, rounds, runs, snapshots
+from rlhf.views import datasets, lineage, loop, models, new_run, rounds, runs, snapshots
 
 app_name = "rlhf"
 
@@ -18,6 +18,8 @@ urlpatterns = [
     path(PROJECT + "datasets/new/", datasets.new_snapshot, name="new_snapshot"),
     path(PROJECT + "datasets/new/preview/", datasets.preview_snapshot, name="preview_snapshot"),
     path(PROJECT + "datasets/<int:pk>/", snapshots.snapshot, name="snapshot"),
+    path(PROJECT + "datasets/<int:pk>/against/<int:older>/", lineage.diff_snapshots, name="diff_snapshots"),
+    path(PROJECT + "lineage/", lineage.data_lineage, name="data_lineage"),
     path(PROJECT + "datasets/<int:pk>/snapshot.zip", snapshots.download_snapshot, name="download_snapshot"),
     path(PROJECT + "datasets/<int:pk>/files/<str:name>", snapshots.snapshot_file, name="snapshot_file"),
     path(PROJECT + "runs/", runs.runs, name="runs"),
@@ -31,5 +33,6 @@ urlpatterns = [
     path(PROJECT + "runs/<int:pk>/resume/", runs.resume_run, name="resume_run"),
     path(PROJECT + "models/", models.models, name="models"),
     path("models/<slug:name>/", models.model, name="model"),
+    path("models/<slug:name>/lineage/", lineage.model_lineage, name="model_lineage"),
     path("models/<slug:name>/files/<str:file>", models.model_file, name="model_file"),
 ]

@@ -9,6 +9,7 @@ from annotation.models.projects import GuidelineVersion, ImportJob, Kind, Order,
 from annotation.models.reports import QualityReport
 from annotation.models.review import Adjudication, Dispute
 from annotation.models.tasks import Assignment, Cursor, Pool, Purpose, Response, Task
+from annotation.models.withdrawals import Withdrawal
 
 __all__ = [
     "Adjudication",
@@ -37,4 +38,5 @@ __all__ = [
     "SkipTo",
     "Task",
     "User",
+    "Withdrawal",
 ]

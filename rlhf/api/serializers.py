@@ -83,8 +83,20 @@ class SnapshotSerializer(serializers.ModelSerializer[Snapshot]):
 
     class Meta:
         model = Snapshot
-        fields = ["id", "project", "name", "version", "type", "recipe", "counts", "content_hash", "path", "size"]
-        fields += ["simulated_share", "created_at"]
+        fields = [
+            "id",
+            "project",
+            "name",
+            "version",
+            "type",
+            "recipe",
+            "counts",
+            "content_hash",
+            "path",
+            "size",
+            "withdrawn",
+        ]
+        fields += ["withdrawn", "simulated_share", "created_at"]
         read_only_fields = fields
 
 

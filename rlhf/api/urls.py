@@ -2,14 +2,23 @@
 
 from django.urls import path
 
-from rlhf.api import data, rounds, runs
+from rlhf.api import data, lineage, rounds, runs
 
 urlpatterns = [
     path("snapshots/", data.Snapshots.as_view(), name="api-snapshots"),
     path("snapshots/<int:pk>/", data.SnapshotDetail.as_view(), name="api-snapshot"),
+    path("snapshots/<int:pk>/diff/<int:older>/", lineage.SnapshotDiff.as_view(), name="api-snapshot-diff"),
     path("models/", data.Models.as_view(), name="api-models"),
     path("models/<slug:name>/", data.ModelDetail.as_view(), name="api-model"),
     path("models/<slug:name>/promote/", data.PromoteModel.as_view(), name="api-promote-model"),
+    path("models/<slug:name>/lineage/", lineage.ModelLineage.as_view(), name="api-model-lineage"),
+    path("annotations/<int:pk>/lineage/", lineage.AnnotationLineage.as_view(), name="api-annotation-lineage"),
+    path(
+        "projects/<slug:slug>/annotators/<str:username>/lineage/",
+        lineage.AnnotatorLineage.as_view(),
+        name="api-annotator-lineage",
+    ),
+    path("projects/<slug:slug>/withdrawals/", lineage.Withdrawals.as_view(), name="api-withdrawals"),
     path("runs/", runs.Runs.as_view(), name="api-runs"),
     path("runs/<int:pk>/", runs.RunDetail.as_view(), name="api-run"),
     path("runs/<int:pk>/cancel/", runs.CancelRun.as_view(), name="api-cancel-run"),

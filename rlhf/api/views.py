@@ -18,6 +18,7 @@ from rlhf.registry import RegistryError
 from rlhf.rounds import RoundError
 from rlhf.runs import CannotCancel, CannotResume
 from rlhf.snapshots import SnapshotError
+from rlhf.withdrawing import WithdrawalError
 from training.runfile import RunFileError
 
 
@@ -32,7 +33,7 @@ class LoopView(generics.GenericAPIView[Any]):
         if isinstance(exc, RunFileError | PlanError):
             message = str(exc).removeprefix(exc.field).strip()
             exc = Problem(400, "invalid", INVALID, {exc.field or "body": message[:1].upper() + message[1:]})
-        elif isinstance(exc, SnapshotError | RegistryError):
+        elif isinstance(exc, SnapshotError | RegistryError | WithdrawalError):
             exc = Problem(400, "invalid", INVALID, {exc.field: str(exc)})
         elif isinstance(exc, CannotCancel | CannotResume | RoundError):
             exc = Problem(409, "conflict", str(exc))

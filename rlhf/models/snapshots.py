@@ -39,6 +39,7 @@ class Snapshot(models.Model):
     path = models.CharField(max_length=200)  # relative to HONE_DATA
     size = models.PositiveBigIntegerField(default=0)  # bytes
     simulated_share = models.FloatField(default=0.0)  # of its judgements, made by simulated raters
+    withdrawn = models.PositiveIntegerField(default=0)  # of its judgements, withdrawn since it was cut
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import project_for
 from annotation.models import Project
-from annotation.models.people import READS_DATA, TRAINS
+from annotation.models.people import READS_DATA, SEES_NAMES, TRAINS
 from annotation.shell import PersonRequest, signed_in
 from rlhf import snapshots
 from rlhf.models import Snapshot
@@ -41,6 +41,7 @@ def datasets(request: PersonRequest, slug: str) -> HttpResponse:
         "kind": kind,
         "query": words,
         "may_train": project.my_role in TRAINS,
+        "sees_names": project.my_role in SEES_NAMES,
     }
     return render(request, "rlhf/datasets.html", context)
 

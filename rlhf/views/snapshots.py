@@ -13,7 +13,7 @@ from annotation import saved_datasets
 from annotation.access import project_for
 from annotation.models.people import READS_DATA, TRAINS
 from annotation.shell import PersonRequest, signed_in
-from rlhf import figures, snapshot_files
+from rlhf import figures, lineage, snapshot_files
 from rlhf.family import family_of_snapshot
 from rlhf.models import Snapshot
 from rlhf.snapshot_files import FILES
@@ -52,6 +52,8 @@ def snapshot(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
         "part": part,
         "parts": [{"value": value, "label": label} for value, label in SPLITS.items()],
         **rows,
+        "others": Snapshot.objects.filter(project=row.project, type=row.type, pk__lt=row.pk)[:5],
+        "retrain": lineage.made_from([row]) if row.withdrawn else [],
         "may_train": row.project.my_role in TRAINS,
     }
     if request.headers.get("HX-Target") == "rows":

@@ -1,0 +1,125 @@
+"""Lineage both ways, differences between snapshots, and withdrawals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiTypes, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from annotation.access import project_for
+from annotation.api.serializers import CleanCharField, StrictSerializer
+from annotation.cleaning import MAX_INT
+from annotation.models import Annotation, Project, Task, User, Withdrawal
+from annotation.models.people import MANAGES, SEES_NAMES
+from rlhf import differences, lineage, withdrawing
+from rlhf.api.views import LoopView
+from rlhf.models import Model, Snapshot
+
+
+class WithdrawalSerializer(serializers.ModelSerializer[Withdrawal]):
+    annotator = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
+    created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
+    task = serializers.PrimaryKeyRelatedField[Task](read_only=True)
+    effects = serializers.DictField(read_only=True, help_text="judgements, snapshots affected, models to retrain")
+
+    class Meta:
+        model = Withdrawal
+        fields = ["id", "annotator", "task", "reason", "effects", "created_by", "created_at"]
+        read_only_fields = fields
+
+
+class WithdrawalInput(StrictSerializer):
+    annotator = CleanCharField(max_length=150, required=False, help_text="A user name")
+    task = serializers.IntegerField(min_value=1, max_value=MAX_INT, required=False, help_text="One that has the prompt")
+    reason = CleanCharField(max_length=withdrawing.LONGEST_REASON)
+
+
+class DryRun(StrictSerializer):
+    dry_run = serializers.BooleanField(default=False, help_text="Tell the effects and change nothing.")
+
+
+class ModelLineage(LoopView):
+    queryset = Model.objects.none()
+    pagination_class = None
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request, name: str) -> Response:
+        """Everything behind a model: models, runs, snapshots, and of those annotators, guidelines and generators."""
+        rows = Model.objects.visible_to(request.user).select_related("run", "parent", "project")  # type: ignore[arg-type]
+        return Response(lineage.shown_to(request.user, lineage.behind(get_object_or_404(rows, name=name))))
+
+
+class AnnotationLineage(LoopView):
+    queryset = Annotation.objects.none()
+    pagination_class = None
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request, pk: int) -> Response:
+        """Every snapshot and model that one judgement reached."""
+        projects = Project.objects.data_readable_by(request.user)  # type: ignore[arg-type]
+        row = get_object_or_404(Annotation.objects.filter(project__in=projects).select_related("project"), pk=pk)
+        return Response({"annotation": row.pk, **lineage.reached(row.project, [row.pk])})
+
+
+class AnnotatorLineage(LoopView):
+    queryset = Annotation.objects.none()
+    pagination_class = None
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request, slug: str, username: str) -> Response:
+        """Every snapshot and model that one person's judgements reached."""
+        project = project_for(request.user, slug, SEES_NAMES)  # type: ignore[arg-type]
+        person = annotator_in(project, username)
+        return Response({"annotator": username, **withdrawing.effects(project, annotator=person)})
+
+
+class SnapshotDiff(LoopView):
+    queryset = Snapshot.objects.none()
+    pagination_class = None
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request, pk: int, older: int) -> Response:
+        """Rows added, removed and changed since an older snapshot of the same project and type, and why."""
+        rows = Snapshot.objects.visible_to(request.user).select_related("project")  # type: ignore[arg-type]
+        newer = get_object_or_404(rows, pk=pk)
+        return Response(
+            differences.compare(get_object_or_404(rows, pk=older, project=newer.project, type=newer.type), newer)
+        )
+
+
+class Withdrawals(LoopView):
+    serializer_class = WithdrawalSerializer
+    ordering = ("-created_at", "-pk")
+    queryset = Withdrawal.objects.none()
+
+    @extend_schema(operation_id="withdrawals_list", responses=WithdrawalSerializer(many=True))
+    def get(self, request: Request, slug: str) -> Response:
+        """What was withdrawn from this project, by whom and why, newest first."""
+        project = project_for(request.user, slug, SEES_NAMES)  # type: ignore[arg-type]
+        page = self.paginate_queryset(project.withdrawals.select_related("annotator", "created_by"))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(parameters=[DryRun], request=WithdrawalInput, responses={201: WithdrawalSerializer})
+    def post(self, request: Request, slug: str) -> Response:
+        """Withdraw a person's or a prompt's judgements for good; with dry_run=1, tell only what it would reach."""
+        project = project_for(request.user, slug, MANAGES)  # type: ignore[arg-type]
+        asked = self.sent(WithdrawalInput)
+        whose: dict[str, Any] = {}
+        if "annotator" in asked:
+            whose["annotator"] = annotator_in(project, asked["annotator"])
+        if "task" in asked:
+            whose["task"] = get_object_or_404(project.tasks, pk=asked["task"])
+        if self.sent(DryRun, request.query_params.dict())["dry_run"]:
+            return Response(withdrawing.effects(project, **whose))
+        made = withdrawing.withdraw(project, by=request.user, reason=asked["reason"], **whose)  # type: ignore[arg-type]
+        return Response(self.get_serializer(made).data, status=201)
+
+
+def annotator_in(project: Project, username: str) -> User:
+    """Somebody who judged here; 404 for anybody else."""
+    people = User.objects.filter(username=username)
+    return get_object_or_404(people.filter(pk__in=project.annotations.values("annotator")))

@@ -1,0 +1,47 @@
+"""Snapshots on the Hugging Face hub: the folder as it is, in a dataset repository of the token's owner."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.conf import settings
+
+from rlhf.models import Snapshot
+from rlhf.snapshot_files import FILES
+
+REPOSITORY = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
+
+
+class HubError(ValueError):
+    """The snapshot cannot be pushed; the message is one sentence."""
+
+
+def push(snapshot: Snapshot, repository: str, *, public: bool = False, api: Any = None) -> str:
+    """Push the folder, in a private repository unless `public`, and give the address of the commit.
+
+    Nothing is sent unless HF_TOKEN is set. The commit is tagged with the content hash, so that the very rows of a
+    version can be asked for for ever.
+    """
+    if not settings.HF_TOKEN:
+        raise HubError("Set HF_TOKEN to a token that may write datasets, and start Hone again.")
+    if not REPOSITORY.fullmatch(repository) or ".." in repository or "--" in repository:
+        raise HubError(f"{repository!r} is no name of a repository; use owner/name.")
+    if not snapshot.folder.is_dir():
+        raise HubError(f"The files of {snapshot} are gone, so there is nothing to push.")
+    if api is None:
+        from huggingface_hub import HfApi  # only who pushes pays for loading it
+
+        api = HfApi(token=settings.HF_TOKEN)
+    about: dict[str, Any] = {"repo_id": repository, "repo_type": "dataset"}
+    try:
+        api.create_repo(**about, private=not public, exist_ok=True)
+        message = f"{snapshot}, {snapshot.content_hash[:16]}"
+        done = api.upload_folder(
+            **about, folder_path=str(snapshot.folder), allow_patterns=list(FILES), commit_message=message
+        )
+        api.create_tag(**about, tag=snapshot.content_hash[:16], revision=done.oid, exist_ok=True)
+    except Exception as error:  # the border: the hub's own errors, the network's, the disk's
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise HubError(f"The hub did not take {snapshot}: {reason}") from error
+    return str(done.commit_url)

@@ -1,0 +1,144 @@
+"""Lineage both ways, what changed between snapshots, and the page on which data is withdrawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
+
+from annotation.access import project_for
+from annotation.cleaning import CleaningError
+from annotation.models import Project, User
+from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
+from annotation.shell import PersonRequest, signed_in
+from rlhf import differences, lineage, withdrawing
+from rlhf.forms import Styled
+from rlhf.models import Model, Snapshot
+
+MOST_TEXT = 300
+
+
+class LookForm(Styled):
+    """Whose judgements, or on what."""
+
+    annotator = forms.CharField(required=False, max_length=150, help_text="User name of somebody who judged here")
+    annotation = forms.IntegerField(required=False, min_value=1, label="Judgment", help_text="Its number")
+    task = forms.IntegerField(required=False, min_value=1, label="Task", help_text="Its number; stands for its prompt")
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        self.project = project
+        super().__init__(*args, **kwargs)
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        given = [name for name in ("annotator", "annotation", "task") if data.get(name)]
+        if len(given) != 1 and not self.errors:
+            raise forms.ValidationError("Fill in one of the three.")
+        name, annotation, task = (data.get(field) for field in ("annotator", "annotation", "task"))
+        if name:
+            judges = User.objects.filter(username=name, pk__in=self.project.annotations.values("annotator"))
+            data["found"] = {"annotator": self._one(judges, "annotator", f"Nobody called {name} judged here.")}
+        elif annotation:
+            rows = self.project.annotations.filter(pk=annotation)
+            data["found"] = {"annotation": self._one(rows, "annotation", f"There is no judgment {annotation} here.")}
+        elif task:
+            prompts = self.project.tasks.filter(pk=task)
+            data["found"] = {"task": self._one(prompts, "task", f"There is no task {task} here.")}
+        return data
+
+    def _one(self, rows: Any, field: str, words: str) -> Any:
+        if (found := rows.first()) is None:
+            self.add_error(field, words)
+        return found
+
+
+@require_GET
+@signed_in
+def model_lineage(request: PersonRequest, name: str) -> HttpResponse:
+    """Everything behind a model, as a page."""
+    rows = Model.objects.visible_to(request.user).select_related("project", "parent", "run__snapshot")
+    row = get_object_or_404(rows, name=name)
+    project = row.project or Project.objects.data_readable_by(request.user).first()
+    told = lineage.shown_to(request.user, lineage.behind(row))
+    return render(request, "rlhf/model_lineage.html", {"model": row, "project": project, "told": told})
+
+
+@require_GET
+@signed_in
+def diff_snapshots(request: PersonRequest, slug: str, pk: int, older: int) -> HttpResponse:
+    """Rows added, removed and changed between two snapshots, and why."""
+    project = project_for(request.user, slug, READS_DATA)
+    rows = Snapshot.objects.filter(project=project)
+    newer = get_object_or_404(rows, pk=pk)
+    before = get_object_or_404(rows, pk=older, type=newer.type)
+    told = differences.compare(before, newer)
+    sorts = []
+    for name in ("added", "removed", "changed"):
+        examples = [_example(one) for one in told[name]["examples"]]
+        sorts.append({"name": name, "title": name.capitalize(), **told[name], "examples": examples})
+    recipe = [(key.replace("_", " ").capitalize(), *pair) for key, pair in told["recipe"].items()]
+    context = {"project": project, "newer": newer, "older": before, "told": told, "sorts": sorts, "recipe": recipe}
+    return render(request, "rlhf/snapshot_diff.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def data_lineage(request: PersonRequest, slug: str) -> HttpResponse:
+    """What one person's, one judgement's or one prompt's data reached; a manager withdraws it here, asked twice."""
+    project = project_for(request.user, slug, SEES_NAMES)
+    asked = request.POST if request.method == "POST" else request.GET
+    form = LookForm(asked if any(asked.get(name) for name in LookForm.base_fields) else None, project=project)
+    context: dict[str, Any] = {"project": project, "form": form, "may_withdraw": project.my_role in MANAGES}
+    status = 200
+    if form.is_bound and form.is_valid():
+        found = form.cleaned_data["found"]
+        if "annotation" in found:
+            context["reach"] = {"judgements": 1, **lineage.reached(project, [found["annotation"].pk])}
+        else:
+            if request.method == "POST":
+                reply = _withdraw(request, project, found, context)
+                if reply:
+                    return reply
+                status = 422
+            context |= {"reach": withdrawing.effects(project, **found), "withdrawable": True}
+        context["asked"] = {name: asked.get(name) for name in LookForm.base_fields if asked.get(name)}
+    elif form.is_bound:
+        status = 422
+    context["trail"] = project.withdrawals.select_related("annotator", "created_by")[:50]
+    return render(request, "rlhf/data_lineage.html", context, status=status)
+
+
+def _withdraw(
+    request: PersonRequest, project: Project, found: dict[str, Any], context: dict[str, Any]
+) -> HttpResponse | None:
+    """Ask again, or do it and go back to the page; None puts the complaint on it."""
+    project_for(request.user, project.slug, MANAGES)
+    reason = request.POST.get("reason", "")
+    context["reason"] = reason
+    if "sure" not in request.POST:
+        context["sure"] = bool(reason.strip())
+        context["problem"] = "" if reason.strip() else "Say why: the record is kept for ever."
+        return None
+    try:
+        made = withdrawing.withdraw(project, by=request.user, reason=reason, **found)
+    except withdrawing.WithdrawalError as error:
+        context["problem"] = str(error)
+        return None
+    except CleaningError as error:
+        context["problem"] = error.message
+        return None
+    messages.success(
+        request, f"{made.effects['judgements']:,} judgments are withdrawn from everything cut from now on."
+    )
+    return redirect("rlhf:data_lineage", project.slug)
+
+
+def _example(told: dict[str, Any]) -> dict[str, Any]:
+    row = told["row"]
+    names = [name for name in ("prompt", "chosen", "rejected", "completion") if row.get(name)]
+    texts = {name: row[name][-1]["content"][:MOST_TEXT] for name in names}
+    return {"why": told["why"], "part": told["part"], "texts": texts}
