@@ -1,28 +1,43 @@
-"""The figures of the page "Labeling", ready to be drawn; remembered until somebody judges or imports."""
+"""The figures of the page "Labeling", ready to be drawn.
+
+Counts of a small project are fresh and remembered for a minute; whatever needs replicates, and everything about a large
+project, comes from its quality report, which the worker keeps.
+"""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from datetime import timedelta
 from statistics import median
 from typing import Any
 
 from django.core.cache import cache
-from django.db.models import Case, Count, Max, Value, When
-from django.db.models.fields.json import KeyTransform
+from django.db.models import Max
 from django.utils import timezone
 
+from annotation import agreement_chart, forecast, wording
 from annotation.agreement import NotComparable, agreement
 from annotation.day_chart import columns
 from annotation.exporting import types_of
-from annotation.models import Annotation, Kind, Project
-from annotation.questions import STEP_LABELS, questions_of, step_of
-from annotation.statistics import NEITHER, project_stats
+from annotation.models import Annotation, Dispute, Kind, Project, Response, Task
+from annotation.quality import reports
+from annotation.questions import STEP_LABELS, questions_of
 
 REMEMBERED = 60  # seconds: what is taken back or returned shows after a minute
 DAYS = 28
 PACE_DAYS = 7
+DISPUTES = 3
+PAIRS = 20  # of people, in the table
+FAST = 1 / 3  # of everybody's median time: answers that quick were hardly read
+HEADLINE = {Kind.RATING: "alpha_interval"}  # of the other kinds nominal: their categories are few and mean no distance
+MEASURES = {
+    "percent": "Equal",
+    "cohen": "Cohen κ",
+    "fleiss": "Fleiss κ",
+    "alpha_nominal": "α nominal",
+    "alpha_ordinal": "α ordinal",
+    "alpha_interval": "α interval",
+    "ac1": "AC1",
+    "ac2": "AC2",
+}
 TYPE_WORDS = {
     "sft": "Prompts and answers, for SFT",
     "preference": "Chosen and rejected, for DPO and reward models",
@@ -35,55 +50,54 @@ TYPE_WORDS = {
 
 def of(project: Project, *, names: bool) -> dict[str, Any]:
     """The context of the dashboard; annotators have pseudonyms unless `names`."""
+    report = reports.of(project)
+    data = reports.named(report.data, project, names=names)
+    context = _figures(project, names) if reports.is_small(project) else _drawn(project, data.get("stats"))
+    context |= _quality(project, data) | {"report": report, "stale": reports.is_stale(report)}
+    if names:
+        context["disputes"] = _disputes(project)
+    return context | {"exports": [(type_, TYPE_WORDS[type_]) for type_ in types_of(project.kind)]}
+
+
+def _figures(project: Project, names: bool) -> dict[str, Any]:
+    """The counts of a small project, remembered until somebody judges or imports."""
     last = Annotation.objects.filter(project=project).aggregate(last=Max("pk"))["last"]
     newest = project.tasks.aggregate(last=Max("pk"))["last"]
     key = f"dashboard:{project.pk}:{last}:{newest}:{names}"
     if (known := cache.get(key)) is None:
-        known = _figures(project, names)
+        stats = reports.stats(project, names=names)
+        known = _drawn(project, stats) | {"agreements": _agreements(project)}
         cache.set(key, known, REMEMBERED)
-    return dict(known) | {"exports": [(type_, TYPE_WORDS[type_]) for type_ in types_of(project.kind)]}
+    return dict(known)
 
 
-def _figures(project: Project, names: bool) -> dict[str, Any]:
-    stats = project_stats(project, names=names, days=DAYS)
-    times = [row["median_seconds"] for row in stats["annotators"] if row["median_seconds"] is not None]
+def _drawn(project: Project, stats: dict[str, Any] | None) -> dict[str, Any]:
+    if stats is None:
+        return {"stats": None}
+    times = [row["median_seconds"] for row in stats["annotators"] if row.get("median_seconds") is not None]
+    per_day = stats["per_day"][-DAYS:]
     return {
         "stats": stats,
         "pace": _pace(stats),
-        "days": columns(stats["per_day"]),
-        "verdicts": _verdicts(project) if project.kind == Kind.PREFERENCE else None,
+        "days": columns(per_day),
+        "verdicts": _verdicts(stats["verdicts"]) if stats["verdicts"] else None,
         "scales": _scales(project, stats["labels"]) if project.kind == Kind.RATING else [],
-        "agreements": _agreements(project),
         "median_seconds": median(times) if times else None,
     }
 
 
 def _pace(stats: dict[str, Any]) -> dict[str, Any]:
-    """Judgements a day over the last week and the day on which the rest is done at that pace."""
-    recent = stats["per_day"][-PACE_DAYS:]
-    rate = sum(day["count"] for day in recent) / len(recent)
-    wanted = stats["judgements"]["wanted"]
-    left = round(wanted * (1 - stats["judgements"]["share"]))
-    days = math.ceil(left / rate) if rate and left else None
-    done_by = timezone.now().date() + timedelta(days=days) if days is not None and days < 3650 else None
-    return {"rate": rate, "left": left, "done_by": done_by}
+    """Judgements a day over the last week, and when the rest is done at the pace of the last two."""
+    counts = [day["count"] for day in stats["per_day"]]
+    left = round(stats["judgements"]["wanted"] * (1 - stats["judgements"]["share"]))
+    rate = sum(counts[-PACE_DAYS:]) / PACE_DAYS
+    return {"rate": rate, "left": left, "forecast": forecast.of(counts, left, timezone.now().date())}
 
 
-def _verdicts(project: Project) -> dict[str, Any]:
-    """How often each step of the beam was chosen, A being what was shown first, and how often the first one won."""
-    standing = Annotation.objects.standing().filter(project=project)
-    neither = standing.filter(body__choice__in=NEITHER).annotate(choice=KeyTransform("choice", "body")).order_by()
-    counts = Counter({str(choice): n for choice, n in neither.values_list("choice").annotate(n=Count("pk"))})
-    chosen = standing.exclude(body__choice__in=NEITHER).exclude(shown=[]).order_by()
-    sided = chosen.annotate(
-        side=Case(When(body__choice=KeyTransform(0, "shown"), then=Value("a")), default=Value("b")),
-        strength=KeyTransform("strength", "body"),
-    )
-    steps: Counter[int] = Counter({4: counts["tie"]})
-    for side, strength, n in sided.values_list("side", "strength").annotate(n=Count("pk")):
-        steps[step_of(side, int(strength or 0)) or 4] += n
-    total = sum(steps.values()) + counts["both_bad"]
-    most = max(steps.values(), default=0)
+def _verdicts(counted: dict[str, Any]) -> dict[str, Any]:
+    """The steps of the beam as bars, A being what was shown first, and how often the first one won."""
+    steps = {int(step): n for step, n in counted["steps"].items()}
+    total, most = sum(steps.values()) + counted["both_bad"], max(steps.values(), default=0)
     rows = [
         {
             "step": step,
@@ -95,12 +109,67 @@ def _verdicts(project: Project) -> dict[str, Any]:
         for step, label in STEP_LABELS.items()
     ]
     first, second = sum(steps[s] for s in (1, 2, 3)), sum(steps[s] for s in (5, 6, 7))
+    share = _over(first, first + second) if first + second else None
+    return {"rows": rows, "total": total, "both_bad": counted["both_bad"], "first_share": share}
+
+
+def _quality(project: Project, data: dict[str, Any]) -> dict[str, Any]:
+    """What only the report knows: nothing of it before there is one."""
+    if not data:
+        return {}
+    compared = [question for question in data["questions"] if question["overall"]]
+    main = next((one for one in data["questions"][:1] if one["overall"] and not one["name"].startswith("flag:")), None)
+    measure = HEADLINE.get(Kind(project.kind), "alpha_nominal")
+    overall = main["overall"]["measures"].get(measure) if main else None
     return {
-        "rows": rows,
-        "total": total,
-        "both_bad": counts["both_bad"],
-        "first_share": _over(first, first + second) if first + second else None,
+        "quality": data,
+        "main": main,
+        "headline": overall | {"of": main["overall"]["tasks"]} if main and overall else None,
+        "weeks": agreement_chart.of(project, main["time"], measure) if main else None,
+        "questions": [_measured(question["overall"], question["label"]) for question in compared],
+        "measures": list(MEASURES.values()),
+        "pairs": [_measured(pair, f"{pair['a']} and {pair['b']}") for pair in main["people"][:PAIRS]] if main else [],
+        "source_pairs": [_measured(pair, f"{pair['a']} and {pair['b']}") for pair in main["sources"]] if main else [],
+        "people": [row | {"marks": _marks(row, data, overall)} for row in data["annotators"]],
+        "shown": {name for row in data["annotators"] for name, value in row.items() if value is not None},
     }
+
+
+def _measured(found: dict[str, Any], label: str) -> dict[str, Any]:
+    """A table row: every measure in the order of the columns, None where the question has no such distance."""
+    cells = [found["measures"].get(name) for name in MEASURES]
+    return {"label": label, "things": found.get("tasks", found["things"]), "cells": cells}
+
+
+def _marks(row: dict[str, Any], data: dict[str, Any], overall: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What a lead should look at, as (words, tone): each is a difference that chance does not explain."""
+    marks = []
+    usual, own = (data["speed"] or {}).get("median"), row.get("median_seconds")
+    if usual and own is not None and row["count"] >= 10 and own < usual * FAST:
+        marks.append(("Very fast", "bad"))
+    alpha = row.get("alpha") or {}
+    if overall and alpha.get("high") is not None and alpha["high"] < (overall["value"] or 0):
+        marks.append(("Differs", "warn"))
+    side = row.get("first_side")
+    if side and not side["low"] <= 0.5 <= side["high"]:
+        marks.append(("Prefers the first" if side["value"] > 0.5 else "Prefers the second", "warn"))
+    return marks
+
+
+def _disputes(project: Project) -> list[dict[str, Any]]:
+    """The worst open disagreements with what people said."""
+    worst = list(
+        Dispute.objects.filter(project=project, state=Dispute.State.OPEN).order_by("-spread", "task_id")[:DISPUTES]
+    )
+    ids = [one.task_id for one in worst]
+    tasks = Task.objects.in_bulk(ids)
+    orders: dict[int, list[int]] = {task: [] for task in ids}
+    for task, pk in Response.objects.filter(task__in=ids).order_by("pk").values_list("task", "pk"):
+        orders[task].append(pk)
+    said: dict[int, list[tuple[str, str]]] = {task: [] for task in ids}
+    for vote in Annotation.objects.standing().filter(task__in=ids).order_by("pk"):
+        said[vote.task_id].append(wording.in_words(vote.kind, vote.body, orders[vote.task_id]))
+    return [{"task": tasks[one.task_id], "judged_at": one.judged_at, "said": said[one.task_id]} for one in worst]
 
 
 def _scales(project: Project, labels: dict[str, dict[str, int]]) -> list[dict[str, Any]]:

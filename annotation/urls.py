@@ -19,6 +19,7 @@ urlpatterns = [
     path("annotations/<int:annotation_id>/keep/", own.keep, name="keep"),
     path("projects/new/", projects.new_project, name="new_project"),
     path("projects/<slug:slug>/", projects.project, name="project"),
+    path("projects/<slug:slug>/quality/refresh/", projects.refresh_quality, name="refresh_quality"),
     path("projects/<slug:slug>/settings/", projects.settings, name="settings"),
     path("projects/<slug:slug>/settings/preview/", projects.preview_questions, name="preview_questions"),
     path("projects/<slug:slug>/guidelines/", projects.write_guidelines, name="guidelines"),

@@ -56,8 +56,8 @@ def percent_class(share: float | None) -> str:
 
 
 @register.filter
-def percent(share: float | None, digits: int = 0) -> str:
-    return "–" if share is None else f"{100 * float(share):.{digits}f}%"
+def percent(share: float | str | None, digits: int = 0) -> str:
+    return "–" if share in (None, "") else f"{100 * float(share):.{digits}f}%"
 
 
 @register.filter
@@ -81,7 +81,7 @@ def compact(value: float | None) -> str:
 @register.filter
 def seconds(value: float | None) -> str:
     """A span of time in its two largest units: 48 s, 3 min 10 s, 2 h 5 min, 3 d 4 h."""
-    if value is None:
+    if value is None or value == "":
         return "–"
     if value < 10:
         return f"{value:.1f} s"

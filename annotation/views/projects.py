@@ -17,6 +17,7 @@ from annotation import projects as rules
 from annotation.exporting import FORMATS
 from annotation.models import Annotation, Kind, Pool, Project, Role, Task
 from annotation.models.people import JUDGES, MANAGES, READS_DATA, SEES_NAMES
+from annotation.quality import reports
 from annotation.questions import QuestionsError, check_questions, question_line, questions_of
 from annotation.shell import PersonRequest, signed_in
 from annotation.templates import TEMPLATES
@@ -87,6 +88,18 @@ def project(request: PersonRequest, slug: str) -> HttpResponse:
     context["paused"] = standings.paused(found) if role in MANAGES else []
     context |= {"project": found, "judges": role in JUDGES, "manages": role in MANAGES, "formats": FORMATS}
     return render(request, "annotation/project.html", context)
+
+
+@require_POST
+@signed_in
+def refresh_quality(request: PersonRequest, slug: str) -> HttpResponse:
+    """Work the figures out again: at once in a tiny project, else by the worker."""
+    found = access.project_for(request.user, slug, READS_DATA)
+    if reports.refresh(found).queued_at is not None:
+        messages.info(request, "The worker is on it; this page shows the new figures as soon as they are there.")
+    else:
+        messages.success(request, "The figures are as of now.")
+    return redirect("annotation:project", slug)
 
 
 @require_http_methods(["GET", "POST"])

@@ -1,0 +1,100 @@
+"""Agreement over time as a line with its band, in percent of the plot and in a box of 1000 by 1000."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import date
+from math import floor
+from typing import Any
+
+from annotation.models import Project
+
+BOX = 1000
+STEP = 0.2
+MOST_LABELS = 5
+
+
+def of(project: Project, parts: list[dict[str, Any]], measure: str) -> dict[str, Any] | None:
+    """The chart of one measure over the report's weeks or days; None where fewer than two have it."""
+    known = [(part, part["measures"][measure]) for part in parts if measure in part["measures"]]
+    known = [(part, found) for part, found in known if found["value"] is not None]
+    if len(known) < 2:
+        return None
+    days = [date.fromisoformat(part["from"]) for part, _ in known]
+    first, span = days[0], max((days[-1] - days[0]).days, 1)
+    ends = [end for _, found in known for end in (found["low"], found["value"]) if end is not None]
+    floor_at = max(-1.0, min(0.0, floor(min(ends) / STEP) * STEP))
+    steps = round((1 - floor_at) / STEP)
+
+    def up(value: float) -> float:
+        return 1 - (min(max(value, floor_at), 1.0) - floor_at) / (1 - floor_at)
+
+    def across(day: date) -> float:
+        return (day - first).days / span
+
+    points = [(across(day), part, found) for day, (part, found) in zip(days, known, strict=True)]
+    banded = [(x, found) for x, _, found in points if found["low"] is not None]
+    top = [_at(x, up(found["high"])) for x, found in banded]
+    bottom = [_at(x, up(found["low"])) for x, found in reversed(banded)]
+    last = points[-1]
+    every = max(1, (len(points) - 1) // (MOST_LABELS - 1))
+    return {
+        "unit": "day" if known[0][0]["days"] == 1 else "week",
+        "line": "M" + "L".join(_at(x, up(found["value"])) for x, _, found in points),
+        "band": "M" + "L".join([*top, *bottom]) + "Z" if len(banded) > 1 else "",
+        "ticks": [_tick(floor_at + STEP * i, up(floor_at + STEP * i)) for i in range(steps + 1)],
+        "labels": _labels(points[::every], len(points) % every == 1 or every == 1),
+        "dot": {"x": _percent(last[0]), "y": _percent(up(last[2]["value"]))},
+        "hits": _hits(points),
+        "rows": [(_day(part["from"]), part["tasks"], found) for _, part, found in points],
+        "versions": _versions(project, first, span),
+        "from": known[0][1]["value"],
+        "to": last[2]["value"],
+    }
+
+
+def _versions(project: Project, first: date, span: int) -> list[dict[str, Any]]:
+    """Where new guidelines came into force, inside of the chart."""
+    rows = project.guideline_versions.filter(number__gt=1).order_by("number").values_list("number", "created_at")
+    places = [(number, (when.date() - first).days / span) for number, when in rows]
+    return [
+        {"x": _percent(place), "text": f"guidelines v{number}", "end": place > 0.6}
+        for number, place in places
+        if 0 < place <= 1
+    ][-2:]
+
+
+def _labels(points: list[tuple[float, Any, Any]], reaches_end: bool) -> list[dict[str, Any]]:
+    return [
+        {"x": _percent(x), "text": _day(part["from"]), "first": x == 0, "last": reaches_end and x == 1}
+        for x, part, _ in points
+    ]
+
+
+def _hits(points: list[tuple[float, Any, Any]]) -> list[dict[str, str]]:
+    places = [x for x, _, _ in points]
+    edges = [0.0, *[(one + other) / 2 for one, other in itertools.pairwise(places)], 1.0]
+    hits = []
+    for i, (_, part, found) in enumerate(points):
+        words = f"{_day(part['from'])}: {found['value']:.2f}"
+        if found["low"] is not None:
+            words += f", {found['low']:.2f} to {found['high']:.2f}"
+        hits.append({"x": _percent(edges[i]), "width": _percent(edges[i + 1] - edges[i]), "title": words})
+    return hits
+
+
+def _tick(value: float, place: float) -> dict[str, str]:
+    return {"y": _percent(place), "text": f"{value + 0.0:.1f}"}
+
+
+def _day(text: str) -> str:
+    day = date.fromisoformat(text)
+    return f"{day.day} {day:%b}"
+
+
+def _at(x: float, y: float) -> str:
+    return f"{x * BOX:.0f} {y * BOX:.0f}"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.2f}%"
