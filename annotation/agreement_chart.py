@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import date
-from math import floor
+from math import ceil, floor
 from typing import Any
 
 from annotation.models import Project
@@ -37,13 +37,13 @@ def of(project: Project, parts: list[dict[str, Any]], measure: str) -> dict[str,
     top = [_at(x, up(found["high"])) for x, found in banded]
     bottom = [_at(x, up(found["low"])) for x, found in reversed(banded)]
     last = points[-1]
-    every = max(1, (len(points) - 1) // (MOST_LABELS - 1))
+    every = max(1, ceil((len(points) - 1) / (MOST_LABELS - 1)))
     return {
         "unit": "day" if known[0][0]["days"] == 1 else "week",
         "line": "M" + "L".join(_at(x, up(found["value"])) for x, _, found in points),
         "band": "M" + "L".join([*top, *bottom]) + "Z" if len(banded) > 1 else "",
         "ticks": [_tick(floor_at + STEP * i, up(floor_at + STEP * i)) for i in range(steps + 1)],
-        "labels": _labels(points[::every], len(points) % every == 1 or every == 1),
+        "labels": _labels(points[::every]),
         "dot": {"x": _percent(last[0]), "y": _percent(up(last[2]["value"]))},
         "hits": _hits(points),
         "rows": [(_day(part["from"]), part["tasks"], found) for _, part, found in points],
@@ -64,11 +64,8 @@ def _versions(project: Project, first: date, span: int) -> list[dict[str, Any]]:
     ][-2:]
 
 
-def _labels(points: list[tuple[float, Any, Any]], reaches_end: bool) -> list[dict[str, Any]]:
-    return [
-        {"x": _percent(x), "text": _day(part["from"]), "first": x == 0, "last": reaches_end and x == 1}
-        for x, part, _ in points
-    ]
+def _labels(points: list[tuple[float, Any, Any]]) -> list[dict[str, Any]]:
+    return [{"x": _percent(x), "text": _day(part["from"]), "first": x == 0, "last": x > 0.95} for x, part, _ in points]
 
 
 def _hits(points: list[tuple[float, Any, Any]]) -> list[dict[str, str]]:

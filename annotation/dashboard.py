@@ -94,10 +94,12 @@ def _pace(stats: dict[str, Any]) -> dict[str, Any]:
     return {"rate": rate, "left": left, "forecast": forecast.of(counts, left, timezone.now().date())}
 
 
-def _verdicts(counted: dict[str, Any]) -> dict[str, Any]:
-    """The steps of the beam as bars, A being what was shown first, and how often the first one won."""
+def _verdicts(counted: dict[str, Any]) -> dict[str, Any] | None:
+    """The steps of the beam as bars, A being what was shown first, and how often the first one won; None without any."""
     steps = {int(step): n for step, n in counted["steps"].items()}
     total, most = sum(steps.values()) + counted["both_bad"], max(steps.values(), default=0)
+    if not total:
+        return None
     rows = [
         {
             "step": step,
@@ -117,7 +119,7 @@ def _quality(project: Project, data: dict[str, Any]) -> dict[str, Any]:
     """What only the report knows: nothing of it before there is one."""
     if not data:
         return {}
-    compared = [question for question in data["questions"] if question["overall"]]
+    compared = [question for question in data["questions"] if question["overall"] and not _is_unused(question)]
     main = next((one for one in data["questions"][:1] if one["overall"] and not one["name"].startswith("flag:")), None)
     measure = HEADLINE.get(Kind(project.kind), "alpha_nominal")
     overall = main["overall"]["measures"].get(measure) if main else None
@@ -133,6 +135,11 @@ def _quality(project: Project, data: dict[str, Any]) -> dict[str, Any]:
         "people": [row | {"marks": _marks(row, data, overall)} for row in data["annotators"]],
         "shown": {name for row in data["annotators"] for name, value in row.items() if value is not None},
     }
+
+
+def _is_unused(question: dict[str, Any]) -> bool:
+    """A flag that nobody has raised: perfect agreement on nothing."""
+    return question["name"].startswith("flag:") and question["overall"]["measures"]["alpha_nominal"]["value"] is None
 
 
 def _measured(found: dict[str, Any], label: str) -> dict[str, Any]:

@@ -105,8 +105,16 @@ def _labels(project: Project, standing: Any) -> dict[str, Any]:
 
 
 def _verdicts(standing: Any) -> dict[str, Any]:
-    """How often each step of the beam was chosen, A being what was shown first, and "both bad"."""
-    neither = standing.filter(body__choice__in=NEITHER).annotate(choice=KeyTransform("choice", "body")).order_by()
+    """How often each step of the beam was chosen, A being what was shown first, and "both bad".
+
+    Imported judgements know no order, so none of them is here: their ties alone would tell a wrong story.
+    """
+    neither = (
+        standing.exclude(shown=[])
+        .filter(body__choice__in=NEITHER)
+        .annotate(choice=KeyTransform("choice", "body"))
+        .order_by()
+    )
     counts = Counter({str(choice): n for choice, n in neither.values_list("choice").annotate(n=Count("pk"))})
     chosen = standing.exclude(body__choice__in=NEITHER).exclude(shown=[]).order_by()
     sided = chosen.annotate(
