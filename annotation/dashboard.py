@@ -95,7 +95,7 @@ def _pace(stats: dict[str, Any]) -> dict[str, Any]:
 
 
 def _verdicts(counted: dict[str, Any]) -> dict[str, Any] | None:
-    """The steps of the beam as bars, A being what was shown first, and how often the first one won; None without any."""
+    """The steps of the beam as bars, A being what was shown first, and how often the first one won."""
     steps = {int(step): n for step, n in counted["steps"].items()}
     total, most = sum(steps.values()) + counted["both_bad"], max(steps.values(), default=0)
     if not total:
