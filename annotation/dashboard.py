@@ -121,6 +121,7 @@ def _quality(project: Project, data: dict[str, Any]) -> dict[str, Any]:
         return {}
     compared = [question for question in data["questions"] if question["overall"] and not _is_unused(question)]
     main = next((one for one in data["questions"][:1] if one["overall"] and not one["name"].startswith("flag:")), None)
+    known = [name for name in MEASURES if any(name in one["overall"]["measures"] for one in compared)]
     measure = HEADLINE.get(Kind(project.kind), "alpha_nominal")
     overall = main["overall"]["measures"].get(measure) if main else None
     return {
@@ -128,12 +129,12 @@ def _quality(project: Project, data: dict[str, Any]) -> dict[str, Any]:
         "main": main,
         "headline": overall | {"of": main["overall"]["tasks"]} if main and overall else None,
         "weeks": agreement_chart.of(project, main["time"], measure) if main else None,
-        "questions": [_measured(question["overall"], question["label"]) for question in compared],
-        "measures": list(MEASURES.values()),
-        "pairs": [_measured(pair, f"{pair['a']} and {pair['b']}") for pair in main["people"][:PAIRS]] if main else [],
-        "source_pairs": [_measured(pair, f"{pair['a']} and {pair['b']}") for pair in main["sources"]] if main else [],
+        "questions": [_measured(question["overall"], question["label"], known) for question in compared],
+        "measures": [MEASURES[name] for name in known],
+        "pairs": [_measured(pair, _both(pair), known) for pair in main["people"][:PAIRS]] if main else [],
+        "source_pairs": [_measured(pair, _both(pair), known) for pair in main["sources"]] if main else [],
         "people": [row | {"marks": _marks(row, data, overall)} for row in data["annotators"]],
-        "shown": {name for row in data["annotators"] for name, value in row.items() if value is not None},
+        "shown": {name for row in data["annotators"] for name, value in row.items() if value not in (None, 0)},
     }
 
 
@@ -142,9 +143,13 @@ def _is_unused(question: dict[str, Any]) -> bool:
     return question["name"].startswith("flag:") and question["overall"]["measures"]["alpha_nominal"]["value"] is None
 
 
-def _measured(found: dict[str, Any], label: str) -> dict[str, Any]:
-    """A table row: every measure in the order of the columns, None where the question has no such distance."""
-    cells = [found["measures"].get(name) for name in MEASURES]
+def _both(pair: dict[str, Any]) -> str:
+    return f"{pair['a']} and {pair['b']}"
+
+
+def _measured(found: dict[str, Any], label: str, known: list[str]) -> dict[str, Any]:
+    """A table row: the measures in the order of the columns, None where the question has no such distance."""
+    cells = [found["measures"].get(name) for name in known]
     return {"label": label, "things": found.get("tasks", found["things"]), "cells": cells}
 
 

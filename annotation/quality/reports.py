@@ -82,10 +82,11 @@ def refresh(project: Project) -> QualityReport:
     return report
 
 
-def is_small(project: Project, most: int = SMALL) -> bool:
+def is_small(project: Project, most: int | None = None) -> bool:
     """Whether a page may compute: told by one step in an index, never by counting."""
     judged = Annotation.objects.filter(project=project).order_by("pk").values_list("pk", flat=True)
     tasks = project.tasks.order_by("pk").values_list("pk", flat=True)
+    most = SMALL if most is None else most
     return not judged[most : most + 1] and not tasks[FEW_TASKS : FEW_TASKS + 1]
 
 

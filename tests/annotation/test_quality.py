@@ -1,11 +1,15 @@
 import random
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
+from django.test import Client
 
+from annotation import statistics
 from annotation.importing import import_records
-from annotation.models import Annotation, GoldResult, Project, QualityReport, RepeatCheck
+from annotation.models import Annotation, GoldResult, Project, QualityReport, RepeatCheck, Role
 from annotation.quality import bootstrap, breakdown, measures, report, reports, votes
 from tests import factories
 
@@ -274,3 +278,73 @@ def test_a_refresh_that_fails_says_so_and_can_be_tried_again(monkeypatch: pytest
     waiting.refresh_from_db()
     assert "ZeroDivisionError" in waiting.problem
     assert reports.enqueue(waiting)
+
+
+def test_a_page_of_a_large_project_computes_nothing(
+    monkeypatch: pytest.MonkeyPatch, django_assert_max_num_queries: Any
+) -> None:
+    project = noisy(6)
+    client = Client()
+    client.force_login(factories.member(project, Role.MANAGER))
+    base = f"/projects/{project.slug}/"
+    for name in ("TINY", "SMALL"):
+        monkeypatch.setattr(reports, name, 3)
+    assert "The figures are being worked out" in client.get(base).content.decode()
+    for part in ("stats", "agreement", "quality"):
+        assert client.get(f"/api/v1{base}{part}/").status_code == 202
+    for waiting in QualityReport.objects.all():
+        reports.run.call(waiting.pk)
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("a page request computed")
+
+    for module, name in ((report, "build"), (reports, "agreement"), (statistics, "figures"), (votes, "read")):
+        monkeypatch.setattr(module, name, never)
+    import_records(project, [record(99, {"ann": "a"})])  # out of date, and still only read
+    with django_assert_max_num_queries(30):
+        page = client.get(base).content.decode()
+    assert "people have judged since" in page and "Agreement, Krippendorff α" in page
+    stats = client.get(f"/api/v1{base}stats/").json()
+    assert (stats["judgements"]["done"], stats["computed_at"] is not None) == (19, True)
+    found = client.get(f"/api/v1{base}agreement/").json()
+    assert (found["tasks"], set(found["measures"]) >= {"percent", "ac2"}) == (6, True)
+    answer = client.get(f"/api/v1{base}quality/").json()
+    assert (answer["stale"], answer["report"]["judgements"]) == (True, 19)
+    assert client.get(f"/api/v1{base}agreement/", {"a": "ann", "b": "ben"}).status_code == 202
+
+
+def test_names_are_for_those_who_may_see_them_and_strangers_see_nothing() -> None:
+    project = noisy(8)
+    for role, sees in ((Role.MANAGER, True), (Role.TRAINER, False)):
+        client = Client()
+        client.force_login(factories.member(project, role))
+        said = client.get(f"/api/v1/projects/{project.slug}/quality/").content.decode()
+        page = client.get(f"/projects/{project.slug}/").content.decode()
+        assert ('"ann"' in said, "ann and ben" in page) == (sees, sees)
+        assert client.post(f"/projects/{project.slug}/quality/refresh/").status_code == 302
+    stranger = Client()
+    stranger.force_login(factories.user())
+    assert stranger.get(f"/api/v1/projects/{project.slug}/quality/").status_code == 404
+    assert stranger.post(f"/projects/{project.slug}/quality/refresh/").status_code == 404
+    annotator = Client()
+    annotator.force_login(factories.member(project))
+    assert annotator.get(f"/api/v1/projects/{project.slug}/quality/").status_code == 403
+
+
+def test_agreement_by_api_has_every_measure_beside_the_old_figures() -> None:
+    project = noisy(8)
+    client = Client()
+    client.force_login(factories.member(project, Role.MANAGER))
+    found = client.get(f"/api/v1/projects/{project.slug}/agreement/").json()
+    assert found["percent"]["value"] == pytest.approx(found["measures"]["percent"]["value"], abs=1e-4)
+    assert found["alpha"] == pytest.approx(found["measures"]["alpha_nominal"]["value"], abs=1e-4)
+    grouped = client.get(f"/api/v1/projects/{project.slug}/agreement/", {"a": "ann", "b": "ben", "ties": "0"}).json()
+    assert (grouped["groups"], "measures" in grouped) == (["ann", "ben"], False)
+    assert client.post(f"/api/v1/projects/{project.slug}/quality/").status_code == 200
+
+
+def test_what_computes_is_loaded_only_when_it_computes() -> None:
+    code = "import django; django.setup(); import config.urls, rlhf.worker, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert "annotation.quality.reports" in loaded
+    assert not {"annotation.quality.measures", "annotation.quality.votes", "annotation.quality.report"} & set(loaded)
