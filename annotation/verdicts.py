@@ -16,7 +16,7 @@ SAME = 4  # the middle step of the beam
 UNITS = {
     Kind.PREFERENCE: "steps",
     Kind.RATING: "points",
-    Kind.RANKING: "% of pairs",
+    Kind.RANKING: "percent of pairs",
     Kind.DEMONSTRATION: "",
 }
 

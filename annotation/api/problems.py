@@ -10,13 +10,16 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
 
+from annotation.accounts import MayNot
 from annotation.agreement import NotComparable
 from annotation.assigning import AssignError
 from annotation.bodies import BodyError
 from annotation.cleaning import CleaningError
+from annotation.discussing import CannotSay
 from annotation.exporting import ExportError
 from annotation.freezing import Frozen
 from annotation.importing import ImportInterrupted
+from annotation.invitations import NotInvited
 from annotation.judging import CannotUndo, LeaseLost
 from annotation.membership import LastManager
 from annotation.projects import ProjectError
@@ -33,6 +36,9 @@ Errors = dict[str, list[str]]
 # What the domain raises and a caller can react to: the status and the last part of the type.
 RAISED: dict[type[Exception], tuple[int, str]] = {
     CannotDecide: (409, "cannot-decide"),
+    CannotSay: (400, "invalid"),
+    MayNot: (403, "not-allowed"),
+    NotInvited: (403, "not-allowed"),
     Overtaken: (409, "overtaken"),
     Frozen: (409, "frozen"),
     LeaseLost: (409, "lease-lost"),

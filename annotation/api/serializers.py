@@ -91,6 +91,7 @@ class ProjectSerializer(StrictSerializer):
     gold_window = serializers.IntegerField(min_value=1, max_value=100, required=False)
     qualification_size = serializers.IntegerField(min_value=0, max_value=100, required=False)
     qualification_bar = serializers.FloatField(min_value=0, max_value=1, required=False)
+    four_eyes = serializers.BooleanField(required=False, help_text="Nobody settles what they judged themselves")
     is_archived = serializers.BooleanField(required=False)
     role = serializers.SerializerMethodField(help_text="The caller's own.")
     created_at = serializers.DateTimeField(read_only=True)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.api import data, projects, quality, work
+from annotation.api import data, people, projects, quality, review, work
 
 urlpatterns = [
     path("templates/", projects.Templates.as_view(), name="api-templates"),
@@ -10,6 +10,18 @@ urlpatterns = [
     path("projects/<slug:slug>/", projects.ProjectDetail.as_view(), name="api-project"),
     path("projects/<slug:slug>/members/", projects.Members.as_view(), name="api-members"),
     path("projects/<slug:slug>/members/<str:username>/state/", projects.MemberState.as_view(), name="api-member-state"),
+    path("projects/<slug:slug>/members/<str:username>/", people.Member.as_view(), name="api-member"),
+    path("projects/<slug:slug>/invitations/", people.Invitations.as_view(), name="api-invitations"),
+    path(
+        "projects/<slug:slug>/invitations/<int:invitation_id>/",
+        people.InvitationDetail.as_view(),
+        name="api-invitation",
+    ),
+    path("projects/<slug:slug>/disputes/", review.Disputes.as_view(), name="api-disputes"),
+    path("tasks/<int:task_id>/review/", review.Review.as_view(), name="api-review"),
+    path("tasks/<int:task_id>/adjudications/", review.Adjudications.as_view(), name="api-adjudications"),
+    path("adjudications/<int:adjudication_id>/withdraw/", review.Withdraw.as_view(), name="api-withdraw"),
+    path("tasks/<int:task_id>/comments/", review.Comments.as_view(), name="api-comments"),
     path("projects/<slug:slug>/assign/", projects.Assign.as_view(), name="api-assign"),
     path("projects/<slug:slug>/agreement/", quality.Agreement.as_view(), name="api-agreement"),
     path("projects/<slug:slug>/stats/", quality.Stats.as_view(), name="api-stats"),

@@ -83,7 +83,9 @@ def next_dispute(request: PersonRequest, slug: str) -> HttpResponse:
 @signed_in
 def adjudicate(request: PersonRequest, task_id: int) -> HttpResponse:
     """One task with everybody's verdicts, to be settled."""
-    return _page(request, access.task_for(request.user, task_id, SEES_NAMES))
+    task = access.task_for(request.user, task_id, SEES_NAMES)
+    disputes.refresh(task.project)
+    return _page(request, task)
 
 
 @require_POST

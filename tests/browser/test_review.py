@@ -1,0 +1,88 @@
+"""A reviewer settles disagreements by keyboard, and an annotator answers what came back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from annotation import judging, queue, reviewing
+from annotation.models import Adjudication, Annotation, Project, Role, Task
+from tests import factories
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Open = Callable[..., Page]
+
+
+def disputed(project: Project, *strengths: int) -> Task:
+    """A task on which the first person prefers A, in a reviewer's order, and the second B."""
+    task = factories.task(project, need=2)
+    for number, (pk, strength) in enumerate(zip(reviewing.order_of(task), strengths, strict=True)):
+        person = factories.member(project, username=f"judge-{task.pk}-{number}")
+        shown = queue.lease_next(project, person).shown
+        judging.submit(task, person, {"choice": "ab"[shown.index(pk)], "strength": strength})
+    return task
+
+
+def ready(page: Page) -> None:
+    page.wait_for_function("performance.now() > 300")
+    page.wait_for_timeout(320)
+
+
+def test_three_ways_out_by_keyboard_alone_and_back(open_page: Open) -> None:
+    project = factories.project()
+    worst, second, third = disputed(project, 3, 3), disputed(project, 2, 2), disputed(project, 1, 1)
+    reviewer = factories.member(project, Role.REVIEWER)
+    page = open_page(reviewer, f"/projects/{project.slug}/review/")
+    page.keyboard.press("n")
+    page.wait_for_url(f"**/tasks/{worst.pk}/review/")
+    ready(page)
+    page.keyboard.press("7")
+    expect(page.locator("#overrule-label")).to_have_text("Overrule: B much better")
+    page.keyboard.press("r")
+    page.keyboard.type("See line 2.")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/tasks/{second.pk}/review/")
+    made = Adjudication.objects.get(task=worst)
+    assert (made.decision, made.body["strength"], made.comment) == ("overrule", 3, "See line 2.")
+    ready(page)
+    page.keyboard.press("y")
+    page.wait_for_url(f"**/tasks/{third.pk}/review/")
+    ready(page)
+    page.keyboard.press("u")
+    page.wait_for_url(f"**/tasks/{second.pk}/review/")
+    expect(page.locator("#saved")).to_contain_text("Taken back")
+    ready(page)
+    page.keyboard.press("s")
+    page.wait_for_url(f"**/tasks/{third.pk}/review/")
+
+
+def test_a_return_asks_for_a_comment_and_the_annotator_changes_the_answer(open_page: Open) -> None:
+    project = factories.project()
+    task = disputed(project, 3, 2)
+    page = open_page(factories.member(project, Role.REVIEWER), f"/tasks/{task.pk}/review/")
+    ready(page)
+    vote: Any = reviewing.votes_on(task)[0]
+    page.get_by_role("button", name=f"Return to {vote.annotator.username} with the comment").click()
+    assert page.url.endswith(f"/tasks/{task.pk}/review/") and not Adjudication.objects.exists()
+    page.locator("#comment").fill("Count the words.")
+    page.get_by_role("button", name=f"Return to {vote.annotator.username} with the comment").click()
+    page.wait_for_url("**/review/")
+    expect(page.get_by_text("Nothing is left to settle here.")).to_be_visible()
+    own = open_page(vote.annotator, "/my-work/")
+    own.get_by_role("link", name="Change my answer").click()
+    expect(own.get_by_text("Count the words.")).to_be_visible()
+    ready(own)
+    own.keyboard.press("4")
+    expect(own.locator("#saved")).to_contain_text("saved: About the same")
+    assert Annotation.objects.standing().get(annotator=vote.annotator).revision == 2
+
+
+def test_nothing_scrolls_sideways_on_a_phone(open_page: Open) -> None:
+    project = factories.project()
+    task = disputed(project, 3, 2)
+    reviewer = factories.member(project, Role.MANAGER)
+    for path in (f"/tasks/{task.pk}/review/", f"/projects/{project.slug}/review/", f"/projects/{project.slug}/people/"):
+        page = open_page(reviewer, path, phone=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
