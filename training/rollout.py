@@ -192,10 +192,19 @@ def sample(
 def _next_logits(model: Any, ids: Tensor, mask: Tensor, position_ids: Tensor, cache: Cache) -> Tensor:
     out = model(
         input_ids=ids,
-        attention_mask=mask,
+        attention_mask=_ready_mask(model, mask, cache) if ids.shape[1] == 1 else mask,
         position_ids=position_ids,
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
     )
     return out.logits[:, -1].float()
+
+
+def _ready_mask(model: Any, mask: Tensor, cache: Cache) -> Tensor:
+    """The mask of one new token as attention itself takes it, which spares transformers to work it out each time."""
+    plain = model.config.get_text_config()._attn_implementation == "sdpa" and type(cache.layers[0]) is ReservedLayer
+    if not plain:
+        return mask
+    hidden = torch.finfo(model.dtype).min
+    return torch.zeros(mask.shape, dtype=model.dtype, device=mask.device).masked_fill_(mask == 0, hidden)[:, None, None]
