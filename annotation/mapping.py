@@ -101,8 +101,6 @@ class Mapping:
         target, rest = (found[1], found[2]) if (found := PLACE.match(place)) else (place, "")
         if target == "responses" and (index := re.match(r"\[(\d+)\](?:\.text)?", rest)):
             target, rest = f"response_{int(index[1]) + 1}", rest[index.end() :]
-        if target == "prompt" and rest == "[0].content":
-            rest = ""
         name = next((name for name, becomes in self.becomes.items() if becomes == target), None)
         return place if name is None else name + rest
 

@@ -262,7 +262,7 @@ def _pair(given: dict[str, Any]) -> tuple[Any, Any, Any]:
 
 def _prompt(value: Any) -> list[dict[str, str]]:
     if isinstance(value, str):
-        value = [{"role": "user", "content": value}]
+        return [{"role": "user", "content": _said(value, "prompt")}]
     return _messages(value, "prompt")
 
 
@@ -279,10 +279,14 @@ def _message(value: Any, place: str) -> dict[str, str]:
         raise CleaningError(place, 'Must be {"role": "…", "content": "…"} and nothing more.')
     if value["role"] not in ROLES:
         raise CleaningError(f"{place}.role", f"Must be one of {', '.join(ROLES)}.")
-    content = clean_text(value["content"], f"{place}.content")
-    if not content.strip():
-        raise CleaningError(f"{place}.content", "Must not be empty.")
-    return {"role": value["role"], "content": content}
+    return {"role": value["role"], "content": _said(value["content"], f"{place}.content")}
+
+
+def _said(value: Any, place: str) -> str:
+    content = clean_text(value, place)
+    if not content or content.isspace():
+        raise CleaningError(place, "Must not be empty.")
+    return content
 
 
 def _response(value: Any, place: str, source: str = "") -> dict[str, Any]:

@@ -31,11 +31,13 @@ from annotation.api.serializers import (
     ImportOptions,
     ImportReportSerializer,
 )
-from annotation.cleaning import strict_json
+from annotation.cleaning import CleaningError, strict_json
+from annotation.mapping import Mapping
 from annotation.models import Annotation, ImportJob, Project
 from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
+from annotation.reading import hub
 
-SMALL_BYTES, SMALL_RECORDS = 2 * 1024**2, 2000  # what is imported while the caller waits
+SMALL_RECORDS = 2000  # what is imported while the caller waits
 PAGING = ("limit", "cursor")
 MEDIA_TYPES = {
     "jsonl": "application/x-ndjson",
@@ -62,16 +64,18 @@ class Import(APIView):
         project = access.project_for(caller(request), slug, MANAGES)
         sent = ImportOptions(data=request.query_params.dict())
         sent.is_valid(raise_exception=True)
-        options = dict(sent.validated_data)
+        options = _import_options(sent.validated_data)
         upload = request.data.get("file") if hasattr(request.data, "get") else None
+        if "source" in options and upload is None:
+            return self._later(request, project, str(options["source"]), None, options)
         if not isinstance(upload, UploadedFile):
             raise ValidationError({"file": ["Send records as multipart `file`, as a JSON array or as JSON lines."]})
-        dry_run = options.pop("dry_run")
         with upload:
             records = None if "format" in options else _array(upload)
             path = jobs.uploads() / Path(jobs.keep(upload)).name
-        if not dry_run and not _is_small(path, records, options.get("format")):
-            return self._later(request, project, upload, path, options)
+        if not _is_small(path, records, options.get("format")):
+            return self._later(request, project, upload.name or "", path, options)
+        dry_run = options.pop("dry_run")
         try:
             source = path if records is None else records
             report = importing.import_records(project, source, dry_run=dry_run, by=caller(request), **options)
@@ -82,13 +86,14 @@ class Import(APIView):
         return Response(ImportReportSerializer(report).data, status=200 if dry_run else 201)
 
     def _later(
-        self, request: Request, project: Project, upload: UploadedFile, path: Path, options: dict[str, Any]
+        self, request: Request, project: Project, name: str, path: Path | None, options: dict[str, Any]
     ) -> Response:
+        """Leave a large file, or a dataset of the hub, to the worker; a dry run ends as `checked` with its report."""
         job = ImportJob.objects.create(
             project=project,
             created_by=caller(request),
-            file_name=Path(upload.name or "").name[:200],
-            path=f"{path.parent.name}/{path.name}",
+            file_name=name[:200] if path is None else Path(name).name[:200],
+            path="" if path is None else f"{path.parent.name}/{path.name}",
             options=options,
         )
         jobs.queue(job)
@@ -161,15 +166,29 @@ class Export(APIView):
 
 def _array(upload: UploadedFile) -> list[Any] | None:
     """The records of a small JSON array sent as the body: in one line of text only their numbers tell them apart."""
-    if upload.content_type != JSONRecordsParser.media_type or (upload.size or 0) > SMALL_BYTES:
+    if upload.content_type != JSONRecordsParser.media_type or (upload.size or 0) > jobs.SMALL_BYTES:
         return None
     value = strict_json(upload.read())
     upload.seek(0)
     return value if isinstance(value, list) and value else None
 
 
+def _import_options(sent: dict[str, Any]) -> dict[str, Any]:
+    options = dict(sent)
+    if hub_name := options.pop("hub", None):
+        options["source"] = hub_name if hub.is_name(hub_name) else hub.PREFIX + hub_name
+        if not hub.NAME.fullmatch(options["source"]):
+            raise ValidationError({"hub": [f"Must be {hub.HELP}."]})
+    if mapping := options.pop("map", None):
+        try:
+            options["mapping"] = Mapping.of(strict_json(mapping)).becomes
+        except CleaningError as error:
+            raise ValidationError({"map": [str(error)]}) from None
+    return options
+
+
 def _is_small(path: Path, records: list[Any] | None, format: str | None) -> bool:
-    if path.stat().st_size > SMALL_BYTES:
+    if not jobs.is_small(path):
         return False
     rows = reading.read(path, format if format in reading.FORMATS else None) if records is None else records
     return sum(1 for _ in islice(rows, SMALL_RECORDS + 1)) <= SMALL_RECORDS

@@ -281,6 +281,10 @@ class ImportOptions(StrictSerializer):
         default=False, help_text="Change known tasks; otherwise they are left alone."
     )
     format = CleanCharField(required=False, max_length=20, help_text="Told from the file if left out.")
+    map = CleanCharField(
+        required=False, max_length=10_000, help_text='What fields become, as JSON: {"question": "prompt"}'
+    )
+    hub = CleanCharField(required=False, max_length=200, help_text="A dataset of the hub instead of a file: OWNER/NAME")
 
 
 class ImportProblemSerializer(serializers.Serializer[Any]):
@@ -299,6 +303,8 @@ class ImportReportSerializer(serializers.Serializer[Any]):
     bad_count = serializers.IntegerField()
     bad = ImportProblemSerializer(many=True)
     kept_as_metadata = serializers.ListField(child=serializers.CharField())
+    same_prompts = StoredBodyField(help_text="How many records repeat an earlier prompt, and the first lines.")
+    source = StoredBodyField(help_text="The container, the shape and the mapping that were found or given.")
     applied = serializers.BooleanField()
 
 

@@ -7,7 +7,9 @@ from typing import Any, BinaryIO
 
 from annotation import cleaning
 from annotation.cleaning import CleaningError
+from annotation.reading.archives import UnreadableFile
 
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 MAX_RECORD = 16 * 1024 * 1024  # bytes
 
 
@@ -16,6 +18,8 @@ def read(handle: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | CleaningError
     for number, line in physical_lines(handle):
         if isinstance(line, CleaningError):
             yield number, line
+        elif number == 1 and line.startswith(UTF_16):
+            raise UnreadableFile("Line 1: The file is UTF-16; save it as UTF-8.")
         elif line.strip():
             yield number, record_of(line)
 

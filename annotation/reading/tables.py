@@ -14,6 +14,7 @@ from annotation.reading.lines import MAX_RECORD, physical_lines
 
 JSON_CELLS = {"responses", "metadata", "gold", "annotations"}
 MAYBE_JSON_CELLS = {"prompt", "chosen", "rejected", "completion"}  # text, or a list of messages
+LONE_RETURN = re.compile(r"(?<=\r)(?!\n|$)")  # some spreadsheets still end lines with nothing else
 QUOTED_FORMULA = re.compile(r"'+[=+\-@\t\r]")
 
 
@@ -57,12 +58,16 @@ def _text_lines(handle: BinaryIO) -> Iterator[str]:
         if isinstance(line, CleaningError):
             raise UnreadableFile(f"Line {number}: {line.message}")
         try:
-            yield cleaning.decode(line) if number == 1 else line.decode()
+            text = cleaning.decode(line) if number == 1 else line.decode()
         except CleaningError as error:
             raise UnreadableFile(f"Line {number}: {error.message}") from None
         except UnicodeDecodeError as error:
             byte = line[error.start]
             raise UnreadableFile(f"Line {number}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8.") from None
+        if "\r" in text[:-2]:
+            yield from LONE_RETURN.split(text)
+        else:
+            yield text
 
 
 def _delimiter(header: str) -> str:

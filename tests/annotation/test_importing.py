@@ -290,12 +290,12 @@ def test_unknown_fields_are_kept_as_metadata_and_told() -> None:
 @pytest.mark.parametrize(
     ("change", "place", "words"),
     [
-        ({"prompt": ""}, "prompt[0].content", "empty"),
+        ({"prompt": ""}, "prompt", "empty"),
         ({"prompt": 7}, "prompt", "not a number"),
         ({"prompt": []}, "prompt", "not 0"),
         ({"prompt": [{"role": "tool", "content": "x"}]}, "prompt[0].role", "system, user, assistant"),
         ({"prompt": [{"role": "user", "content": "x", "name": "n"}]}, "prompt[0]", "nothing more"),
-        ({"prompt": "a\x00b"}, "prompt[0].content", "NUL"),
+        ({"prompt": "a\x00b"}, "prompt", "NUL"),
         ({"responses": ["one"]}, "responses", "takes 2"),
         ({"responses": ["same", "same"]}, "responses", "same text"),
         ({"responses": ["a", {"text": "b", "score": float("nan")}]}, "responses[1].score", "finite"),

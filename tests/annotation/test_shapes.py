@@ -340,7 +340,7 @@ def test_a_mapping_puts_a_row_into_hone_s_fields() -> None:
         "other": 5,
     }
     assert chosen.in_file("responses[1].text") == "y"
-    assert chosen.in_file("prompt[0].content") == "q"
+    assert chosen.in_file("prompt[3].content") == "q[3].content"
     assert chosen.in_file("gold.choice") == "gold.choice"
 
 
