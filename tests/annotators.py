@@ -1,8 +1,9 @@
-"""Many annotators at once on a database of their own: `python -m tests.annotators TASKS OVERLAP PROCESSES THREADS`.
+"""Many annotators at once on a database of their own: `python -m tests.annotators TASKS OVERLAP PROCESSES THREADS 1`.
 
-DATABASE_URL names the empty database. Each thread of each process is one person who asks for the next task and judges
-it until nothing is left; some submit twice under one key, skip, or take a judgement back, as people do. Prints one JSON
-object: the problems met, what was handed to whom, and what the database holds in the end.
+DATABASE_URL names the empty database; the last number turns every rule of the queue on. Each thread of each process is
+one person who asks for the next task and judges it until nothing is left; some submit twice under one key, skip, or take
+a judgement back, as people do. Prints one JSON object: the problems met, what was handed to whom, and what the database
+holds in the end.
 """
 
 from __future__ import annotations
@@ -20,18 +21,31 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 
-def prepare(tasks: int, overlap: int, people: int) -> None:
+# Every rule of the queue that decides what somebody gets next; nobody is paused, so that the work gets done.
+RULES = {
+    "order": "random", "agreement_share": 0.3, "agreement_overlap": 4, "skip_to": "queue", "repeat_share": 0.2,
+    "repeat_after": 2, "gold_share": 0.2, "gold_window": 5,
+}  # fmt: skip
+GOLD, ASSIGNED = 6, 8  # tasks, when the rules are on
+
+
+def prepare(tasks: int, overlap: int, people: int, rules: bool) -> None:
     from django.core.management import call_command
     from django.db import connections
 
-    from annotation.models import Project, User
+    from annotation.models import Membership, Project, User
     from annotation.tasks import add_tasks
 
-    call_command("migrate", "annotation", verbosity=0, skip_checks=True)
-    project = Project.objects.create(slug="crowd", name="Crowd", kind="preference", overlap=overlap)
-    pair = [{"text": "Yes."}, {"text": "No."}]
-    add_tasks(project, [{"prompt": [{"role": "user", "content": "Is it?"}], "responses": pair} for _ in range(tasks)])
-    User.objects.bulk_create([User(username=f"p{number}") for number in range(people)])
+    call_command("migrate", verbosity=0, skip_checks=True)
+    more = RULES if rules else {}
+    project = Project.objects.create(slug="crowd", name="Crowd", kind="preference", overlap=overlap, **more)
+    crowd = User.objects.bulk_create([User(username=f"p{number}") for number in range(people)])
+    Membership.objects.bulk_create([Membership(user=one, project=project, role="annotator") for one in crowd])
+    one = {"prompt": [{"role": "user", "content": "Is it?"}], "responses": [{"text": "Yes."}, {"text": "No."}]}
+    add_tasks(project, [one for _ in range(tasks)])
+    if rules:
+        add_tasks(project, [one | {"gold": {"choice": "a"}} for _ in range(GOLD)])
+        add_tasks(project, [one | {"assigned_to": [crowd[n % people].pk]} for n in range(ASSIGNED)])
     connections.close_all()  # nothing open may cross the fork
 
 
@@ -47,6 +61,9 @@ def work(name: str, told: dict[str, list[Any]]) -> None:
         while assignment := queue.lease_next(project, person):
             count += 1
             task, body, key = assignment.task, {"choice": "a", "strength": 1}, f"{name}-{count}"
+            if assignment.pk is None:  # their own task once more
+                told["repeated"].append((name, task.pk, judging.submit(task, person, body, key=key).pk))
+                continue
             told["handed"].append((name, task.pk))
             if count % 7 == 3:
                 queue.skip(task, person, "Other reason")
@@ -64,7 +81,7 @@ def work(name: str, told: dict[str, list[Any]]) -> None:
 
 
 def one_process(names: list[str], start: Any, results: Any) -> None:
-    told: dict[str, list[Any]] = {"handed": [], "undone": [], "problems": []}
+    told: dict[str, list[Any]] = {"handed": [], "undone": [], "repeated": [], "problems": []}
     threads = [threading.Thread(target=work, args=(name, told)) for name in names]
     start.wait()
     for thread in threads:
@@ -75,9 +92,12 @@ def one_process(names: list[str], start: Any, results: Any) -> None:
 
 
 def outcome() -> dict[str, Any]:
-    from annotation.models import Annotation, Assignment, Task
+    from annotation.models import Annotation, Assignment, GoldResult, RepeatCheck, Task
 
+    checks = RepeatCheck.objects.answered().values_list("annotator__username", "task", "original")
     return {
+        "checks": list(checks),
+        "gold": list(GoldResult.objects.values_list("annotator__username", "task")),
         "tasks": list(Task.objects.values_list("pk", "need", "open_slots", "done")),
         "leased": list(Assignment.objects.filter(state="leased").values_list("task", flat=True)),
         "skipped": list(Assignment.objects.filter(state="skipped").values_list("annotator__username", "task")),
@@ -85,9 +105,9 @@ def outcome() -> dict[str, Any]:
     }
 
 
-def main(tasks: int, overlap: int, processes: int, threads: int) -> dict[str, Any]:
+def main(tasks: int, overlap: int, processes: int, threads: int, rules: int = 0) -> dict[str, Any]:
     people = [f"p{number}" for number in range(processes * threads)]
-    prepare(tasks, overlap, len(people))
+    prepare(tasks, overlap, len(people), bool(rules))
     forks = multiprocessing.get_context("fork")
     start, results = forks.Barrier(processes), forks.Queue()
     running = [

@@ -32,10 +32,12 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return postgres.new_database(request.getfixturevalue("postgres_url"))
 
 
-def crowd(database: str, folder: Path, *, tasks: int, overlap: int, processes: int, threads: int) -> dict[str, Any]:
+def crowd(
+    database: str, folder: Path, *, tasks: int, overlap: int, processes: int, threads: int, rules: bool = False
+) -> dict[str, Any]:
     """What everybody was handed, and what the database holds after they worked until nothing was left."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.annotators", *map(str, (tasks, overlap, processes, threads))],
+        [sys.executable, "-m", "tests.annotators", *map(str, (tasks, overlap, processes, threads, int(rules)))],
         cwd=ROOT,
         env=os.environ | {"DATABASE_URL": database, "HONE_DATA": str(folder)},
         capture_output=True,
@@ -54,15 +56,20 @@ def check(found: dict[str, Any]) -> None:
     leased = Counter(found["leased"])
     for task, need, open_slots, done in found["tasks"]:
         assert done == standing[task], "the task's count differs from its judgements"
-        assert open_slots + leased[task] + standing[task] == need, "a slot was lost or made up"
+        # A task that checks people has no slots: everybody may get it.
+        taken = open_slots + leased[task] + standing[task] if need else open_slots
+        assert taken == need, "a slot was lost or made up"
     handed, undone = Counter(map(tuple, found["handed"])), Counter(map(tuple, found["undone"]))
     assert handed.keys() == {tuple(pair) for pair in found["standing"] + found["skipped"]}
+    assert sorted(map(tuple, found["repeated"])) == sorted(map(tuple, found["checks"])), "a repeat was lost or doubled"
+    assert len(found["gold"]) == len({tuple(pair) for pair in found["gold"]})
     for pair, times in handed.items():
         assert times <= 1 + undone[pair], "a task was handed to one person twice"
 
 
 def share_done(found: dict[str, Any]) -> float:
-    return sum(done for *_, done in found["tasks"]) / sum(need for _, need, *_ in found["tasks"])
+    work = [(need, done) for _, need, _, done in found["tasks"] if need]
+    return sum(done for _, done in work) / sum(need for need, _ in work)
 
 
 def test_eight_processes_share_one_queue(database, tmp_path):
@@ -72,14 +79,16 @@ def test_eight_processes_share_one_queue(database, tmp_path):
 
 
 @pytest.mark.slow
-def test_eight_processes_fill_an_overlap_of_three(database, tmp_path):
-    found = crowd(database, tmp_path, tasks=60, overlap=3, processes=8, threads=1)
+def test_eight_processes_fill_an_overlap_of_three_under_every_rule(database, tmp_path):
+    found = crowd(database, tmp_path, tasks=60, overlap=3, processes=8, threads=1, rules=True)
     check(found)
+    assert found["repeated"] and found["gold"]
     assert share_done(found) > 0.9  # all but what five or more of the eight have skipped or judged already
 
 
 @pytest.mark.slow
 def test_thirty_two_annotators_in_eight_processes_of_four_threads(database, tmp_path):
-    found = crowd(database, tmp_path, tasks=120, overlap=2, processes=8, threads=4)
+    found = crowd(database, tmp_path, tasks=120, overlap=2, processes=8, threads=4, rules=True)
     check(found)
+    assert found["gold"]
     assert share_done(found) == 1

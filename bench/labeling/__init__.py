@@ -1,0 +1,1 @@
+"""What bench/annotation.py is made of."""
