@@ -65,7 +65,7 @@ LOWER = (
 FIRST_UNTOUCHED = f"SELECT task.id, task.priority, task.rank {OPEN} {IN_ORDER}"
 
 # Tasks that check people have no slots: everybody may get each of them once.
-APART = "FROM annotation_task AS task WHERE task.project_id = %(project)s AND task.pool > 0"
+APART = "FROM annotation_task AS task WHERE task.project_id = %(project)s"
 CHECKS = {
     pool: tuple(
         f"SELECT task.* {APART} AND task.pool = {pool.value} AND {once} AND {bounds} {BY_RANK}"

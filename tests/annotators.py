@@ -1,9 +1,9 @@
 """Many annotators at once on a database of their own: `python -m tests.annotators TASKS OVERLAP PROCESSES THREADS 1`.
 
 DATABASE_URL names the empty database; the last number turns every rule of the queue on. Each thread of each process is
-one person who asks for the next task and judges it until nothing is left; some submit twice under one key, skip, or take
-a judgement back, as people do. Prints one JSON object: the problems met, what was handed to whom, and what the database
-holds in the end.
+one person who asks for the next task and judges it until nothing is left; some submit twice under one key, skip, or
+take a judgement back, as people do. Prints one JSON object: the problems met, what was handed to whom, and what the
+database holds in the end.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def settle_skipped(request: PersonRequest, slug: str) -> HttpResponse:
 
 
 def _page(request: PersonRequest, project: Project, form: AssignForm, *, status: int = 200) -> HttpResponse:
-    apart = project.tasks.filter(pool__in=(Pool.REVIEW, Pool.DROPPED))
+    apart = project.tasks.skipped_out()
     skipped = list(apart.order_by("pool", "-pk")[:SHOWN])
     reasons: dict[int, list[str]] = {task.pk: [] for task in skipped}
     given = Assignment.objects.filter(task__in=reasons, state=Assignment.State.SKIPPED).exclude(skip_reason="")

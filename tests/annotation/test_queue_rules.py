@@ -28,7 +28,7 @@ def judge_all(project: Project, person: object) -> list[int]:
 def grow(project: Project, number: int, **fields: object) -> list[int]:
     two = [{"text": text} for text in factories.RESPONSES]
     record = {"prompt": factories.PROMPT, "responses": two} | fields
-    return [task.pk for task in tasks.add_tasks(project, [record] * number)]
+    return [task.id for task in tasks.add_tasks(project, [record] * number)]
 
 
 # ---- a share with extra judgements ----
@@ -201,3 +201,17 @@ def test_checks_of_people_are_no_part_of_the_work_to_do():
     project = factories.project(gold_share=0.5)
     factories.task(project), factories.task(project, gold={"choice": "a"})
     assert Task.objects.wanted().count() == 1
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's query plan")
+@pytest.mark.parametrize("pool", [Pool.GOLD, Pool.QUALIFICATION])
+def test_the_next_check_walks_its_own_index_and_sorts_nothing(pool):
+    project, person = factories.project(), factories.user()
+    values = claiming.parameters(project, person, claiming.Place(0, 9, 0), 5)
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {claiming.check_sql(pool)}", values)
+        plan = [row[3] for row in cursor.fetchall()]
+    searches = [step.split("INDEX ")[1] for step in plan if step.startswith(("SEARCH task ", "SCAN task "))]
+    name = f"task_{pool.name.lower()}"
+    assert searches == [f"{name} (project_id=? AND rank>? AND rank<?)", f"{name} (project_id=? AND rank<?)"]
+    assert not any("TEMP B-TREE" in step for step in plan), plan
