@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from training import answers, checkpoints, data, forward, losses, models, reports
+from training import answers, budget, checkpoints, data, forward, losses, models, reports
 from training.data import RowAccount
 from training.forward import Batch, Pair
 from training.policies import POLICY, SharedBase
@@ -56,6 +56,7 @@ def train(config: RunFile, run: RunDir) -> None:
 
     weights = models.trainable(base.lm)
     optimizer = torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
+    budget.follow(base.wrapper, optimizer, data.steps_of(learn.lengths, params)[0], run)
     first, tokens = 1, 0
     if checkpoint := checkpoints.latest(run):
         models.load_trainable_state(base.lm, checkpoint.tensors())
@@ -157,7 +158,7 @@ def load_policy(config: RunFile) -> tuple[SharedBase, str | None]:
     assert config.base_model is not None
     if config.adapter is None:
         return SharedBase(config.base_model.path, config.hardware, learns=True), None
-    base = SharedBase(config.base_model.path, config.hardware)
+    base = SharedBase(config.base_model.path, config.hardware, adapter=config.adapter)
     base.add(POLICY, config.adapter, start=config.start_adapter.path if config.start_adapter else None)
     return base, POLICY
 

@@ -83,9 +83,12 @@ def train(config: RunFile, run: RunDir) -> None:
 def load_speaker(policy: PolicyRef, bases: dict[Path, SharedBase], config: RunFile, run: RunDir) -> Speaker:
     """The policy on its base; policies on one base share it in memory."""
     folder = policy.base_model.path.resolve()
-    if folder not in bases:
-        bases[folder] = SharedBase(folder, config.hardware)
-    base = bases[folder]
+    place = folder
+    if policy.adapter and folder in bases and not bases[folder].holds(policy.adapter.path):
+        place = folder / policy.name  # of another family than those there: a base of its own
+    if place not in bases:
+        bases[place] = SharedBase(folder, config.hardware)
+    base = bases[place]
     adapter, written = None, folder
     if policy.adapter:
         adapter = f"policy-{len(base.names)}"
@@ -101,7 +104,7 @@ def find_scorer(config: RunFile, bases: dict[Path, SharedBase], tokenizer: Any) 
     reward = config.reward_model.path
     folder = next(iter(bases))
     if models.is_adapter(reward):
-        folder = next((known for known in bases if trained_on(reward, known)), folder)
+        folder = next((known for known in bases if known.is_dir() and trained_on(reward, known)), folder)
     return load_scorer(reward, bases[folder], folder, config.hardware, tokenizer)
 
 

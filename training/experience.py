@@ -23,13 +23,12 @@ NORM_ANSWERS = 256  # answers of the reference policy that fix the scale of the 
 
 
 @dataclass(frozen=True)
-class Players:
-    """Everyone who speaks during a run, all on one base unless the reward model has its own."""
+class Company:
+    """Who speaks in a run that answers prompts, all on one base unless the reward model has its own."""
 
     base: SharedBase
     reference: str | None
     scorer: Scorer
-    value: ValueModel
     tokenizer: Any
     params: Any
 
@@ -42,6 +41,13 @@ class Players:
 
     def policy_weights(self) -> dict[str, nn.Parameter]:
         return self.base.weights(POLICY)
+
+
+@dataclass(frozen=True)
+class Players(Company):
+    """Those of PPO, where a value model speaks as well."""
+
+    value: ValueModel
 
 
 @dataclass(frozen=True)

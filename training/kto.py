@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from training import checkpoints, data, forward, losses, models, reports
+from training import budget, checkpoints, data, forward, losses, models, reports
 from training.data import RowAccount
 from training.dpo import Pairs, choose_packing, load_policy, reference_logps, samples_of
 from training.policies import SharedBase
@@ -68,6 +68,7 @@ def train(config: RunFile, run: RunDir) -> None:
 
     weights = models.trainable(base.lm)
     optimizer = torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
+    budget.follow(base.wrapper, optimizer, data.steps_of(learn.lengths, params)[0], run)
     first, tokens = 1, 0
     if checkpoint := checkpoints.latest(run):
         models.load_trainable_state(base.lm, checkpoint.tensors())

@@ -6,21 +6,22 @@ import json
 import os
 import random
 import shutil
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+)
 
-from training import fused
+from training.adapters import core as core
+from training.adapters import load, quiet_peft
 from training.rundir import RunDir
 from training.runfile import Adapter, Hardware, RunFile, RunFileError
 
@@ -44,7 +45,6 @@ CHATML = (
 # Tokens that published models reserve for padding or leave unused, in order of preference.
 PADS = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "[PAD]", "<unk>", "<|endoftext|>", "<unused0>",
         "<|reserved_special_token_0|>", "<reserved_0>")  # fmt: skip
-TASKS = {"causal": "CAUSAL_LM", "reward": "SEQ_CLS"}  # SEQ_CLS makes PEFT save the score head with the adapter
 
 
 def prepare(hardware: Hardware, seed: int) -> torch.device:
@@ -122,18 +122,27 @@ def _choose_template(tokenizer: Any, template: str | None, run_path: Path) -> No
         tokenizer.chat_template = (run_path / template).read_text("utf-8")
 
 
-def load_causal(folder: Path, hardware: Hardware, *, training: bool = False) -> Any:
-    """The causal model in `folder`, on its device; `training` all weights takes float32, always."""
-    return _load(AutoModelForCausalLM, folder, hardware, training=training)
+def load_causal(folder: Path, hardware: Hardware, *, training: bool = False, adapter: Adapter | None = None) -> Any:
+    """The causal model in `folder`, on its device; `training` all weights takes float32, always.
+
+    For an `adapter` that asks for it (QLoRA), the frozen weights are quantised.
+    """
+    return _load(AutoModelForCausalLM, folder, hardware, training=training, **_quantised(adapter))
 
 
 def load_classifier(
-    folder: Path, hardware: Hardware, pad_token_id: int, *, training: bool = False, new_head: bool = True
+    folder: Path,
+    hardware: Hardware,
+    pad_token_id: int,
+    *,
+    training: bool = False,
+    new_head: bool = True,
+    adapter: Adapter | None = None,
 ) -> Any:
     """The model in `folder` with a score head of one output, which reads the last token that is not padding."""
     lack = "score.weight" if new_head else ""
     kind = AutoModelForSequenceClassification
-    model = _load(kind, folder, hardware, training=training, may_lack=lack, num_labels=1)
+    model = _load(kind, folder, hardware, training=training, may_lack=lack, num_labels=1, **_quantised(adapter))
     model.config.pad_token_id = pad_token_id
     return model
 
@@ -148,49 +157,54 @@ def _load(kind: Any, folder: Path, hardware: Hardware, *, training: bool, may_la
     lacking = sorted(set(found["missing_keys"]) - {may_lack})
     if lacking:  # transformers would fill them with noise
         raise RunFileError("base_model.path", f"lacks the weights {', '.join(lacking[:3])}: {folder}")
-    return model.to(device_of(hardware))
+    return model if "device_map" in options else model.to(device_of(hardware))
+
+
+def _quantised(adapter: Adapter | None) -> dict[str, Any]:
+    """How a base is loaded for QLoRA: 4 bit NF4 with double quantisation (Dettmers et al. 2023), or 8 bit."""
+    if adapter is None or adapter.method != "qlora":
+        return {}
+    if adapter.bits == 8:
+        config = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=["score", "lm_head"])
+    else:
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+            llm_int8_skip_modules=["score", "lm_head"],
+        )
+    return {"quantization_config": config, "device_map": {"": 0}}
 
 
 def load_reward(
-    folder: Path, base: Path | None, hardware: Hardware, pad_token_id: int, *, training: bool = False
+    folder: Path,
+    base: Path | None,
+    hardware: Hardware,
+    pad_token_id: int,
+    *,
+    training: bool = False,
+    adapter: Adapter | None = None,
 ) -> Any:
     """A trained reward model, ready to score: an adapter on `base`, or a whole classifier when it is none."""
     if not is_adapter(folder):
         return load_classifier(folder, hardware, pad_token_id, training=training, new_head=False).eval()
-    model = load_classifier(base or base_of(folder), hardware, pad_token_id, training=training)
-    return _with_saved_adapter(model, folder).eval()
+    model = load_classifier(base or base_of(folder), hardware, pad_token_id, training=training, adapter=adapter)
+    return load(model, folder).eval()
 
 
-def load_policy(folder: Path, adapter: Path | None, hardware: Hardware) -> Any:
+def load_policy(folder: Path, adapter: Path | None, hardware: Hardware, trained: Adapter | None = None) -> Any:
     """A policy ready to answer: the model in `folder`, with `adapter` on it when there is one."""
-    model = load_causal(folder, hardware)
-    return (_with_saved_adapter(model, adapter) if adapter else model).eval()
-
-
-def _with_saved_adapter(model: Any, folder: Path) -> Any:
-    with quiet_peft():
-        return PeftModel.from_pretrained(model, folder)
-
-
-@contextmanager
-def quiet_peft() -> Iterator[None]:
-    """PEFT 0.21 asks transformers 5 by a name that the latter has deprecated."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        yield
+    model = load_causal(folder, hardware, adapter=trained)
+    return (load(model, adapter) if adapter else model).eval()
 
 
 def load_result(folder: Path, config: RunFile) -> Any:
     """A policy that a run has just saved, loaded back the plain way."""
     assert config.base_model is not None
     if is_adapter(folder):
-        return load_policy(config.base_model.path, folder, config.hardware)
+        return load_policy(config.base_model.path, folder, config.hardware, config.adapter)
     return load_causal(folder, config.hardware, training=True).eval()
-
-
-def core(model: Any) -> Any:
-    """The transformers model inside a PEFT wrapper, adapters in place; the model itself when there is none."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def longest(config: RunFile) -> tuple[int, bool]:
@@ -208,43 +222,6 @@ def is_adapter(folder: Path) -> bool:
 def base_of(folder: Path) -> Path:
     """The base model that an adapter names."""
     return Path(json.loads((folder / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"])
-
-
-def attach_adapter(
-    model: Any, adapter: Adapter, *, task: str, name: str = "default", trainable: bool = True, start: Path | None = None
-) -> Any:
-    """`model` with a LoRA adapter called `name` on it; `task` is causal or reward.
-
-    With `start`, the new adapter begins as a copy of the one in that folder, which must have the same shape.
-    """
-    config = LoraConfig(
-        task_type=TASKS[task],
-        r=adapter.r,
-        lora_alpha=adapter.alpha,  # type: ignore[arg-type]
-        lora_dropout=adapter.dropout,
-        target_modules=adapter.targets,
-        inference_mode=not trainable,  # otherwise a later set_adapter would unfreeze it
-    )
-    with quiet_peft():
-        if isinstance(model, PeftModel):
-            model.add_adapter(name, config)
-        else:
-            model = get_peft_model(model, config, adapter_name=name)
-    fused.merge_lora(model)
-    if start:
-        _copy_adapter(model, adapter, name, start)
-    return model
-
-
-def _copy_adapter(model: Any, adapter: Adapter, name: str, start: Path) -> None:
-    known = json.loads((start / "adapter_config.json").read_text("utf-8"))
-    for field, key in (("r", "r"), ("alpha", "lora_alpha")):
-        if known.get(key) != getattr(adapter, field):
-            message = f"is {getattr(adapter, field)}, but the start adapter has {known.get(key)}"
-            raise RunFileError(f"adapter.{field}", f"{message}; a copy needs the same shape")
-    result: Any = set_peft_model_state_dict(model, load_file(start / "adapter_model.safetensors"), adapter_name=name)
-    if result.unexpected_keys:
-        raise RunFileError("adapter.targets", f"leave out {result.unexpected_keys[0]}, which the start adapter has")
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -292,7 +269,8 @@ def _card(config: RunFile, role: str) -> dict[str, Any]:
 def _save(model: Any, tokenizer: Any, run: RunDir, card: dict[str, Any]) -> Path:
     final, aside = run.path / "model", run.path / ".model.tmp"
     shutil.rmtree(aside, ignore_errors=True)
-    model.save_pretrained(aside)
+    with quiet_peft():
+        model.save_pretrained(aside)
     tokenizer.save_pretrained(aside)
     (aside / "hone.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(final, ignore_errors=True)

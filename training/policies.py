@@ -4,18 +4,16 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, set_peft_model_state_dict
 from peft.tuners.lora import Linear as LoraLinear
-from peft.tuners.lora import LoraLayer
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from training import data, forward, fused, models
+from training import adapters, data, forward, fused, models
 from training.advantages import ScoreScale
+from training.compatibility import LAYERS
 from training.forward import Answered
 from training.runfile import Adapter, Hardware, RunFileError, model_hash
 
@@ -24,17 +22,25 @@ POLICY = "default"
 
 
 class SharedBase:
-    """A causal model with frozen weights and named LoRA adapters on it, one of them active at a time.
+    """A causal model with frozen weights and named adapters on it, one of them active at a time.
 
     PEFT's own `set_adapter` walks every module and thaws what it activates. Here the adapted layers are listed once
-    and only their active name moves; what learns is decided when an adapter is added, and never again.
+    and only their active name moves; what learns is decided when an adapter is added, and never again. Adapters of
+    one base are of one family: those of LoRA share it freely, one of trained positions stands alone.
     """
 
-    def __init__(self, folder: Path, hardware: Hardware, *, learns: bool = False) -> None:
-        """`learns` is for full fine-tuning: there are no adapters then, and the bare model is the policy."""
-        self.lm = models.load_causal(folder, hardware, training=learns).eval().requires_grad_(learns)
-        self.peft: PeftModel | None = None
-        self._layers: list[Any] = []  # LoraLayer, of whose methods it declares few
+    def __init__(
+        self, folder: Path, hardware: Hardware, *, learns: bool = False, adapter: Adapter | None = None
+    ) -> None:
+        """`learns` is for full fine-tuning: there are no adapters then, and the bare model is the policy.
+
+        `adapter` is what will be trained, where that decides how the weights are kept (QLoRA).
+        """
+        self.lm = models.load_causal(folder, hardware, training=learns, adapter=adapter)
+        self.lm.eval().requires_grad_(learns)
+        self.wrapper: Any = None  # what PEFT, or our own module, wraps the model in
+        self.family: str | None = None
+        self._layers: list[Any] = []
 
     @property
     def device(self) -> torch.device:
@@ -48,35 +54,28 @@ class SharedBase:
     @property
     def names(self) -> set[str]:
         """The adapters on the base."""
-        return {key for layer in self._layers for key in (*layer.lora_A, *layer.lora_embedding_A)}
+        return {name for layer in self._layers for name in adapters.names_on(layer)}
+
+    def holds(self, folder: Path) -> bool:
+        """Whether the adapter in `folder` can stand beside those that are here."""
+        return self.family is None or self.family == adapters.family(folder) == "LORA"
 
     def add(self, name: str, adapter: Adapter, *, start: Path | None = None) -> None:
         """A new adapter that learns, a copy of the one in `start` where that is given."""
-        self.peft = models.attach_adapter(self.peft or self.lm, adapter, task="causal", name=name, start=start)
+        self.wrapper = adapters.attach(self.wrapper or self.lm, adapter, task="causal", name=name, start=start)
+        self.family = "LORA" if adapter.method in LAYERS else adapter.method
         self._added(name, learns=True)
 
     def load(self, name: str, folder: Path, *, learns: bool = False) -> dict[str, Tensor]:
         """The trained adapter in `folder`; returns what was saved beside it (a score head), by name."""
-        config = PeftConfig.from_pretrained(str(folder))
-        if not isinstance(config, LoraConfig):
-            raise RunFileError("adapter", f"in {folder} is of type {config.peft_type}, and only LoRA can be loaded")
-        config.task_type, config.modules_to_save, config.inference_mode = "CAUSAL_LM", None, not learns
-        with models.quiet_peft():
-            if self.peft:
-                self.peft.add_adapter(name, config)
-            else:
-                self.peft = PeftModel(self.lm, config, adapter_name=name)
-        saved = load_file(folder / "adapter_model.safetensors")
-        adapter = {key: tensor for key, tensor in saved.items() if "lora_" in key}
-        result: Any = set_peft_model_state_dict(self.peft, adapter, adapter_name=name)
+        self.wrapper = adapters.load(self.wrapper or self.lm, folder, name, learns=learns, head=False)
+        self.family = adapters.family(folder)
         self._added(name, learns=learns)
-        if result.unexpected_keys or len(adapter) != len(self.weights(name)):
-            raise RunFileError("adapter", f"in {folder} does not fit the base model")
-        return {key: tensor for key, tensor in saved.items() if key not in adapter}
+        return adapters.beside(folder)
 
     def _added(self, name: str, *, learns: bool) -> None:
         fused.merge_lora(self.lm)
-        self._layers = [layer for layer in self.lm.modules() if isinstance(layer, LoraLayer)]
+        self._layers = adapters.layers_of(self.lm)
         thawed = {each: self._learns(each) for each in self.names - {name}} | {name: learns}
         self.lm.requires_grad_(False)
         for each, wanted in thawed.items():
@@ -87,12 +86,7 @@ class SharedBase:
 
     def weights(self, name: str) -> dict[str, nn.Parameter]:
         """The weights of one adapter, by a name that does not depend on how the adapter is called."""
-        marks = (f".{name}.", f".{name}")
-        found = {}
-        for key, weight in self.lm.named_parameters():
-            if "lora_" in key and (marks[0] in key or key.endswith(marks[1])):
-                found[key.replace(f".{name}", "")] = weight
-        return found
+        return adapters.weights_of(self.lm, name)
 
     def _learns(self, name: str) -> bool:
         return any(weight.requires_grad for weight in self.weights(name).values())
@@ -132,7 +126,7 @@ class SharedBase:
             return
         kept = []
         for layer in self._layers:
-            if name in layer.lora_A:
+            if name in adapters.names_on(layer):
                 weight = layer.get_base_layer().weight
                 kept.append((weight, weight.data))
                 with torch.no_grad():
@@ -154,15 +148,16 @@ class SharedBase:
 
     def _let_dropout(self, name: str, on: bool) -> None:
         for layer in self._layers:
-            if name in layer.lora_dropout:
-                layer.lora_dropout[name].train(on)
+            for dropouts in (getattr(layer, "lora_dropout", {}), getattr(layer, "dropouts", {})):
+                if name in dropouts:
+                    dropouts[name].train(on)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the policy as plain transformers and PEFT read it: its adapter alone, or the whole model."""
-        if self.peft is None:
+        if self.wrapper is None:
             self.lm.save_pretrained(str(folder))
             return
-        self.peft.save_pretrained(str(folder), selected_adapters=[POLICY])
+        self.wrapper.save_pretrained(str(folder), selected_adapters=[POLICY])
 
 
 class SharedScorer:
@@ -194,7 +189,10 @@ class SeparateScorer:
         return self.model(input_ids=ids, attention_mask=real, use_cache=False).logits[:, 0].float()
 
 
-Scorer = SharedScorer | SeparateScorer
+class Scorer(Protocol):
+    """Whatever says what answers are worth."""
+
+    def score(self, answered: Sequence[Answered], pad_id: int) -> Tensor: ...
 
 
 def score_head(saved: dict[str, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -209,7 +207,7 @@ def score_head(saved: dict[str, Tensor], device: torch.device) -> tuple[Tensor, 
 
 def load_scorer(folder: Path, base: SharedBase, base_folder: Path, hardware: Hardware, tokenizer: Any) -> Scorer:
     """The reward model in `folder`: on `base` when it was trained there, else in memory by itself."""
-    if models.is_adapter(folder) and trained_on(folder, base_folder):
+    if models.is_adapter(folder) and base.holds(folder) and trained_on(folder, base_folder):
         return SharedScorer(base, folder)
     if (folder / "tokenizer_config.json").is_file():
         theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True).get_vocab()

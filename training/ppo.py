@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from training import answers, checkpoints, data, forward, losses, models, prompts, reports
 from training.advantages import KLController, ScoreScale
 from training.data import RowAccount
-from training.experience import Experience, Part, Players, gather, pick, reference_scale
+from training.experience import Company, Experience, Part, Players, gather, pick, reference_scale
 from training.forward import Answered
 from training.policies import POLICY, SharedBase, ValueModel, load_scorer
 from training.prompts import Prompt
@@ -141,7 +141,7 @@ def assemble(config: RunFile, tokenizer: Any) -> Players:
     reward = config.reward_model.path
     scorer = load_scorer(reward, base, config.base_model.path, config.hardware, tokenizer)
     value = ValueModel(base, config.adapter, scorer, reward, start)
-    return Players(base, reference, scorer, value, tokenizer, config.params)
+    return Players(base, reference, scorer, tokenizer, config.params, value)
 
 
 def split_prompts(
@@ -164,7 +164,7 @@ def split_prompts(
     return [prompt for prompt in learn if tuple(prompt.ids) not in known], held_out, accounts
 
 
-def samples_of(players: Players, held_out: list[Prompt], config: RunFile, run: RunDir) -> answers.BeforeAndAfter:
+def samples_of(players: Company, held_out: list[Prompt], config: RunFile, run: RunDir) -> answers.BeforeAndAfter:
     """What the policy answers to the held-out prompts before it learns."""
     params = config.params
     return answers.BeforeAndAfter(
@@ -250,7 +250,7 @@ def put_back(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
             weight.copy_(tensors[name])
 
 
-def evaluate(players: Players, shown: answers.BeforeAndAfter, scale: ScoreScale, run: RunDir) -> dict[str, Any]:
+def evaluate(players: Company, shown: answers.BeforeAndAfter, scale: ScoreScale, run: RunDir) -> dict[str, Any]:
     """The policy beside its own beginning on held-out prompts."""
     params = players.params
     after, scores = shown.show(params.steps, last=True)
@@ -280,7 +280,7 @@ def evaluate(players: Players, shown: answers.BeforeAndAfter, scale: ScoreScale,
     }
 
 
-def experience_probe(players: Players, learn: Sequence[Prompt], config: RunFile) -> list[Answered]:
+def experience_probe(players: Company, learn: Sequence[Prompt], config: RunFile) -> list[Answered]:
     """A few answers to compare the saved policy on when no prompt was held out."""
     params = config.params
     written = answers.write(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from training import checkpoints, data, forward, models, reports
+from training import adapters, budget, checkpoints, data, forward, models, reports
 from training.data import RowAccount
 from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile, RunFileError
@@ -51,6 +51,9 @@ def train(config: RunFile, run: RunDir) -> None:
     weights = models.trainable(model)
     optimizer = torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
 
+    lengths = [sum(map(len, pair.tokens)) for pair in pairs]
+    total, per_epoch = data.steps_of(lengths, params)
+    budget.follow(model, optimizer, total, run)
     first, tokens = 1, 0
     if checkpoint := checkpoints.latest(run):
         models.load_trainable_state(model, checkpoint.tensors())
@@ -58,8 +61,6 @@ def train(config: RunFile, run: RunDir) -> None:
         checkpoints.restore_rng(checkpoint.state["rng"])
         first, tokens = checkpoint.step + 1, checkpoint.state["tokens"]
 
-    lengths = [sum(map(len, pair.tokens)) for pair in pairs]
-    total, per_epoch = data.steps_of(lengths, params)
     at_once = forward.tokens_at_once(core)
     run.phase("training", total, step=first - 1)
     model.train()
@@ -127,7 +128,12 @@ def train(config: RunFile, run: RunDir) -> None:
     folder = models.save_reward(model, tokenizer, run, config, reward_mean=mean, reward_std=deviation)
     assert config.base_model is not None
     again = models.load_reward(
-        folder, config.base_model.path, config.hardware, tokenizer.pad_token_id, training=config.adapter is None
+        folder,
+        config.base_model.path,
+        config.hardware,
+        tokenizer.pad_token_id,
+        training=config.adapter is None,
+        adapter=config.adapter,
     )
     after = plain_scores(again, probe, tokenizer.pad_token_id)
     check = reports.reload_check(before, after, tolerance=reports.tolerance_of(core.dtype))
@@ -167,13 +173,15 @@ def load_model(config: RunFile, pad_id: int) -> Any:
     """The base model with a score head, and a new or copied adapter where the run trains one."""
     assert config.base_model is not None
     whole = config.adapter is None
-    model = models.load_classifier(config.base_model.path, config.hardware, pad_id, training=whole)
+    model = models.load_classifier(
+        config.base_model.path, config.hardware, pad_id, training=whole, adapter=config.adapter
+    )
     if not isinstance(getattr(model, "score", None), nn.Linear):
         raise RunFileError("base_model.path", f"holds a {type(model).__name__}, whose score head Hone does not know")
     if config.adapter is None:
         return model
     start = config.start_adapter.path if config.start_adapter else None
-    return models.attach_adapter(model, config.adapter, task="reward", start=start)
+    return adapters.attach(model, config.adapter, task="reward", start=start)
 
 
 def encoded_pairs(config: RunFile, tokenizer: Any, split: str) -> tuple[RowAccount, list[Pair]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training import compatibility
 from training.fields import RunFileError, checked, param
 from training.params import PARAMS, REFERENCE_FREE, defaults
 
@@ -44,17 +45,25 @@ NEEDS = {
     "reward": ("base_model", "snapshot"),
     "dpo": ("base_model", "snapshot"),
     "kto": ("base_model", "snapshot"),
-    "ppo": ("base_model", "adapter", "reward_model"),
+    "ppo": ("base_model", "reward_model"),
+    "grpo": ("base_model",),
+    "rloo": ("base_model",),
+    "best_of_n": ("base_model", "reward_model"),
+    "merge": ("base_model", "start_adapter"),
     "generate": ("base_model",),
     "evaluate": (),
 }
+ROLLED = {"base_model", "start_adapter", "adapter", "reference", "reward_model", "snapshot", "prompts", "template"}
 TAKES = {
     "pretrain": set(),
     "sft": {"base_model", "start_adapter", "adapter", "snapshot", "template"},
     "reward": {"base_model", "start_adapter", "adapter", "snapshot", "template"},
     "dpo": {"base_model", "start_adapter", "adapter", "reference", "snapshot", "template"},
     "kto": {"base_model", "start_adapter", "adapter", "reference", "snapshot", "template"},
-    "ppo": {"base_model", "start_adapter", "adapter", "reference", "reward_model", "snapshot", "prompts", "template"},
+    "ppo": ROLLED,
+    **dict.fromkeys(("grpo", "rloo"), ROLLED),
+    "best_of_n": {"base_model", "start_adapter", "reward_model", "snapshot", "prompts", "template"},
+    "merge": {"base_model", "start_adapter", "template"},
     "generate": {"base_model", "start_adapter", "reward_model", "snapshot", "prompts", "template"},
     "evaluate": {"base_model", "reward_model", "snapshot", "prompts", "template"},
 }
@@ -84,10 +93,16 @@ class PolicyRef:
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
-    # r 16, alpha 32: PEFT's and the QLoRA paper's usual alpha = 2 r; all-linear: QLoRA, section 4.
+    """What is trained in place of the weights. `compatibility.FIELDS` says which settings belong to which method."""
+
     method: str = param(
-        "lora", "Adapter", "A small trained addition to frozen weights.", group="Adapter", choices=("lora",)
+        "lora",
+        "Adapter",
+        "A small trained addition to frozen weights.",
+        group="Adapter",
+        choices=compatibility.METHODS,
     )
+    # r 16, alpha 32: PEFT's and the QLoRA paper's usual alpha = 2 r; all-linear: QLoRA, section 4.
     r: int = param(16, "Rank", "Size of the adapter.", group="Adapter", min=1, max=4096)
     alpha: int | float = param(
         32, "Alpha", "The adapter's output is scaled by alpha / rank.", group="Adapter", min=0.001, max=65536
@@ -96,6 +111,35 @@ class Adapter:
         0.0, "Dropout", "Share of adapter inputs dropped while training.", group="Adapter", min=0.0, max=0.9
     )
     targets: str | list[str] = param("all-linear", "Layers", "Or a list of layer names.", group="Adapter")  # noqa: RUF009
+    # 4: Dettmers et al. (2023), NF4 with double quantisation.
+    bits: int = param(4, "Bits", "Of a frozen weight, 4 or 8 (QLoRA).", group="Adapter", min=4, max=8)
+    # Two thirds of the first rank, Zhang et al. (2023), section 4.1, whole: 12 to 8 in PEFT.
+    target_r: int | None = param(
+        None,
+        "Final rank",
+        "Mean rank that AdaLoRA keeps; empty: two thirds of the rank.",
+        group="Adapter",
+        min=1,
+        max=4095,
+    )
+    # 20: Lester et al. (2021), figure 3b: more brings little.
+    virtual_tokens: int = param(
+        20, "Trained positions", "In front of every row (prefix, prompt, P-tuning).", group="Adapter", min=1, max=4096
+    )
+    # 64: Houlsby et al. (2019), section 3.2 and table 1.
+    bottleneck: int = param(64, "Bottleneck", "Width between the two small layers.", group="Adapter", min=1, max=65536)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            known = field.name == "method" or field.name in compatibility.FIELDS[self.method]
+            if not known and getattr(self, field.name) != field.default:
+                raise RunFileError(f"adapter.{field.name}", f"has no meaning for {self.method}; leave it out")
+        if self.bits not in (4, 8):
+            raise RunFileError("adapter.bits", f"must be 4 or 8, got {self.bits}")
+        if self.method == "adalora" and self.r < 2:
+            raise RunFileError("adapter.r", "must be at least 2 for adalora, which has ranks to take away")
+        if self.target_r is not None and self.target_r >= self.r:
+            raise RunFileError("adapter.target_r", f"must be below adapter.r {self.r}, got {self.target_r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,11 +325,13 @@ def _check_together(config: RunFile) -> None:
     if config.reference not in (None, "base", "start_adapter"):
         raise RunFileError("reference", f"must be base or start_adapter, got {config.reference!r}")
     _check_reference(config)
+    _check_adapter(config)
+    _check_rule(config)
     if config.reference == "start_adapter" and config.start_adapter is None:
         raise RunFileError("start_adapter", "is required when reference is start_adapter")
-    if config.start_adapter and not config.adapter and config.kind != "generate":
+    if config.start_adapter and not config.adapter and config.kind in compatibility.TRAINERS:
         raise RunFileError("adapter", "is required with start_adapter: what starts as an adapter is trained as one")
-    if config.kind in ("ppo", "generate", "evaluate") and not config.prompts and not config.snapshot:
+    if "prompts" in TAKES[config.kind] and not config.prompts and not config.snapshot:
         raise RunFileError("prompts", f"is required for a {config.kind} run without a snapshot")
 
 
@@ -301,6 +347,30 @@ def _check_reference(config: RunFile) -> None:
     if not needed and config.reference is not None:
         loss = config.params.loss
         raise RunFileError("reference", f"has no meaning with the {loss} loss, which compares with none; leave it out")
+
+
+def _check_rule(config: RunFile) -> None:
+    if not hasattr(config.params, "rule"):
+        return
+    if config.reward_model is None and config.params.rule is None:
+        raise RunFileError("reward_model", f"or params.rule is required for a {config.kind} run")
+    if config.reward_model is not None and config.params.rule is not None:
+        raise RunFileError("params.rule", "and a reward model cannot both score the answers; leave one out")
+
+
+def _check_adapter(config: RunFile) -> None:
+    """Refuse an adapter that this kind of run, or this machine, cannot train."""
+    if config.kind not in compatibility.TRAINERS:
+        return
+    method = config.adapter.method if config.adapter else None
+    if reason := compatibility.refusal(config.kind, method):
+        raise RunFileError("adapter.method" if method else "adapter", reason)
+    if method == "qlora" and config.hardware.device == "cpu":
+        raise RunFileError(
+            "adapter.method",
+            "is qlora, whose 4 and 8 bit weights need an NVIDIA GPU, and hardware.device is cpu; "
+            "the nearest that works is lora, with hardware.dtype bfloat16 for half the memory",
+        )
 
 
 def _check_targets(adapter: Adapter | None) -> None:

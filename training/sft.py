@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from training import checkpoints, data, forward, models, reports
+from training import adapters, budget, checkpoints, data, forward, models, reports
 from training.data import RowAccount
 from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile
@@ -35,6 +35,9 @@ def train(config: RunFile, run: RunDir) -> None:
     weights = models.trainable(model)
     optimizer = torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
 
+    lengths = [len(prompt) + len(answer) for prompt, answer in rows]
+    total, per_epoch = data.steps_of(lengths, params)
+    budget.follow(model, optimizer, total, run)
     first, tokens = 1, 0
     if checkpoint := checkpoints.latest(run):
         models.load_trainable_state(model, checkpoint.tensors())
@@ -42,8 +45,6 @@ def train(config: RunFile, run: RunDir) -> None:
         checkpoints.restore_rng(checkpoint.state["rng"])
         first, tokens = checkpoint.step + 1, checkpoint.state["tokens"]
 
-    lengths = [len(prompt) + len(answer) for prompt, answer in rows]
-    total, per_epoch = data.steps_of(lengths, params)
     at_once = forward.tokens_at_once(core)
     run.phase("training", total, step=first - 1)
     model.train()
@@ -119,11 +120,13 @@ def train(config: RunFile, run: RunDir) -> None:
 def load_model(config: RunFile) -> Any:
     """The base model, with a new or copied adapter where the run trains one."""
     assert config.base_model is not None
-    model = models.load_causal(config.base_model.path, config.hardware, training=config.adapter is None)
+    model = models.load_causal(
+        config.base_model.path, config.hardware, training=config.adapter is None, adapter=config.adapter
+    )
     if config.adapter is None:
         return model
     start = config.start_adapter.path if config.start_adapter else None
-    return models.attach_adapter(model, config.adapter, task="causal", start=start)
+    return adapters.attach(model, config.adapter, task="causal", start=start)
 
 
 def encoded_rows(config: RunFile, tokenizer: Any, split: str) -> tuple[RowAccount, list[Answered]]:

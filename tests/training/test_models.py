@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.training.conftest import assistant, tiny_llama, tiny_tokenizer, user
-from training import data, models, runfile
+from training import adapters, data, models, runfile
 from training.rundir import RunDir
 from training.runfile import Adapter, Hardware, RunFileError
 
@@ -103,7 +103,7 @@ def test_a_reward_adapter_keeps_its_score_head_through_the_disk(tiny_model_dir: 
     config = runfile.check(
         {"kind": "reward", "base_model": {"path": str(tiny_model_dir)}, "snapshot": {"path": "s"}, "adapter": {"r": 4}}
     )
-    model = models.attach_adapter(models.load_classifier(tiny_model_dir, CPU, 0), config.adapter, task="reward")
+    model = adapters.attach(models.load_classifier(tiny_model_dir, CPU, 0), config.adapter, task="reward")
     with torch.no_grad():
         for weight in models.trainable(model):
             weight.normal_()
@@ -121,7 +121,7 @@ def test_a_reward_adapter_keeps_its_score_head_through_the_disk(tiny_model_dir: 
 def test_a_copied_adapter_begins_where_the_first_one_ended(tiny_model_dir: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     adapter = Adapter(r=4, alpha=8)
-    first = models.attach_adapter(models.load_causal(tiny_model_dir, CPU), adapter, task="causal")
+    first = adapters.attach(models.load_causal(tiny_model_dir, CPU), adapter, task="causal")
     with torch.no_grad():
         for weight in models.trainable(first):
             weight.normal_()
@@ -130,11 +130,11 @@ def test_a_copied_adapter_begins_where_the_first_one_ended(tiny_model_dir: Path,
     wanted = first.eval()(ids).logits
     for name in ("default", "policy"):
         fresh = models.load_causal(tiny_model_dir, CPU)
-        copy = models.attach_adapter(fresh, adapter, task="causal", name=name, start=tmp_path / "first").eval()
+        copy = adapters.attach(fresh, adapter, task="causal", name=name, start=tmp_path / "first").eval()
         assert torch.equal(copy(ids).logits, wanted)
     with pytest.raises(RunFileError, match=r"adapter\.r is 8, but the start adapter has 4"):
         fresh = models.load_causal(tiny_model_dir, CPU)
-        models.attach_adapter(fresh, Adapter(r=8, alpha=8), task="causal", start=tmp_path / "first")
+        adapters.attach(fresh, Adapter(r=8, alpha=8), task="causal", start=tmp_path / "first")
 
 
 def test_a_whole_classifier_without_its_head_is_not_a_reward_model(tiny_model_dir: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.training.conftest import tiny_llama, tiny_tokenizer
-from training import forward, models, policies, rollout
+from training import adapters, forward, models, policies, rollout
 from training.advantages import ScoreScale
 from training.runfile import Adapter, Hardware, RunFileError
 
@@ -24,7 +24,7 @@ def stir(parameters, seed=1):
 
 
 def write_reward(folder: Path, base: Path, adapter: Adapter = LORA) -> Path:
-    model = models.attach_adapter(models.load_classifier(base, CPU, 0), adapter, task="reward")
+    model = adapters.attach(models.load_classifier(base, CPU, 0), adapter, task="reward")
     stir(p for p in model.parameters() if p.requires_grad)
     model.save_pretrained(folder)
     return folder

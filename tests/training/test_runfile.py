@@ -44,7 +44,7 @@ def refused(data: object, root: Path | None = Path("/registry")) -> RunFileError
         ({"params": {"batch_size": 1.5}}, "params.batch_size", "must be of type int"),
         ({"params": {"decay": "step"}}, "params.decay", "must be one of"),
         ({"params": [1]}, "params", "must be an object"),
-        ({"adapter": {"method": "adalora"}}, "adapter.method", "must be one of lora"),
+        ({"adapter": {"method": "magic"}}, "adapter.method", "must be one of lora"),
         ({"adapter": {"targets": []}}, "adapter.targets", "all-linear or a list"),
         ({"hardware": {"device": "tpu"}}, "hardware.device", "must be one of"),
         ({"template": "../x.jinja"}, "template", "inside the run directory"),

@@ -1,0 +1,136 @@
+"""Which adapter works with which kind of run, and what to take instead. Standard library only: the web asks too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from training.fields import RunFileError
+
+LAYERS = ("lora", "dora", "rslora", "qlora")  # pairs of small matrices beside linear layers, PEFT's LoRA
+VIRTUAL = ("prefix", "prompt", "p_tuning")  # trained positions in front of every row
+BOTTLENECKS = ("houlsby", "pfeiffer")
+LABELS = {
+    "lora": "LoRA",
+    "dora": "DoRA",
+    "rslora": "rsLoRA",
+    "qlora": "QLoRA",
+    "adalora": "AdaLoRA",
+    "ia3": "IA³",
+    "prefix": "Prefix tuning",
+    "prompt": "Prompt tuning",
+    "p_tuning": "P-tuning",
+    "houlsby": "Houlsby adapter",
+    "pfeiffer": "Pfeiffer adapter",
+}
+METHODS = tuple(LABELS)
+TRAINERS = ("sft", "reward", "dpo", "kto", "ppo", "grpo", "rloo")
+ROLLOUTS = ("ppo", "grpo", "rloo")
+# The settings that mean something to each method; others may only stand at their defaults.
+FIELDS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("lora", "dora", "rslora"), ("r", "alpha", "dropout", "targets")),
+    "qlora": ("r", "alpha", "dropout", "targets", "bits"),
+    "adalora": ("r", "target_r", "alpha", "dropout", "targets"),
+    "ia3": (),
+    **dict.fromkeys(VIRTUAL, ("virtual_tokens",)),
+    **dict.fromkeys(BOTTLENECKS, ("bottleneck", "dropout")),
+}
+SHAPE = ("r", "alpha", "virtual_tokens", "bottleneck")  # what a copy of an adapter must share with it
+BOTTLENECK = "HONE_BOTTLENECK"  # peft_type of an adapter that is ours
+_TYPES = {
+    "IA3": "ia3",
+    "ADALORA": "adalora",
+    "PREFIX_TUNING": "prefix",
+    "PROMPT_TUNING": "prompt",
+    "P_TUNING": "p_tuning",
+}
+
+
+def refusal(kind: str, method: str | None) -> str | None:
+    """Why a run of `kind` cannot train `method` (None: all weights), with the nearest that it can; None when it can."""
+    if kind in ROLLOUTS and method is None:
+        return "trains an adapter only, because policy, reference and reward model share one frozen base; take lora"
+    if kind in ROLLOUTS and method not in ("lora", "dora", "rslora"):
+        near = "rslora" if method == "adalora" else "lora"
+        return (
+            f"cannot be {method} in a {kind} run: policy, reference and reward model are LoRA layers on one base, "
+            f"folded into its float weights while it writes; the nearest that works is {near}"
+        )
+    if kind == "reward" and method in VIRTUAL:
+        return (
+            f"cannot be {method} in a reward run: behind trained positions, transformers no longer finds the last "
+            "token, at which the score is read; the nearest that works is ia3"
+        )
+    return None
+
+
+def continuation_refusal(method: str) -> str | None:
+    """Why an adapter of `method` cannot be trained on, with what to do instead."""
+    if method == "p_tuning":
+        return "is a P-tuning adapter, of which only the result is saved, not the encoder; start a new prompt adapter"
+    if method == "adalora":
+        return "is an AdaLoRA adapter, whose ranks are cut already; merge it and start a new adapter on the result"
+    return None
+
+
+def table() -> str:
+    """Adapter by kind of run as a Markdown table, as the docs show it."""
+    head = "| adapter | " + " | ".join(f"`{kind}`" for kind in TRAINERS) + " |"
+    lines = [head, "|---" * (len(TRAINERS) + 1) + "|"]
+    for method in (None, *METHODS):
+        label = f"{LABELS[method]} (`{method}`)" if method else "Full fine-tuning"
+        cells = ["no" if refusal(kind, method) else "GPU" if method == "qlora" else "yes" for kind in TRAINERS]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def reasons() -> str:
+    """Every refusal of the table, as a Markdown list."""
+    found: dict[str, None] = {}
+    for method in (None, *METHODS):
+        for kind in TRAINERS:
+            if reason := refusal(kind, method):
+                where = f"`adapter.method` = `{method}`" if method else "Without an `adapter`, a run"
+                found[f"- `{kind}`: {where} {reason}."] = None
+    return "\n".join(found)
+
+
+def saved_method(saved: dict[str, Any]) -> str:
+    """The method that an adapter_config.json was trained with."""
+    kind = saved.get("peft_type")
+    if kind == "LORA":
+        return "dora" if saved.get("use_dora") else "rslora" if saved.get("use_rslora") else "lora"
+    if kind == BOTTLENECK:
+        return str(saved.get("placement", "pfeiffer"))
+    return _TYPES.get(str(kind), str(kind))
+
+
+def saved_adapter(folder: Path) -> dict[str, Any]:
+    """The `adapter` of a run.json under which the adapter in `folder` goes on in its own shape."""
+    saved = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    method = saved_method(saved)
+    if method in LAYERS or method == "adalora":
+        targets = saved.get("target_modules") or "all-linear"
+        shape = {"r": saved.get("r", 16), "alpha": saved.get("lora_alpha", 32), "dropout": 0.0}
+        return {"method": method, **shape, "targets": targets if isinstance(targets, str) else sorted(targets)}
+    if method in VIRTUAL:
+        return {"method": method, "virtual_tokens": saved.get("num_virtual_tokens", 20)}
+    if method in BOTTLENECKS:
+        return {"method": method, "bottleneck": saved.get("size", 64)}
+    return {"method": method}
+
+
+def require_copy(adapter: Any, start: Path) -> None:
+    """Refuse an adapter that cannot begin as a copy of the one in `start`."""
+    saved = saved_adapter(start)
+    was = saved["method"]
+    if reason := continuation_refusal(was):
+        raise RunFileError("start_adapter", reason)
+    if was != ("lora" if adapter.method == "qlora" else adapter.method):
+        raise RunFileError("adapter.method", f"is {adapter.method}, but the start adapter is {was}; a copy stays so")
+    for field in SHAPE:
+        mine = getattr(adapter, field)
+        if field in saved and saved[field] != mine:
+            message = f"is {mine}, but the start adapter has {saved[field]}; a copy needs the same shape"
+            raise RunFileError(f"adapter.{field}", message)
