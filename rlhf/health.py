@@ -44,7 +44,7 @@ class Concern:
 def concerns_of(kind: str, rows: Rows, config: dict[str, Any], report: dict[str, Any] | None) -> list[Concern]:
     """What is worth a look in a run, gravest first."""
     found: list[Concern | None] = []
-    if kind == Run.Kind.PPO and len(rows) >= ENOUGH:
+    if kind in Run.ROLLS_OUT and len(rows) >= ENOUGH:
         params = config.get("params") or {}
         found = [_kl(rows, params), _length(rows), _entropy(rows), _unfinished(rows, params), _clipped(rows, params)]
     if report:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlhf.models import Model
+from rlhf.models import Model, Run
 from rlhf.runs import describe
 from training import runfile
 from training.runfile import RunFileError
 
-METHODS = ("dpo", "ppo")
+METHODS = ("dpo", "ppo", "grpo", "rloo")
 
 
 class PlanError(ValueError):
@@ -34,7 +34,7 @@ class Plan:
     judgements: int | None = None  # enough of them to go on; None: all that the tasks need
     snapshot: dict[str, Any] = field(default_factory=dict)  # recipe, see rlhf.snapshots
     reward: dict[str, Any] = field(default_factory=dict)  # {"params", "adapter"} of the reward run
-    # Each policy method: {"kind": "dpo" | "ppo", "params", "adapter"}
+    # Each policy method: {"kind": one of METHODS, "params", "adapter"}
     policies: list[dict[str, Any]] = field(default_factory=lambda: [{"kind": "dpo"}, {"kind": "ppo"}])
     eval_prompts: int = 100  # prompts that nobody labels and nothing trains on
     evaluation: dict[str, Any] = field(default_factory=dict)  # params of the evaluate run
@@ -86,7 +86,7 @@ def check_runs(plan: Plan, start_model: Model) -> None:
         data["hardware"] = plan.hardware
         if kind != "generate":  # what is not made yet is only named here
             data["snapshot"] = {"path": "snapshots/planned"}
-        if kind == "ppo":
+        if kind in Run.ROLLS_OUT:
             data["reward_model"] = {"path": "models/planned"}
         try:
             runfile.check(data, root=settings.HONE_DATA)

@@ -79,14 +79,26 @@ def estimate(
     return found
 
 
-def trained_numbers(model: Model, rank: int | None) -> int:
-    """How many numbers would be trained: all of them, or those of a LoRA of `rank` on every linear layer."""
-    if rank is None:
+def trained_numbers(model: Model, adapter: dict[str, Any] | None) -> int:
+    """How many numbers would be trained: all of them, or those of an adapter on every layer that it reaches."""
+    if adapter is None:
         return model_numbers(model.base)
     shape = _shape(model.base)
     hidden, inner, layers = shape.get("hidden_size", 0), shape.get("intermediate_size", 0), shape.get("layers", 0)
     heads, shared = shape.get("heads", 1) or 1, shape.get("kv_heads", 0) or shape.get("heads", 1) or 1
     narrow = hidden * shared // heads
+    method = adapter.get("method", "lora")
+    positions = int(adapter.get("virtual_tokens", 20))
+    if method == "ia3":
+        return layers * (2 * narrow + inner)
+    if method == "prefix":
+        return positions * layers * 2 * narrow
+    if method in ("prompt", "p_tuning"):
+        encoder = 3 * hidden * hidden if method == "p_tuning" else 0
+        return positions * hidden + encoder
+    if method in ("houlsby", "pfeiffer"):
+        return layers * (2 if method == "houlsby" else 1) * 2 * hidden * int(adapter.get("bottleneck", 64))
+    rank = int(adapter.get("r", 16))
     return int(rank * layers * (4 * hidden + 2 * (hidden + narrow) + 3 * (hidden + inner)))
 
 
@@ -97,9 +109,9 @@ def model_numbers(model: Model) -> int:
 
 def _work(kind: str, params: dict[str, Any], rows: int, length: float) -> tuple[int, float]:
     """(optimiser steps or rounds of PPO, tokens read or written)."""
-    if kind == Run.Kind.PPO:
+    if kind in Run.ROLLS_OUT:
         steps = int(params.get("steps") or 0)
-        return steps, float(steps * (params.get("rollout_batch") or 0) * (params.get("max_new_tokens") or 0))
+        return steps, float(steps * _answers(params) * (params.get("max_new_tokens") or 0))
     batch = params.get("batch_size") or 1
     steps = math.ceil(rows / batch * float(params.get("epochs") or 1)) if rows else 0
     if params.get("max_steps"):
@@ -107,17 +119,22 @@ def _work(kind: str, params: dict[str, Any], rows: int, length: float) -> tuple[
     return steps, steps * batch * min(length, params.get("max_length") or length)
 
 
+def _answers(params: dict[str, Any]) -> int:
+    """Answers written at once."""
+    return int(params.get("rollout_batch") or (params.get("prompts_per_step") or 0) * (params.get("samples") or 0))
+
+
 def _memory(found: Preflight, config: dict[str, Any], start: Model, reward: Model | None, length: float) -> None:
     params, adapter = config.get("params") or {}, config.get("adapter")
     base, shape = start.base, _shape(start.base)
     found.whole = model_numbers(base)
-    found.trained = trained_numbers(start, int(adapter.get("r", 16)) if adapter else None)
+    found.trained = trained_numbers(start, adapter)
     weights = found.whole * BYTES
     if reward and reward.base != base:
         weights += model_numbers(reward.base) * BYTES
     batch = params.get("minibatch") or params.get("batch_size") or 1
     longest = min(params.get("max_length") or 10**9, max(length, 16))
-    if config["kind"] == Run.Kind.PPO:
+    if config["kind"] in Run.ROLLS_OUT:
         longest = min(params.get("max_prompt_length") or 512, max(length / 2, 16)) + (params.get("max_new_tokens") or 0)
     pairs = 2 if config["kind"] in (Run.Kind.REWARD, Run.Kind.DPO) else 1
     tokens = batch * longest * pairs
@@ -128,8 +145,8 @@ def _memory(found: Preflight, config: dict[str, Any], start: Model, reward: Mode
         Part(f"Activations, {batch} at a time", tokens * hidden * layers * KEPT_PER_LAYER * BYTES),
         Part("Logits", tokens * shape.get("vocab_size", 0) * BYTES if config["kind"] != Run.Kind.REWARD else 0),
     ]
-    if config["kind"] == Run.Kind.PPO:
-        cache = (params.get("rollout_batch") or 0) * longest * hidden * layers * 2 * BYTES
+    if config["kind"] in Run.ROLLS_OUT:
+        cache = _answers(params) * longest * hidden * layers * 2 * BYTES
         found.parts.append(Part("Rollout cache", cache))
     found.parts = [part for part in found.parts if part.size]
 

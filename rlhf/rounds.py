@@ -200,7 +200,7 @@ def _policy(round: Round) -> bool:
     for index, method in enumerate(_plan(round).policies):
         options = {key: value for key, value in method.items() if key != "kind"}
         options |= {"start_model": round.start_model, "snapshot": round.snapshot}
-        options |= {"reward_model": round.reward_model} if method["kind"] == "ppo" else {}
+        options |= {"reward_model": round.reward_model} if method["kind"] in Run.ROLLS_OUT else {}
         run = _run(round, f"policy-{index}", method["kind"], **options)
         if run is None:
             return False

@@ -17,8 +17,19 @@ def charts_of(kind: str, rows: Rows, config: dict[str, Any], total: int | None =
     last = max((row["step"] for row in rows), default=0)
     steps = Axis(low=0, high=max(total or 0, last, 1), fixed=True, ticks=4)
     params = config.get("params") or {}
+    charts = _of_kind(kind, rows, steps, params)
+    if any("rank" in row for row in rows):
+        charts.append(_raw_and_smooth("rank", "Mean rank", rows, "rank", steps, color="c4"))
+    return charts
+
+
+def _of_kind(kind: str, rows: Rows, steps: Axis, params: dict[str, Any]) -> list[Chart]:
     if kind == Run.Kind.PPO:
         return _ppo(rows, steps, params)
+    if kind in Run.ROLLS_OUT:
+        return [*_ppo(rows, steps, params), _alike(rows, steps)]
+    if kind == Run.Kind.KTO:
+        return _judged(rows, steps)
     if kind in (Run.Kind.REWARD, Run.Kind.DPO):
         return _preference(kind, rows, steps)
     if kind in (Run.Kind.SFT, Run.Kind.PRETRAIN):
@@ -110,7 +121,7 @@ def _ppo(rows: Rows, steps: Axis, params: dict[str, Any]) -> list[Chart]:
             y=Axis(),
             series=[
                 Series("Policy", smoothed(column(rows, "policy_loss")), "c2"),
-                Series("Value", smoothed(column(rows, "value_loss")), "c4"),
+                *([Series("Value", smoothed(value), "c4")] if (value := column(rows, "value_loss")) else []),
             ],
             finding=_finding("Policy loss by step", column(rows, "policy_loss")),
             now=_now(latest(rows, "policy_loss"), 3),
@@ -148,22 +159,46 @@ def _preference(kind: str, rows: Rows, steps: Axis) -> list[Chart]:
         _raw_and_smooth("margin", "Margin", rows, "margin", steps, color="c4"),
     ]
     if kind == Run.Kind.DPO:
-        charts.append(
-            plot(
-                "implied",
-                "Implied reward",
-                x=steps,
-                y=Axis(),
-                series=[
-                    Series("Chosen", smoothed(column(rows, "chosen_reward")), "c1"),
-                    Series("Rejected", smoothed(column(rows, "rejected_reward")), "c5", "dash"),
-                ],
-                finding=_finding("Implied reward of the chosen answers by step", column(rows, "chosen_reward")),
-            )
-        )
+        charts.append(_implied(rows, steps, "Chosen", "Rejected"))
     else:
         charts.append(_raw_and_smooth("grad", "Gradient norm", rows, "grad_norm", steps, color="c5"))
     return charts
+
+
+def _implied(rows: Rows, steps: Axis, better: str, worse: str) -> Chart:
+    return plot(
+        "implied",
+        "Implied reward",
+        x=steps,
+        y=Axis(),
+        series=[
+            Series(better, smoothed(column(rows, "chosen_reward")), "c1"),
+            Series(worse, smoothed(column(rows, "rejected_reward")), "c5", "dash"),
+        ],
+        finding=_finding(f"Implied reward of the {better.lower()} answers by step", column(rows, "chosen_reward")),
+    )
+
+
+def _judged(rows: Rows, steps: Axis) -> list[Chart]:
+    return [
+        _loss(rows, steps),
+        _implied(rows, steps, "Wanted", "Unwanted"),
+        _raw_and_smooth("margin", "Margin", rows, "margin", steps, color="c4"),
+        _raw_and_smooth("kl", "Reference point", rows, "kl", steps, color="c3"),
+    ]
+
+
+def _alike(rows: Rows, steps: Axis) -> Chart:
+    alike = column(rows, "same_score")
+    return plot(
+        "alike",
+        "Groups that teach nothing",
+        x=steps,
+        y=Axis(low=0, high=1, words=percent_words),
+        series=[Series("All answers scored alike", smoothed(alike), "c5", end_dot=True)],
+        finding=_finding("Share of groups whose answers all scored alike, by step", alike, percent=True),
+        now=_now_percent(latest(rows, "same_score")),
+    )
 
 
 def _supervised(rows: Rows, steps: Axis) -> list[Chart]:

@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from django import forms
@@ -18,14 +19,17 @@ from rlhf.forms import Styled, model_words, policies_of, snapshot_words
 from rlhf.models import Model, Run, Snapshot
 from rlhf.runs import ADAPTED, READS, describe
 from training import runfile
-from training.runfile import RunFileError
+from training.runfile import RunFileError, compatibility
 
 # What a person chooses by: what they have. The rest of the engine's kinds start from other pages.
 METHODS = {
     "sft": ("Imitate demonstrations", "Needs answers"),
     "reward": ("Learn what people prefer", "Needs pairs"),
     "dpo": ("Preferences, no reward model", "Needs pairs"),
+    "kto": ("Single answers, wanted or not", "Needs judged answers"),
     "ppo": ("Reward model and rollouts", "Needs a reward model"),
+    "grpo": ("Answers judge one another", "Needs a reward model or a rule"),
+    "rloo": ("The same, each against the rest", "Needs a reward model or a rule"),
 }
 KINDS = [kind for kind in runfile.PARAMS if kind in METHODS and kind in ADAPTED]
 # Settings that a person looks at first; the others fold away by their group.
@@ -33,9 +37,37 @@ FIRST = {
     "sft": ("learning_rate", "epochs", "batch_size", "max_length", "max_steps", "loss_on"),
     "reward": ("learning_rate", "epochs", "batch_size", "max_length", "max_steps", "margin"),
     "dpo": ("learning_rate", "epochs", "batch_size", "beta", "loss", "max_length"),
+    "kto": ("learning_rate", "epochs", "batch_size", "beta", "desirable_weight", "undesirable_weight"),
     "ppo": ("learning_rate", "steps", "rollout_batch", "kl_target", "beta", "max_new_tokens"),
+    "grpo": ("learning_rate", "steps", "prompts_per_step", "samples", "beta", "rule"),
+    "rloo": ("learning_rate", "steps", "prompts_per_step", "samples", "beta", "rule"),
 }
-ADAPTER_FIELDS = ("r", "alpha", "dropout")
+# What is trained with each adapter as it comes, in two words.
+SHAPES = {
+    **dict.fromkeys(("lora", "dora", "rslora"), "rank 16"),
+    "qlora": "rank 16 on 4 bits",
+    "adalora": "rank 16, falling",
+    "ia3": "one scale a channel",
+    **dict.fromkeys(("prefix", "prompt", "p_tuning"), "20 positions"),
+    **dict.fromkeys(("houlsby", "pfeiffer"), "width 64"),
+}
+
+
+def adapters_of(kind: str) -> list[tuple[str, str]]:
+    """(value, label) of what a run of `kind` can train on this machine, LoRA and all weights first."""
+    found = [("lora", "LoRA"), ("full", "Full")]
+    found += [(method, label) for method, label in compatibility.LABELS.items() if method != "lora"]
+    return [
+        (method, label)
+        for method, label in found
+        if compatibility.refusal(kind, None if method == "full" else method) is None
+        and (method != "qlora" or Path("/proc/driver/nvidia").exists())
+    ]
+
+
+def adapter_fields(method: str) -> tuple[str, ...]:
+    """The settings of an adapter that the form asks for."""
+    return tuple(name for name in compatibility.FIELDS.get(method, ()) if name != "targets")
 
 
 class RunForm(Styled):
@@ -43,9 +75,8 @@ class RunForm(Styled):
 
     kind = forms.ChoiceField(widget=forms.RadioSelect)
     adapter = forms.ChoiceField(
-        choices=[("lora", "LoRA"), ("full", "Full")],
         widget=forms.RadioSelect,
-        error_messages={"invalid_choice": "This method can only train an adapter: choose LoRA."},
+        error_messages={"invalid_choice": "This method cannot train that: choose LoRA."},
     )
     name = forms.CharField(required=False, max_length=80, help_text="Empty: the next free one")
     start_model = forms.ModelChoiceField(queryset=Model.objects.none(), label="Start from")
@@ -64,10 +95,10 @@ class RunForm(Styled):
         self.config: dict[str, Any] = {}
         super().__init__(*args, **kwargs)
         self._choose_inputs(kind)
-        usual = runfile.defaults(kind, None if adapter == "full" else "lora")
+        usual = runfile.defaults(kind, None if adapter == "full" else adapter)
         self._add(runfile.PARAMS[kind], "params", values=usual)
-        if adapter == "lora":
-            self._add(runfile.Adapter, "adapter", only=ADAPTER_FIELDS)
+        if asked := adapter_fields(adapter):
+            self._add(runfile.Adapter, "adapter", only=asked)
         self._add(runfile.Hardware, "hardware")
         style_fields(self)
 
@@ -75,6 +106,9 @@ class RunForm(Styled):
         choices = self.fields["kind"]
         assert isinstance(choices, forms.ChoiceField)
         choices.choices = [(each, Run.Kind(each).label) for each in KINDS]
+        adapters = self.fields["adapter"]
+        assert isinstance(adapters, forms.ChoiceField)
+        adapters.choices = adapters_of(kind)
         snapshots = Snapshot.objects.filter(project=self.project)
         if kind in READS:
             snapshots = snapshots.filter(type__in=READS[Run.Kind(kind)])
@@ -90,10 +124,14 @@ class RunForm(Styled):
             field.label_from_instance = words  # type: ignore[method-assign,assignment]
             if not self.is_bound and (newest := rows.first()) is not None:
                 self.initial.setdefault(name, newest.pk)
-        if kind != Run.Kind.PPO:
+        if kind not in Run.ROLLS_OUT:
             del self.fields["reward_model"]
-        else:
-            self.fields["snapshot"].label = "Prompts from"
+            return
+        self.fields["snapshot"].label = "Prompts from"
+        if kind != Run.Kind.PPO:  # a rule can take its place
+            scored = self.fields["reward_model"]
+            assert isinstance(scored, forms.ModelChoiceField)
+            scored.required, scored.empty_label = False, "None: a rule scores"
 
     def _add(
         self, kind: type, prefix: str, *, only: tuple[str, ...] = (), values: Mapping[str, Any] | None = None
@@ -126,12 +164,14 @@ class RunForm(Styled):
 
     def draft(self) -> dict[str, Any]:
         """A run.json of whatever is filled in and readable, good enough to estimate from."""
-        params = runfile.defaults(self.run_kind, None if self.method == "full" else "lora")
+        params = runfile.defaults(self.run_kind, None if self.method == "full" else self.method)
         for name in params:
             if (number := _number(self[f"params.{name}"].value())) is not None:
                 params[name] = int(number) if number.is_integer() else number
-        rank = _number(self["adapter.r"].value()) if self.method == "lora" else None
-        adapter = {"method": "lora", "r": int(rank or 16)} if self.method == "lora" else None
+        adapter: dict[str, Any] | None = None if self.method == "full" else {"method": self.method}
+        for name in adapter_fields(self.method) if adapter else ():
+            if (number := _number(self[f"adapter.{name}"].value())) is not None:
+                adapter = (adapter or {}) | {name: int(number) if number.is_integer() else number}
         return {"kind": self.run_kind, "params": params, "adapter": adapter}
 
     def options(self, *, describing: bool = False) -> dict[str, Any]:
@@ -150,8 +190,12 @@ class RunForm(Styled):
         if self.method == "full":
             given["adapter"] = None
         elif not start.is_adapter:  # an adapter that goes on keeps its own shape
-            given["adapter"] = {"method": "lora", "targets": "all-linear"} | self._section("adapter")
+            given["adapter"] = {"method": self.method} | self._section("adapter")
         return given
+
+    @property
+    def method_label(self) -> str:
+        return dict(adapters_of(self.run_kind)).get(self.method, self.method)
 
     def _section(self, prefix: str) -> dict[str, Any]:
         found = {
@@ -175,8 +219,8 @@ class RunForm(Styled):
     def folds(self) -> list[dict[str, Any]]:
         """The other settings by group, each fold with a line that says what is in it."""
         groups: dict[str, list[forms.BoundField]] = {}
-        if self.method == "lora" and not self.goes_on:
-            groups["Adapter details"] = [self[f"adapter.{name}"] for name in ADAPTER_FIELDS]
+        if (asked := adapter_fields(self.method)) and not self.goes_on:
+            groups["Adapter details"] = [self[f"adapter.{name}"] for name in asked]
         for one in dataclasses.fields(runfile.PARAMS[self.run_kind]):
             if one.name not in FIRST[self.run_kind]:
                 groups.setdefault(str(one.metadata["group"]), []).append(self[f"params.{one.name}"])
@@ -239,7 +283,7 @@ def initial_from(run: Run, settings: list[str]) -> dict[str, Any]:
     )
     initial: dict[str, Any] = {
         "kind": run.kind,
-        "adapter": "lora" if config.get("adapter") else "full",
+        "adapter": config["adapter"].get("method", "lora") if config.get("adapter") else "full",
         "start_model": run.start_model_id,
         "reward_model": run.reward_model_id,
         "snapshot": run.snapshot_id,

@@ -135,7 +135,7 @@ def _harvest(run: Run) -> dict[str, Any]:
     report = rundir.read_report(run.folder) or {}
     if run.kind in Run.TRAINS:
         return {"model": registry.register_run(run).name, "eval": report.get("eval") or {}}
-    if run.kind == Run.Kind.GENERATE:
+    if run.kind in Run.WRITES:
         return {"tasks": generation.make_tasks_from_generations(run).as_dict()}
     registry.note_evaluation(run, report)
     return {"eval": report.get("eval") or {}}

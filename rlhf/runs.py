@@ -21,8 +21,13 @@ from training import rundir, runfile
 from training.runfile import RunFileError
 
 # Which snapshots each kind can read; a kind that is not here takes the prompts of any.
-READS = {Run.Kind.SFT: ("sft",), Run.Kind.REWARD: ("preference",), Run.Kind.DPO: ("preference",)}
-ADAPTED = (Run.Kind.SFT, Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.PPO)
+READS = {
+    Run.Kind.SFT: ("sft",),
+    Run.Kind.REWARD: ("preference",),
+    Run.Kind.DPO: ("preference",),
+    Run.Kind.KTO: ("binary",),
+}
+ADAPTED = tuple(Run.Kind(kind) for kind in runfile.compatibility.TRAINERS)
 
 Files = Mapping[str, str | bytes | Path]
 
@@ -118,7 +123,7 @@ def describe(
     _check_rows(kind, start_model, snapshot, reward_model)
     if adapter == "default":
         adapter = _default_adapter(start_model) if kind in ADAPTED else None
-    settings_of_kind = runfile.defaults(kind, "lora" if adapter else None) | dict(params or {})
+    settings_of_kind = runfile.defaults(kind, adapter.get("method", "lora") if adapter else None) | dict(params or {})
     if policies:
         settings_of_kind["policies"] = [_policy(each, references or {}) for each in policies]
     data: dict[str, Any] = {"schema": 1, "kind": kind, "name": name, "seed": seed, "params": settings_of_kind}
@@ -204,13 +209,12 @@ def _check_rows(kind: str, start: Model | None, snapshot: Snapshot | None, rewar
 
 def _default_adapter(start: Model | None) -> dict[str, Any]:
     """The start adapter's own shape, because its weights are copied; otherwise LoRA as the engine defaults it."""
-    lora: dict[str, Any] = {"method": "lora", "r": 16, "alpha": 32, "dropout": 0.0, "targets": "all-linear"}
-    if not start or not start.is_adapter:
-        return lora
-    saved = json.loads((start.folder / "adapter_config.json").read_text("utf-8"))
-    targets = saved.get("target_modules") or "all-linear"
-    targets = targets if isinstance(targets, str) else sorted(targets)
-    return lora | {"r": saved.get("r", 16), "alpha": saved.get("lora_alpha", 32), "targets": targets}
+    if start and start.is_adapter:
+        saved = runfile.compatibility.saved_adapter(start.folder)
+        if reason := runfile.compatibility.continuation_refusal(saved["method"]):
+            raise RunFileError("start_adapter", reason)
+        return saved
+    return {"method": "lora", "r": 16, "alpha": 32, "dropout": 0.0, "targets": "all-linear"}
 
 
 def _policy(model: Model, references: Mapping[str, str]) -> dict[str, Any]:

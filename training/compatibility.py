@@ -98,7 +98,7 @@ def reasons() -> str:
 
 def saved_method(saved: dict[str, Any]) -> str:
     """The method that an adapter_config.json was trained with."""
-    kind = saved.get("peft_type")
+    kind = saved.get("peft_type", "LORA")
     if kind == "LORA":
         return "dora" if saved.get("use_dora") else "rslora" if saved.get("use_rslora") else "lora"
     if kind == BOTTLENECK:

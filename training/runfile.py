@@ -27,6 +27,7 @@ __all__ = [
     "RunFileError",
     "SnapshotRef",
     "check",
+    "compatibility",
     "defaults",
     "model_hash",
     "needs_reference",

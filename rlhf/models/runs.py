@@ -48,11 +48,29 @@ class Run(models.Model):
         SFT = "sft", "SFT"
         REWARD = "reward", "Reward model"
         DPO = "dpo", "DPO"
+        KTO = "kto", "KTO"
         PPO = "ppo", "PPO"
+        GRPO = "grpo", "GRPO"
+        RLOO = "rloo", "RLOO"
+        BEST_OF_N = "best_of_n", "Best of n"
+        MERGE = "merge", "Merge"
         GENERATE = "generate", "Generate"
         EVALUATE = "evaluate", "Evaluate"
 
-    TRAINS = (Kind.PRETRAIN, Kind.SFT, Kind.REWARD, Kind.DPO, Kind.PPO)  # these leave a model behind
+    # These leave a model behind, and these have a policy answer prompts while it learns.
+    TRAINS = (
+        Kind.PRETRAIN,
+        Kind.SFT,
+        Kind.REWARD,
+        Kind.DPO,
+        Kind.KTO,
+        Kind.PPO,
+        Kind.GRPO,
+        Kind.RLOO,
+        Kind.MERGE,
+    )
+    ROLLS_OUT = (Kind.PPO, Kind.GRPO, Kind.RLOO)
+    WRITES = (Kind.GENERATE, Kind.BEST_OF_N)  # these leave answers to judge
     LIVE = (State.STARTING, State.RUNNING, State.STOPPING)
     ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.LOST)
 

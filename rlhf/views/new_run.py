@@ -15,7 +15,7 @@ from annotation.shell import PersonRequest, signed_in
 from rlhf import runs
 from rlhf.models import Model, Run, Snapshot
 from rlhf.preflight import estimate, trained_numbers
-from rlhf.run_form import KINDS, METHODS, RunForm, initial_from
+from rlhf.run_form import KINDS, METHODS, SHAPES, RunForm, adapters_of, initial_from
 from training.runfile import RunFileError
 
 
@@ -61,7 +61,7 @@ def _empty_form(project: Project, query: QueryDict) -> RunForm:
     named = ("kind", "adapter", "name", "start_model", "reward_model", "snapshot", "template", "seed")
     initial |= {name: query[name] for name in named if query.get(name)}
     if not initial.get("kind") and query.get("snapshot", "").isdecimal():
-        kinds = {Snapshot.Type.SFT: "sft", Snapshot.Type.PREFERENCE: "reward"}
+        kinds = {Snapshot.Type.SFT: "sft", Snapshot.Type.PREFERENCE: "reward", Snapshot.Type.BINARY: "kto"}
         snapshot = Snapshot.objects.filter(project=project, pk=query.get("snapshot", "")).first()
         initial["kind"] = kinds.get(Snapshot.Type(snapshot.type)) if snapshot else None
     kind, adapter = _kind_and_adapter(initial)
@@ -75,18 +75,16 @@ def _filled_form(project: Project, data: QueryDict) -> RunForm:
 
 def _kind_and_adapter(data: Any) -> tuple[str, str]:
     kind = data.get("kind") if data.get("kind") in KINDS else "reward"
-    return kind, "full" if data.get("adapter") == "full" and kind != Run.Kind.PPO else "lora"
+    adapter = data.get("adapter") or "lora"
+    return kind, adapter if adapter in dict(adapters_of(kind)) else "lora"
 
 
 def _context(project: Project, form: RunForm) -> dict[str, Any]:
     start = _chosen(form, "start_model", Model.objects.all())
-    adapters = [{"value": "lora", "label": "LoRA", "words": ""}, {"value": "full", "label": "Full", "words": ""}]
-    if start:
-        whole = trained_numbers(start, None)
-        adapters[0]["words"] = _share_words(trained_numbers(start, 16), whole, "rank 16")
-        adapters[1]["words"] = _share_words(whole, whole, "all weights")
-    if form.run_kind == Run.Kind.PPO:
-        adapters = adapters[:1]
+    adapters = [
+        {"value": value, "label": label, "words": _adapter_words(start, value) if start else ""}
+        for value, label in adapters_of(form.run_kind)
+    ]
     methods = [
         {"value": kind, "label": Run.Kind(kind).label, "words": METHODS[kind][0], "needs": METHODS[kind][1]}
         for kind in KINDS
@@ -134,6 +132,13 @@ def _chosen(form: RunForm, name: str, rows: Any) -> Any:
     value = form[name].value()
     key = value.pk if hasattr(value, "pk") else str(value or "")
     return rows.filter(pk=key).first() if str(key).isdecimal() else None
+
+
+def _adapter_words(start: Model, method: str) -> str:
+    whole = trained_numbers(start, None)
+    if method == "full":
+        return _share_words(whole, whole, "all weights")
+    return _share_words(trained_numbers(start, {"method": method}), whole, SHAPES[method])
 
 
 def _share_words(trained: int, whole: int, words: str) -> str:

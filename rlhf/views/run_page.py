@@ -17,6 +17,7 @@ from rlhf.charts import Chart, shows_as_table
 from rlhf.forests import forests
 from rlhf.models import Run
 from rlhf.run_charts import calibration, charts_of, latest
+from rlhf.runs import ADAPTED
 from rlhf.views.polling import file_version, version_of
 from training import rundir, runfile
 
@@ -184,12 +185,22 @@ def made_from(run: Run) -> list[dict[str, str]]:
         )
     if run.snapshot:
         rows = (run.snapshot.counts.get("train") or 0) + (run.snapshot.counts.get("eval") or 0)
-        what = "Prompts" if run.kind in (Run.Kind.PPO, Run.Kind.GENERATE, Run.Kind.EVALUATE) else "Data"
+        what = "Prompts" if run.kind in (*Run.ROLLS_OUT, *Run.WRITES, Run.Kind.EVALUATE) else "Data"
         note = f"{rows:,} rows, {run.snapshot.content_hash[:6]}"
         parts.append({"what": what, "name": str(run.snapshot), "href": run.snapshot.get_absolute_url(), "note": note})
         if run.snapshot.simulated_share:
             parts[-1]["simulated"] = figures.simulated_words(run.snapshot.simulated_share)
     return parts
+
+
+def adapter_words(adapter: dict[str, Any]) -> str:
+    """`LoRA, rank 16, α 32`: the method and the settings that it has."""
+    method = adapter.get("method", "lora")
+    words = {"r": "rank", "alpha": "α", "bits": "bits", "virtual_tokens": "positions", "bottleneck": "width"}
+    usual = {field.name: field.default for field in dataclasses.fields(runfile.Adapter)}
+    known = [name for name in runfile.compatibility.FIELDS[method] if name in words]
+    shown = [f"{words[name]} {adapter.get(name, usual[name]):g}" for name in known]
+    return ", ".join([runfile.compatibility.LABELS[method], *shown])
 
 
 def settings_of(run: Run) -> dict[str, list[tuple[str, str]]]:
@@ -199,15 +210,8 @@ def settings_of(run: Run) -> dict[str, list[tuple[str, str]]]:
     adapter = config.get("adapter")
     usual = runfile.defaults(kind, adapter.get("method", "lora") if adapter else None)
     main = [("Method", run.get_kind_display())]
-    if kind in (Run.Kind.SFT, Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.PPO):
-        main.append(
-            (
-                "Adapter",
-                f"LoRA, rank {adapter.get('r', 16)}, α {adapter.get('alpha', 32):g}"
-                if adapter
-                else "None: all weights",
-            )
-        )
+    if kind in ADAPTED:
+        main.append(("Adapter", adapter_words(adapter) if adapter else "None: all weights"))
     if reference := config.get("reference"):
         main.append(("Reference", "the start adapter, frozen" if reference == "start_adapter" else "the base model"))
     everything = []

@@ -18,6 +18,7 @@ from annotation.models.people import READS_DATA, TRAINS
 from annotation.shell import PersonRequest, signed_in
 from rlhf import runs as run_rows
 from rlhf.models import Run
+from rlhf.run_form import KINDS
 from rlhf.views.polling import unless_unchanged, version_of
 from rlhf.views.run_page import RunPage, log_lines
 from training import rundir
@@ -82,7 +83,7 @@ def run(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
     context["can_cancel"] = context["may_train"] and not row.is_ended and row.state != Run.State.STOPPING
     resumable = (Run.State.CANCELLED, Run.State.FAILED, Run.State.LOST)
     context["can_resume"] = context["may_train"] and row.state in resumable
-    copyable = row.kind not in (Run.Kind.PRETRAIN, Run.Kind.GENERATE, Run.Kind.EVALUATE)
+    copyable = row.kind in KINDS
     context["copy_url"] = copy_url(row) if context["may_train"] and copyable else ""
     return render(request, "rlhf/run.html", context)
 

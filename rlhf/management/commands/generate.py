@@ -18,12 +18,15 @@ class Command(BaseCommand):
             parser,
             "generate helpfulness --model sft-1 --prompts prompts.jsonl",
             "generate helpfulness --model sft-1 --snapshot prefs --limit 100 --set params.temperature=0.8",
+            "generate helpfulness --model sft-1 --best-of 16 --reward reward-1 --set params.keep=best_and_worst",
         )
         parser.add_argument("project")
         parser.add_argument("--model", required=True)
         parser.add_argument("--prompts", metavar="FILE", help="JSONL; by default the project's own prompts")
         parser.add_argument("--snapshot", metavar="NAME[@VERSION]", help="take its prompts")
         parser.add_argument("--limit", type=int, help="only the first so many prompts")
+        parser.add_argument("--best-of", type=int, metavar="N", help="write N answers to each prompt, keep the best")
+        parser.add_argument("--reward", metavar="MODEL", help="the reward model that scores them")
         add_settings(parser)
 
     def handle(self, *, project: str, model: str, wait: bool, **options: Any) -> None:
@@ -31,9 +34,12 @@ class Command(BaseCommand):
         snapshot = find_snapshot(options["snapshot"]) if options["snapshot"] else None
         prompts = prompts_from(options["prompts"], snapshot) or from_project(where)
         try:
+            kept = {"samples": options["best_of"]} if options["best_of"] else {}
             run = runs.create(
                 where,
-                "generate",
+                "best_of_n" if kept else "generate",
+                params=kept,
+                reward_model=find_model(options["reward"]) if options["reward"] else None,
                 name=options["name"],
                 start_model=find_model(model),
                 prompts=prompts[: options["limit"]],

@@ -7,9 +7,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rlhf import following, runs
 from rlhf.arguments import add_settings, find_model, find_project, find_snapshot, prompts_from, refuse, with_example
 from rlhf.figures_text import summary
+from training import runfile
 from training.runfile import RunFileError
 
-KINDS = ("sft", "reward", "dpo", "ppo")
+KINDS = runfile.compatibility.TRAINERS
 
 
 class Command(BaseCommand):
@@ -19,15 +20,17 @@ class Command(BaseCommand):
         with_example(
             parser,
             "train reward --snapshot prefs --base desk-base",
+            "train kto --snapshot judged --base sft-1 --set adapter.method=dora",
+            "train grpo --prompts prompts.jsonl --project help --base sft-1 --set params.rule=words:20-60",
             "train ppo --snapshot prefs@2 --base sft-1 --reward reward-1 --set params.beta=0.1 lora.r=8",
         )
         parser.add_argument("kind", choices=KINDS)
         parser.add_argument("--base", required=True, metavar="MODEL", help="the registered model to start from")
-        parser.add_argument("--snapshot", metavar="NAME[@VERSION]", help="the data; for ppo, its prompts")
-        parser.add_argument("--reward", metavar="MODEL", help="the reward model (ppo)")
-        parser.add_argument("--prompts", metavar="FILE", help="a JSONL file of prompts in place of a snapshot (ppo)")
+        parser.add_argument("--snapshot", metavar="NAME[@VERSION]", help="the data; for ppo, grpo and rloo its prompts")
+        parser.add_argument("--reward", metavar="MODEL", help="the reward model (ppo, grpo, rloo)")
+        parser.add_argument("--prompts", metavar="FILE", help="a JSONL file of prompts in place of a snapshot (ppo, …)")
         parser.add_argument("--project", help="where the run belongs; by default where the snapshot does")
-        parser.add_argument("--full", action="store_true", help="train all weights, not an adapter (sft, reward, dpo)")
+        parser.add_argument("--full", action="store_true", help="train all weights, not an adapter (not for rollouts)")
         add_settings(parser)
 
     def handle(self, *, kind: str, base: str, wait: bool, **options: Any) -> None:
