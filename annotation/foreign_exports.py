@@ -127,6 +127,9 @@ def _control(kind: str, value: Any) -> Record:
 
 
 def _lettered(task: JudgedTask) -> dict[str, str]:
+    """The responses under the names that an import knows: `response`, or `response_a`, `response_b`, …"""
+    if len(task.responses) == 1:
+        return {"response": next(iter(task.responses.values()))}
     return {f"response_{_letter(index)}": text for index, text in enumerate(task.responses.values())}
 
 

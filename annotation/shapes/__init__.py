@@ -12,7 +12,7 @@ from typing import Any
 
 from annotation.cleaning import CleaningError
 from annotation.reading import Read
-from annotation.shapes import alpaca, argilla, chat, label_studio, mt_bench, trl, ultrafeedback
+from annotation.shapes import alpaca, argilla, chat, label_studio, mt_bench, raw, trl, ultrafeedback
 from annotation.shapes.shape import Row, Shape, Target
 
 __all__ = ["NAMES", "OWN", "SHAPES", "Shape", "Target", "detect", "records"]
@@ -21,6 +21,7 @@ OWN = Shape("hone", "Hone's own fields", lambda row: True, lambda row, target: (
 SHAPES = {
     shape.name: shape
     for shape in (
+        raw.SHAPE,
         label_studio.SHAPE,
         argilla.SHAPE,
         ultrafeedback.SHAPE,
@@ -54,6 +55,8 @@ def records(
         return
     if shape is mt_bench.SHAPE:
         rows = mt_bench.gathered(rows, folder / "question.jsonl" if folder else None)
+    if shape is raw.SHAPE:
+        rows = raw.gathered(rows)
     for line, row in rows:
         if isinstance(row, CleaningError):
             yield line, row

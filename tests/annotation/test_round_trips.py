@@ -1,0 +1,143 @@
+"""What goes out comes in again and goes out the same, in every format and from every kind of project."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annotation import exporting
+from annotation.importing import import_records
+from annotation.models import Project
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+TEXTS = ["=SUM(A1)", 'quote " and, comma', "two\nlines\r\n", "\u2028 🙂 ﬁ", "'plain", "-1", "<b>&amp;</b>"]
+TIMES = [f"2026-01-{day:02}T10:00:00.123456+00:00" for day in range(1, 29)]
+
+
+def votes(*bodies: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"annotator": name, "created_at": TIMES[place], "seconds": 1.5 + place, "body": body}
+        for place, (name, body) in enumerate(zip(("ann", "ben", "=cat"), bodies, strict=False))
+    ]
+
+
+def records(kind: str) -> list[dict[str, Any]]:
+    made = []
+    for n, text in enumerate(TEXTS):
+        if kind == "preference":
+            bodies = [
+                {"choice": "a", "strength": 2, "rationale": text, "flags": ["unsafe"], "aspects": {}},
+                {"choice": "b", "strength": 1, "improved": f"better {text}"},
+                {"choice": ("tie", "both_bad")[n % 2], "strength": 0},
+            ]
+            answers = 2
+        elif kind == "ranking":
+            bodies, answers = [{"ranking": ["b", ["a", "c"]]}, {"ranking": ["c", "b", "a"], "rationale": text}], 3
+        elif kind == "rating":
+            bodies, answers = [{"ratings": {"helpful": 4}}, {"ratings": {"helpful": 2}, "rationale": text}], 1
+        else:
+            bodies, answers = [{"text": text}, {"text": f"{text}!"}], 0
+        responses = [{"text": f"{text} {letter}", "source": "m-1", "score": 0.5} for letter in "abc"[:answers]]
+        prompt = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": f"{n}: {text}"}]
+        made.append(
+            {"id": f"id {n}", "prompt": prompt, "responses": responses, "metadata": {"k": [n, text]}}
+            | {"priority": n, "annotations": votes(*bodies)}
+        )
+    return made
+
+
+def filled(kind: str) -> Project:
+    project = factories.project(kind)
+    report = import_records(project, records(kind))
+    assert report.applied, report.bad
+    return project
+
+
+def plain(project: Project) -> list[dict[str, Any]]:
+    """The raw rows with places instead of the ids that every database gives anew."""
+    found = []
+    for row in exporting.rows(project, "raw", names=True, extras=True, history=True, purpose=None):
+        row, body = dict(row), dict(row["body"])
+        place = {response["id"]: index for index, response in enumerate(row["responses"])}
+        row["responses"] = [{**response, "id": None} for response in row["responses"]]
+        if "choice" in body:
+            body["choice"] = place.get(body["choice"], body["choice"])
+        if "ranking" in body:
+            body["ranking"] = [sorted(place[one] for one in tied) for tied in body["ranking"]]
+        row["body"] = body
+        found.append({name: value for name, value in row.items() if name not in ("annotation_id", "task_id")})
+    return found
+
+
+KINDS = ("preference", "ranking", "rating", "demonstration")
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet", "datasets"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_raw_record_comes_back_whole(kind: str, format: str, tmp_path: Path) -> None:
+    project, copy = filled(kind), factories.project(kind)
+    path = tmp_path / f"raw.{format}"
+    exporting.write(project, "raw", format, path, names=True, extras=True, history=True)
+    report = import_records(copy, path)
+    assert (report.bad, report.created) == ([], len(TEXTS))
+    assert plain(copy) == plain(project)
+
+
+@pytest.mark.parametrize("format", ["label-studio", "argilla"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_other_tools_get_comes_back_the_same(kind: str, format: str, tmp_path: Path) -> None:
+    project, copy = filled(kind), factories.project(kind)
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    exporting.write(project, "raw", format, first, names=True)
+    report = import_records(copy, first)
+    assert (report.bad, report.created) == ([], len(TEXTS))
+    exporting.write(copy, "raw", format, second, names=True)
+
+    def without_ids(path: Path) -> list[Any]:
+        tasks = json.loads(path.read_text())
+        for task in tasks:
+            if format == "label-studio":
+                task.pop("id")
+                for annotation in task["annotations"]:
+                    annotation.pop("id")
+        return tasks
+
+    assert without_ids(second) == without_ids(first)
+
+
+def test_a_correction_comes_back_with_its_history(tmp_path: Path) -> None:
+    project, copy = factories.project(), factories.project()
+    given = [
+        {"annotator": "ann", "created_at": TIMES[0], "body": {"choice": "b"}},
+        {"annotator": "ann", "created_at": TIMES[1], "body": {"choice": "a"}},
+    ]
+    assert import_records(project, [{"prompt": "?", "responses": ["x", "y"], "annotations": given}]).applied
+    path = tmp_path / "raw.jsonl"
+    exporting.write(project, "raw", "jsonl", path, names=True, extras=True, history=True)
+    assert import_records(copy, path).applied
+    assert [(row["revision"], row["status"]) for row in plain(copy)] == [(1, "replaced"), (2, "submitted")]
+    assert plain(copy) == plain(project)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet", "datasets"])
+@pytest.mark.parametrize(("kind", "type"), [("demonstration", "sft"), ("preference", "preference")])
+def test_training_rows_come_back_the_same(kind: str, type: str, format: str, tmp_path: Path) -> None:
+    body = {"text": "Because."} if kind == "demonstration" else {"choice": "a"}
+    number = 0 if kind == "demonstration" else 2
+    project, copy = factories.project(kind), factories.project(kind)
+    rows = [
+        {"prompt": text, "responses": [f"{text} {side}" for side in "ab"[:number]], "annotations": votes(body)}
+        for text in TEXTS
+    ]
+    assert import_records(project, rows).applied
+    exporting.write(project, type, format, tmp_path / f"rows.{format}")
+    report = import_records(copy, tmp_path / f"rows.{format}")
+    assert (report.bad, report.created) == ([], len(TEXTS))
+
+    def content(source: Project) -> list[dict[str, Any]]:
+        return [{name: row[name] for name in row if name != "task_id"} for row in exporting.rows(source, type)]
+
+    assert content(copy) == content(project)
