@@ -24,3 +24,12 @@ def test_every_run_file_in_the_documentation_is_accepted(text: str, tmp_path: Pa
 def test_the_methods_table_names_every_kind_of_run() -> None:
     page = (ROOT / "docs" / "training.md").read_text()
     assert [kind for kind in runfile.PARAMS if f"| `{kind}` |" not in page] == []
+
+
+def test_the_annotators_page_names_every_template_and_every_question_setting() -> None:
+    from annotation.questions import default_questions
+    from annotation.templates import TEMPLATES
+
+    page = (ROOT / "docs" / "annotating.md").read_text()
+    assert [name for name in TEMPLATES if f"| `{name}` |" not in page] == []
+    assert [name for name in default_questions("preference") if f"`{name}`" not in page] == []

@@ -1,0 +1,133 @@
+"""Every page against WCAG 2.2 A and AA and axe's best practices: both themes, both widths, no findings."""
+
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from annotation import judging, queue
+from annotation.models import Project, Role, User
+from rlhf.models import Model, Round
+from rlhf.rounds import Plan
+from tests import factories
+from tests.browser.test_loop_pages import live
+from tests.rlhf import rows
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("data_folder")]
+
+Open = Callable[..., Page]
+RULES = {
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+}
+STILL = {"reduced_motion": "reduce"}  # no color is caught halfway to another
+MARKDOWN = "Some **bold** words, `code` and\n\n| a | b |\n| - | - |\n| 1 | 2 |\n\n```python\nx = 1\n```\n\n- שלום"
+widths = pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+
+
+def findings(page: Page) -> list[str]:
+    """What axe says of the page as it is now, in both themes."""
+    found = []
+    for theme, rules in (("light", RULES), ("dark", {"runOnly": ["color-contrast"]})):  # a theme is its colors
+        page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        for one in Axe().run(page, options=rules).response["violations"]:
+            found.append(f"{page.url} {theme} {one['id']}: {one['nodes'][0]['html'][:200]}")
+    return found
+
+
+def judged(kind: str, texts: list[str], **fields: object) -> tuple[Project, User]:
+    """A project whose first item two people judged differently, and its manager, who has more to judge."""
+    project = factories.project(kind=kind, overlap=2, **fields)
+    for _ in range(3):
+        factories.task(project, responses=texts)
+    project.write_guidelines("# Fair\n\nBe fair.")
+    return project, factories.member(project, Role.MANAGER)
+
+
+def test_the_audit_finds_a_fault(open_page: Open) -> None:
+    page = open_page(factories.admin(), "/", **STILL)
+    page.evaluate("document.querySelector('main').append(document.createElement('button'))")
+    assert any(" button-name: <button></button>" in one for one in findings(page))
+
+
+@widths
+def test_the_pages_of_those_who_lead_have_no_findings(open_page: Open, phone: bool) -> None:
+    project, lead = judged("preference", [MARKDOWN, f"{MARKDOWN} more"])
+    for choice in ("a", "b"):
+        judge = factories.member(project)
+        assignment = queue.lease_next(project, judge)
+        assert assignment is not None
+        body = {"choice": "ab"[assignment.shown.index(min(assignment.shown))], "strength": 2}
+        body["choice"] = body["choice"] if choice == "a" else {"a": "b", "b": "a"}[str(body["choice"])]
+        judging.submit(assignment.task, judge, body, seconds=20)
+    slug = project.slug
+    page = open_page(lead, "/", phone=phone, **STILL)
+    paths = ["", "settings/", "people/", "import/", "review/"]
+    found = []
+    for path in ["/", "/projects/new/", "/account/", "/my-work/", *[f"/projects/{slug}/{path}" for path in paths]]:
+        page.goto(path)
+        found += findings(page)
+    page.goto(f"/tasks/{assignment.task_id}/review/")
+    found += findings(page)
+    page.context.clear_cookies()
+    for path in ("/login/", "/nowhere/"):
+        page.goto(path)
+        found += findings(page)
+    assert found == []
+
+
+@widths
+@pytest.mark.parametrize("kind", ["preference", "ranking", "rating", "demonstration"])
+def test_judging_has_no_findings_in_any_of_its_states(open_page: Open, kind: str, phone: bool) -> None:
+    number = {"preference": 2, "ranking": 4, "rating": 1, "demonstration": 1}[kind]
+    project, lead = judged(kind, [f"{MARKDOWN} {name}" for name in "abcd"[:number]])
+    if kind == "preference":
+        aspects = [{"name": "helpful", "label": "Helpful", "required": True}]
+        Project.objects.filter(pk=project.pk).update(questions={"aspects": aspects, "improve": True})
+    page = open_page(lead, f"/projects/{project.slug}/work/", phone=phone, **STILL)
+    page.wait_for_timeout(400)
+    found = findings(page)
+    for key in ("g", "s", "r") if kind != "demonstration" else ("g", "s"):
+        page.keyboard.press(key)  # the guidelines, and each menu with them
+        found += findings(page)
+        page.keyboard.press("Escape")
+    if kind in ("preference", "rating"):
+        page.keyboard.press("h")
+        expect(page.locator("#reason")).to_be_visible()
+        found += findings(page)
+        page.keyboard.press("1")
+        expect(page.locator("#spans [data-spans] li")).to_have_count(1)
+        page.keyboard.press("m")
+        found += findings(page)
+    if kind == "preference":
+        page.keyboard.press("i")
+        page.keyboard.press("Escape")
+        page.keyboard.press("2")
+        page.keyboard.press("Enter")  # a note names what is missing
+        expect(page.locator("#problems")).to_contain_text("Helpful needs an answer")
+        found += findings(page)
+    page.evaluate("document.querySelector('#keys').showModal()")
+    found += findings(page)
+    page.evaluate("document.querySelector('#keys').close(); document.querySelector('#signin').showModal()")
+    found += findings(page)
+    assert found == []
+
+
+@widths
+def test_the_pages_of_the_loop_have_no_findings(open_page: Open, phone: bool) -> None:
+    project = factories.project()
+    base = rows.model("desk-base", project=project)
+    person = factories.member(project, Role.MANAGER)
+    run, snapshot = live(project), rows.snapshot(project)
+    Round.objects.create(
+        project=project, number=1, state="policy", plan=Plan().as_dict(), start_model=base, base_model=base
+    )
+    reward = Model.objects.get(name="rm")
+    page = open_page(person, run.get_absolute_url(), phone=phone, **STILL)
+    paths = ["loop", "runs", "runs/new", "datasets", "datasets/new", "models", "rounds/new"]
+    shown = [base.get_absolute_url(), reward.get_absolute_url(), snapshot.get_absolute_url()]
+    found = findings(page)
+    for path in [*shown, *[f"/projects/{project.slug}/{path}/" for path in paths]]:
+        page.goto(path)
+        found += findings(page)
+    assert found == []
