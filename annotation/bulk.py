@@ -14,7 +14,12 @@ from typing import Any
 from django.db import connection, models
 from django.utils import timezone
 
-ENCODE = json.JSONEncoder().encode
+_pieces: Any = json.encoder.c_make_encoder and json.encoder.c_make_encoder(
+    None, None, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, False
+)  # type: ignore[attr-defined]  # what json.dumps makes anew for every value
+
+
+EMPTY: dict[type, str | None] = {dict: "{}", list: "[]"}
 
 
 def next_ids(model: type[models.Model], number: int) -> list[int]:
@@ -63,7 +68,11 @@ def update(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
 
 def as_json(value: Any) -> str | None:
     """A value as both databases' JSON columns take it; None is their NULL."""
-    return None if value is None else ENCODE(value)
+    if value is None:
+        return None
+    if not value:
+        return EMPTY.get(type(value)) or json.dumps(value)
+    return "".join(_pieces(value, 0)) if _pieces else json.dumps(value)
 
 
 def _ready(rows: Iterable[Sequence[Any]], changes: list[Any], constants: tuple[Any, ...]) -> Iterable[Sequence[Any]]:

@@ -16,7 +16,7 @@ from annotation.cleaning import CleaningError, clean_json
 from annotation.duplicates import SamePrompts
 from annotation.incoming import FORMATS, Incoming
 from annotation.mapping import Mapping
-from annotation.models import ImportJob, Project, Purpose, User
+from annotation.models import ImportJob, Project, Purpose, Task, User
 from annotation.raters import Raters
 from annotation.reading import hub
 from annotation.records import Checker, Record
@@ -149,6 +149,7 @@ class _Import:
     same: SamePrompts = field(default_factory=SamePrompts)
     report: ImportReport = field(default_factory=ImportReport)
     mapping: Mapping = field(default_factory=Mapping)
+    began_empty: bool | None = None
     seen: set[int] = field(default_factory=set)  # hashes of the ids, since a million strings are not small
 
     def read(self, source: Incoming) -> ImportReport:
@@ -196,7 +197,7 @@ class _Import:
             if self.place is None and len(self.report.samples) < SAMPLES:
                 self.report.samples.append(_sample(line, record))
         ids = [record.fields["id"] for _, record in checked]
-        known = {task.external_id: task for task in self.project.tasks.filter(external_id__in=ids)} if ids else {}
+        known = {task.external_id: task for task in self._known(ids)}
         new = [record for _, record in checked if record.fields["id"] not in known]
         if self.place and (self.report.bad_count == 0 or self.skip_bad) and new:
             self.place.add(new, purpose=self.purpose)
@@ -206,6 +207,12 @@ class _Import:
         self.report.unchanged += len(found)
         if self.update and found:
             self._revise(found)
+
+    def _known(self, ids: list[str]) -> Iterable[Task]:
+        """Those of the ids that the project had when the import began; publishing refuses what came in since."""
+        if self.began_empty is None:
+            self.began_empty = not self.project.tasks.exists()
+        return () if self.began_empty or not ids else self.project.tasks.filter(external_id__in=ids)
 
     def _revise(self, found: list[Any]) -> None:
         for line, change in revising.changes(found):

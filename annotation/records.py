@@ -38,6 +38,11 @@ FIELDS = {
     "annotations",
 }
 ABOUT_A_JUDGEMENT = {"annotator", "body", "created_at", "seconds", "revision", "status"}
+# What most records do not have, and what they get in its place.
+RARE = {"annotations", "assigned_to", "gold", "need", "priority", "qualification"}
+PLAIN: dict[str, Any] = {
+    "priority": 0, "gold": None, "qualification": False, "need": None, "assigned_to": [], "done": 0,
+}  # fmt: skip
 ROLES = ("system", "user", "assistant")
 RESPONSES = {Kind.PREFERENCE: (2, 2), Kind.RANKING: (2, 26), Kind.RATING: (1, 1), Kind.DEMONSTRATION: (0, 1)}
 MAX_MESSAGES = 1000
@@ -71,6 +76,7 @@ class Checker:
     annotator: str = "imported"  # whose judgement a chosen/rejected pair or a completion is; "" for nobody's
     metadata: dict[str, Any] = field(default_factory=dict)  # the same for every record
     kept_as_metadata: set[str] = field(default_factory=set)  # fields without a meaning here
+    usual: Judgement | None = None  # what every chosen/rejected pair says, checked once
     judges: dict[str, int] | None = None  # who may be assigned, by name; read when first asked
 
     def __post_init__(self) -> None:
@@ -87,6 +93,10 @@ class Checker:
         given = {name: value for name, value in raw.items() if value is not None}
         prompt, responses, verdict = self._conversation(given)
         self._check_number(responses)
+        if verdict is None and not given.keys() & RARE:
+            identifier = _identifier(given["id"]) if "id" in given else content_id(prompt, responses, [])
+            fields = {"prompt": prompt, "responses": responses, "metadata": self._metadata(given), "id": identifier}
+            return Record(PLAIN | fields, [], "id" in given)
         shown = _shown(prompt, responses)
         judgements = self._judgements(given, verdict, shown)
         fields = {
@@ -149,6 +159,8 @@ class Checker:
         metadata = given.get("metadata", {})
         if not isinstance(metadata, dict):
             raise CleaningError("metadata", f"Must be an object, not {kind_of(metadata)}.")
+        if not metadata and not self.metadata and given.keys() <= FIELDS:
+            return {}
         extra = {name: value for name, value in given.items() if name not in FIELDS}
         self.kept_as_metadata |= extra.keys()
         return clean_json({**extra, **metadata, **self.metadata}, "metadata")
@@ -192,6 +204,9 @@ class Checker:
         if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
             raise CleaningError("annotations", 'Must be a list of objects such as {"annotator": "ada", "choice": "a"}.')
         if not listed and verdict is not None and self.annotator:
+            if "text" not in verdict:
+                self.usual = self.usual or self._judgement({"annotator": self.annotator, "body": verdict}, "", shown)
+                return _one_standing([self.usual])
             listed = [{"annotator": self.annotator, "body": verdict}]
         found = [self._judgement(item, f"annotations[{index}]", shown) for index, item in enumerate(listed)]
         return _one_standing(found)

