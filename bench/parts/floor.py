@@ -22,7 +22,7 @@ print(2 * tokens * wide * narrow / min(seconds))
 
 
 def matmul_rate(threads: int, tokens: int, wide: int, narrow: int) -> float:
-    """Floating-point operations a second of a product of this shape: the best of twelve, for a floor has no neighbours."""
+    """Floating-point operations a second of a product of this shape: the best of twelve."""
     order = json.dumps([threads, tokens, wide, narrow])
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(
