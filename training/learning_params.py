@@ -113,6 +113,16 @@ class Reward(Training):
     learning_rate: float = learning_rate_field(1e-4, 1e-5)
     long_prompts: str = long_prompts_field()
     margin: bool = param(False, "Use margins", "Ask for a larger lead where the judges saw a clearer one.", group=LOSS)
+    labels: str = param(
+        "hard",
+        "Labels",
+        "Each verdict as certain, or only as likely as the judges' agreement or the snapshot's posterior says.",
+        group=LOSS,
+        choices=("hard", "agreement", "posterior"),
+    )
+    per_prompt: bool = param(
+        False, "Prompts weigh alike", "A ranking of many answers counts as much as one pair.", group=LOSS
+    )
     label_smoothing: float = label_smoothing_field()
     # 0.01: Eisenstein et al. (2023), Helping or Herding, section 3.
     center_coefficient: float = param(

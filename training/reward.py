@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +36,8 @@ class Pair:
     weight: float
     letters: tuple[int, int]  # characters of the chosen and of the rejected answer
     truncated: bool  # the prompt has lost its beginning
+    task: str  # whose answers these are
+    doubt: float = 0.0  # how likely the verdict is the wrong way round; one half is a tie
 
 
 def train(config: RunFile, run: RunDir) -> None:
@@ -77,7 +81,7 @@ def train(config: RunFile, run: RunDir) -> None:
                 rejected,
                 margin=torch.tensor([pairs[row].margin * params.margin for row in part], device=device),
                 weight=torch.tensor([pairs[row].weight for row in part], device=device),
-                label_smoothing=params.label_smoothing,
+                label_smoothing=torch.tensor([smoothed(pairs[row].doubt, params) for row in part], device=device),
                 center=params.center_coefficient * len(part) / len(batch) / share,  # pairs weigh alike there
             )
             piece.backward()
@@ -156,17 +160,33 @@ def train(config: RunFile, run: RunDir) -> None:
 
 
 def preference_loss(
-    chosen: Tensor, rejected: Tensor, *, margin: Tensor, weight: Tensor, label_smoothing: float, center: float
+    chosen: Tensor, rejected: Tensor, *, margin: Tensor, weight: Tensor, label_smoothing: float | Tensor, center: float
 ) -> Tensor:
     """The Bradley-Terry loss of B pairs as one number; all inputs are (B,).
 
     -(1 - e) log s(d) - e log s(-d) with d = chosen - rejected - margin: Ouyang et al. (2022) equation 1, the margin
-    from Touvron et al. (2023) equation 2, e = `label_smoothing`; averaged by `weight`. Added is `center` times the
+    from Touvron et al. (2023) equation 2, e = `label_smoothing`, of all pairs or (B,) of each: with e the share of the
+    judges who saw it the other way round, the labels are soft (Wang et al. 2024, Secrets of RLHF II, equation 7), and
+    e = 1/2 is a tie, which pulls two scores together; averaged by `weight`. Added is `center` times the
     mean of (chosen + rejected)^2, which fixes the free constant: Eisenstein et al. (2023) section 3.
     """
     lead = chosen - rejected - margin
     losses = -(1 - label_smoothing) * F.logsigmoid(lead) - label_smoothing * F.logsigmoid(-lead)
     return (losses * weight).sum() / weight.sum() + center * ((chosen + rejected) ** 2).mean()
+
+
+def smoothed(doubt: float, params: Any) -> float:
+    """How likely a verdict is wrong, when one that is right is still turned round with the chance `label_smoothing`."""
+    return params.label_smoothing + (1 - 2 * params.label_smoothing) * doubt
+
+
+def prompts_alike(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs with weights that sum to one mean pair for each task, however many answers it ranked.
+
+    K answers make K (K - 1) / 2 pairs, which Ouyang et al. (2022), section 3.5, average so that no prompt outweighs.
+    """
+    counts = Counter(pair.task for pair in pairs)
+    return [dataclasses.replace(pair, weight=pair.weight / counts[pair.task]) for pair in pairs]
 
 
 def load_model(config: RunFile, pad_id: int) -> Any:
@@ -188,10 +208,11 @@ def encoded_pairs(config: RunFile, tokenizer: Any, split: str) -> tuple[RowAccou
     """(account, usable pairs) of one split."""
     account, kept = RowAccount(split), []
     found = data.rows(config, split)
-    data.require_columns(found, "prompt", "chosen", "rejected", *(["margin"] if config.params.margin else []))
+    data.require_columns(found, "prompt", "chosen", "rejected", *wanted_columns(config.params))
     limit, raisable = models.longest(config)
-    for row in found:
-        pair, reason = _encoded(tokenizer, row, limit, cut=config.params.long_prompts == "cut")
+    for number, row in enumerate(found):
+        row["task_id"] = row.get("task_id") if row.get("task_id") is not None else f"row {number}"
+        pair, reason = _encoded(tokenizer, row, limit, config.params)
         if pair is None:
             account.drop(reason)
             continue
@@ -200,10 +221,17 @@ def encoded_pairs(config: RunFile, tokenizer: Any, split: str) -> tuple[RowAccou
     if found or split == "train":
         account.require(config.params.max_dropped_share, raisable=raisable)
     assert all(answer[-1] == tokenizer.eos_token_id for pair in kept for answer in pair.tokens[1:])
-    return account, kept
+    return account, prompts_alike(kept) if config.params.per_prompt else kept
 
 
-def _encoded(tokenizer: Any, row: dict[str, Any], limit: int, *, cut: bool) -> tuple[Pair | None, str]:
+def wanted_columns(params: Any) -> list[str]:
+    """What the settings ask of the snapshot besides the answers."""
+    found = ["margin"] if params.margin else []
+    found += [params.labels] if params.labels != "hard" else []
+    return found + (["task_id"] if params.per_prompt else [])
+
+
+def _encoded(tokenizer: Any, row: dict[str, Any], limit: int, params: Any) -> tuple[Pair | None, str]:
     prompt, chosen, rejected = row["prompt"], row["chosen"], row["rejected"]
     if reason := data.unusable(tokenizer, prompt, chosen, rejected):
         return None, reason
@@ -216,7 +244,7 @@ def _encoded(tokenizer: Any, row: dict[str, Any], limit: int, *, cut: bool) -> t
     if chosen_ids == rejected_ids:
         return None, "answers_equal"
     room = limit - max(len(chosen_ids), len(rejected_ids))
-    given = data.cut_prompt(tokenizer, prompt_ids, room) if cut else prompt_ids
+    given = data.cut_prompt(tokenizer, prompt_ids, room) if params.long_prompts == "cut" else prompt_ids
     if given is None or len(given) > room:
         return None, "too_long"
     pair = Pair(
@@ -225,8 +253,15 @@ def _encoded(tokenizer: Any, row: dict[str, Any], limit: int, *, cut: bool) -> t
         weight=weight,
         letters=(sum(len(m["content"]) for m in chosen), sum(len(m["content"]) for m in rejected)),
         truncated=len(given) < len(prompt_ids),
+        task=str(row["task_id"]),
+        doubt=0.0 if params.labels == "hard" else 1.0 - belief(row[params.labels]),
     )
     return pair, ""
+
+
+def belief(value: Any) -> float:
+    """A verdict's likelihood as the snapshot tells it: 1 where it says nothing, kept between 0 and 1."""
+    return 1.0 if value is None else min(1.0, max(0.0, float(value)))
 
 
 Scorer = Callable[[Sequence[forward.Pair]], Tensor]

@@ -10,7 +10,8 @@ from transformers import AutoModelForSequenceClassification
 
 from tests.training.conftest import LORA, preferences, run_engine, write_snapshot
 from tests.training.test_sft import KILL_AT_13, run_here, stop_at, weights
-from training import models, reward, rundir
+from training import models, reward, rundir, runfile
+from training.rundir import RunDir, read_metrics
 from training.runfile import Hardware
 
 QUICK = {"epochs": 4, "batch_size": 8, "checkpoint_every": 5, "learning_rate": 5e-3, "max_length": 128}
@@ -148,3 +149,49 @@ def test_a_result_that_does_not_reload_fails_the_run(make_run, tiny_snapshot, mo
     assert "differs from the trained one" in rundir.read_status(folder)["error"]["message"]
     assert rundir.read_report(folder) is None
     assert Path(folder / "checkpoints").is_dir()
+
+
+def test_soft_labels_are_the_cross_entropy_with_the_share_of_judges():
+    chosen, rejected = torch.tensor([2.0, 0.5]), torch.tensor([0.0, 0.0])
+    doubt = torch.tensor([0.25, 0.5])
+    ones = torch.ones(2)
+    got = reward.preference_loss(
+        chosen, rejected, margin=torch.zeros(2), weight=ones, label_smoothing=doubt, center=0.0
+    )
+    right = [-math.log(1 / (1 + math.exp(-lead))) for lead in (2.0, 0.5)]
+    wrong = [-math.log(1 / (1 + math.exp(lead))) for lead in (2.0, 0.5)]
+    assert got.item() == pytest.approx((0.75 * right[0] + 0.25 * wrong[0] + 0.5 * right[1] + 0.5 * wrong[1]) / 2)
+
+
+def test_a_tie_pulls_two_scores_together():
+    scores = torch.tensor([1.0, -1.0], requires_grad=True)
+    chosen, rejected = scores.chunk(2)
+    one = torch.ones(1)
+    reward.preference_loss(
+        chosen, rejected, margin=0 * one, weight=one, label_smoothing=0.5 * one, center=0.0
+    ).backward()
+    assert scores.grad[0] > 0 > scores.grad[1]
+
+
+def test_a_ranking_weighs_as_much_as_one_pair():
+    def pair(task, weight=1.0):
+        return reward.Pair(([1], [2], [3]), 0.0, weight, (1, 1), False, task)
+
+    found = reward.prompts_alike([pair("a"), pair("a"), pair("a", 2.0), pair("b", 2.0)])
+    assert [each.weight for each in found] == pytest.approx([1 / 3, 1 / 3, 2 / 3, 2.0])
+
+
+def test_labels_can_be_as_soft_as_the_judges_agreed(make_run, tiny_model_dir, tmp_path):
+    pairs = [row | {"agreement": 0.5} for row in preferences(16)]
+    snapshot = write_snapshot(tmp_path / "soft", "preference", pairs, [])
+    params = {"max_steps": 2, "batch_size": 8, "labels": "agreement", "center_coefficient": 0.0, "per_prompt": True}
+    folder = make_run("reward", adapter=LORA, snapshot=snapshot, params=params)
+    run = RunDir(folder)
+    with run.recorded():
+        reward.train(runfile.read(folder / "run.json"), run)
+    assert read_metrics(folder)[0]["loss"] >= math.log(2) - 1e-6  # a tie costs least where both scores are equal
+    hard = make_run("reward", "no-column", adapter=LORA, snapshot=snapshot, params=params | {"labels": "posterior"})
+    run = RunDir(hard)
+    with pytest.raises(SystemExit), run.recorded():
+        reward.train(runfile.read(hard / "run.json"), run)
+    assert "no column posterior" in (hard / "log.txt").read_text()
