@@ -69,13 +69,15 @@ def pace(user: User) -> dict[str, Any]:
     week = [found[day] for day in days[-WEEK:] if day in found]
     spent = recent.exclude(seconds=None).order_by("-created_at").values_list("seconds", flat=True)
     times = [float(value) for value in spent[:COMPARED] if value is not None]
-    middle_half = quantiles(times * 2 if len(times) == 1 else times, n=4, method="inclusive") if times else None
+    middle_half: list[float | None] = [None] * 3
+    if times:
+        middle_half = list(quantiles(times * 2 if len(times) == 1 else times, n=4, method="inclusive"))
     return {
         "per_day": [{"day": day.isoformat(), "count": found.get(day, {"count": 0})["count"]} for day in days],
         "today": found.get(days[-1], {"count": 0})["count"],
         "week": sum(row["count"] for row in week),
         "week_seconds": sum(row["spent"] or 0 for row in week),
-        "times": dict(zip(("low", "middle", "high"), middle_half or [None] * 3, strict=True)),
+        "times": dict(zip(("low", "middle", "high"), middle_half, strict=True)),
     }
 
 
@@ -129,7 +131,7 @@ def answers(page: list[Annotation], user: User) -> list[Answer]:
     """Rows for these annotations of one's own, with what is known about each."""
     roles = dict(user.memberships.values_list("project", "role"))
     frozen = freezing.holders(page)
-    finished = [row.task_id for row in page if row.task.done >= row.task.need]
+    finished = [row.task_id for row in page if row.task.done >= _wanted(row)]
     others = _others(finished, user)
     rows = []
     for row in page:
@@ -137,8 +139,13 @@ def answers(page: list[Annotation], user: User) -> list[Answer]:
         said = others.get(row.task_id, [])
         told = [wording.in_words(row.kind, body, row.shown)[0] for body in said] if len(said) >= OTHERS else []
         name = frozen.get(row.pk, "")
-        rows.append(Answer(row, wording.answer_in_words(row), told, row.task.done, row.task.need, name))
+        rows.append(Answer(row, wording.answer_in_words(row), told, row.task.done, _wanted(row), name))
     return rows
+
+
+def _wanted(annotation: Annotation) -> int:
+    """How many judgements the item wants; a hidden check, which wants none of its own, looks like any other item."""
+    return annotation.task.need or annotation.project.overlap
 
 
 def _agreement(user: User) -> dict[str, Any] | None:

@@ -116,3 +116,12 @@ def test_a_returned_answer_is_listed_with_the_comment_and_can_be_kept(project: P
     again = Annotation.objects.standing().get(annotator=person)
     assert (again.revision, again.body) == (2, mine.body)
     assert "came back" not in client.get("/my-work/").content.decode()
+
+
+def test_a_hidden_check_looks_like_any_other_item(project: Project, person: User) -> None:
+    plain, hidden = factories.task(project), factories.task(project)
+    for task in (plain, hidden):
+        give(task, person, 0)
+    Task.objects.filter(pk=hidden.pk).update(need=0, open_slots=0, is_gold=True)
+    html = signed_in(person).get("/my-work/").content.decode()
+    assert html.count("Not yet, 1 of 3") == 2
