@@ -14,7 +14,11 @@ export function ladder(item) {
   tell();
   for (const one of $$('.rung', item)) {
     one.addEventListener('dragstart', event => { event.dataTransfer.setData('text/plain', one.dataset.letter); hold(one); });
-    one.addEventListener('click', event => { event.stopPropagation(); hold(one === held ? null : one); });
+    one.addEventListener('click', event => {
+      event.stopPropagation();
+      if (held && held !== one && numberOf(one)) { place(held, one.parentElement); hold(null); return; }   // its place is meant, not itself
+      hold(one === held ? null : one);
+    });
   }
   for (const one of $$('.slot', item)) {
     one.addEventListener('dragover', event => event.preventDefault());

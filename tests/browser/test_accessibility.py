@@ -62,9 +62,16 @@ def test_the_pages_of_those_who_lead_have_no_findings(open_page: Open, phone: bo
         judging.submit(assignment.task, judge, body, seconds=20)
     slug = project.slug
     page = open_page(lead, "/", phone=phone, **STILL)
-    paths = ["", "settings/", "people/", "import/", "review/"]
+    paths = ["", "settings/", "people/", "import/", "review/", "queue/"]
     found = []
-    for path in ["/", "/projects/new/", "/account/", "/my-work/", *[f"/projects/{slug}/{path}" for path in paths]]:
+    for path in [
+        "/",
+        "/projects/new/",
+        "/account/",
+        "/my-work/",
+        "/inbox/",
+        *[f"/projects/{slug}/{path}" for path in paths],
+    ]:
         page.goto(path)
         found += findings(page)
     page.goto(f"/tasks/{assignment.task_id}/review/")

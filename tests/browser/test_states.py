@@ -1,0 +1,93 @@
+"""What a page does when something else happens meanwhile: another tab, a lost lease, an ended session, a finger."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from annotation import judging, queue
+from annotation.models import Annotation, Assignment, Project, User
+from tests import factories
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Open = Callable[..., Page]
+
+
+def start(kind: str = "preference", tasks: int = 1) -> tuple[Project, User]:
+    project = factories.project(kind=kind)
+    for number in range(tasks):
+        factories.task(
+            project, responses=[f"Answer {name} to {number}" for name in "xyz"[: 3 if kind == "ranking" else 2]]
+        )
+    return project, factories.member(project)
+
+
+def ready(page: Page) -> None:
+    page.wait_for_function("performance.now() > 300")
+    page.wait_for_timeout(320)
+
+
+def test_an_item_judged_in_one_tab_says_so_in_the_other(open_page: Open) -> None:
+    project, person = start(tasks=3)
+    page = open_page(person, f"/projects/{project.slug}/work/")
+    other = page.context.new_page()
+    other.goto(page.url)
+    ready(other)
+    page.bring_to_front()
+    page.keyboard.press("2")
+    expect(page.locator("#saved")).to_have_text("1 saved: A better")
+    expect(other.locator("#problems")).to_contain_text("You answered this item in another tab")
+    other.get_by_role("button", name="Next item").click()
+    expect(other.locator("#number")).to_have_text("item 2")
+    assert other.locator("#item").get_attribute("data-task") != str(Annotation.objects.get().task_id)
+
+
+def test_what_was_written_stays_when_the_lease_was_lost(open_page: Open) -> None:
+    project, person = start()
+    page = open_page(person, f"/projects/{project.slug}/work/")
+    ready(page)
+    Assignment.objects.filter(annotator=person).update(lease_until=timezone.now() - timedelta(minutes=1))
+    quicker = factories.member(project)
+    taken = queue.lease_next(project, quicker)
+    assert taken is not None
+    judging.submit(taken.task, quicker, {"choice": "a"})
+    page.locator("#rationale").fill("It names its source")
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    expect(page.locator("#problems [role=alert] textarea")).to_have_value("It names its source")
+    expect(page.locator("#saved")).to_have_text("Not saved")
+    assert Annotation.objects.get().annotator == quicker
+    page.get_by_role("button", name="Next item").click()
+    expect(page.get_by_role("heading", name="Nothing left to judge here")).to_be_visible()
+
+
+def test_a_session_that_ends_while_writing_keeps_the_words(open_page: Open) -> None:
+    project, person = start()
+    page = open_page(person, f"/projects/{project.slug}/work/")
+    ready(page)
+    page.context.clear_cookies(name="sessionid")
+    page.locator("#rationale").fill("It names its source")
+    expect(page.get_by_role("heading", name="Sign in again")).to_be_visible()
+    page.locator("#signin-p").fill("correct horse battery")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Sign in again")).to_be_hidden()
+    page.locator("#rationale").press("Escape")
+    page.keyboard.press("6")
+    expect(page.locator("#saved")).to_have_text("1 saved: B better")
+    assert Annotation.objects.get().body["rationale"] == "It names its source"
+
+
+def test_a_ranking_is_made_by_taps_on_a_phone(open_page: Open) -> None:
+    project, person = start("ranking")
+    page = open_page(person, f"/projects/{project.slug}/work/", phone=True)
+    ready(page)
+    for letter, place in (("C", 1), ("A", 2), ("B", 2)):
+        page.locator(f'.rung[data-letter="{letter}"]').tap()
+        page.locator(f'.slot[data-place="{place}"]').tap(position={"x": 6, "y": 6})
+    page.locator("#submit").tap()
+    expect(page.locator("#saved")).to_have_text("1 saved: ranked")
+    stored = Annotation.objects.get()
+    assert stored.body["ranking"] == [[stored.shown[2]], sorted(stored.shown[:2])]
