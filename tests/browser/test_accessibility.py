@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from annotation import judging, queue
+from annotation import access, discussing, invitations, judging, queue
 from annotation.models import Project, Role, User
 from rlhf.models import Model, Round
 from rlhf.rounds import Plan
@@ -137,4 +137,35 @@ def test_the_pages_of_the_loop_have_no_findings(open_page: Open, phone: bool) ->
     for path in [*shown, *[f"/projects/{project.slug}/{path}/" for path in paths]]:
         page.goto(path)
         found += findings(page)
+    assert found == []
+
+
+@widths
+def test_settling_the_other_kinds_and_talking_have_no_findings(open_page: Open, phone: bool) -> None:
+    reviewer, found = factories.admin(), []
+    page = open_page(reviewer, "/inbox/", phone=phone, **STILL)
+    bodies = {"rating": {"ratings": dict.fromkeys(("helpful", "correct", "harmless", "clear"), 3)}, "ranking": None}
+    for kind, body in (bodies | {"demonstration": {"text": MARKDOWN}}).items():
+        project, _ = judged(kind, [MARKDOWN, "Another."][: {"rating": 1, "ranking": 2}.get(kind, 0)])
+        judge = factories.member(project)
+        assignment = queue.lease_next(project, judge)
+        assert assignment is not None
+        judging.submit(assignment.task, judge, body or {"ranking": [[pk] for pk in assignment.shown]})
+        task = access.task_for(reviewer, assignment.task_id)
+        discussing.say(task, reviewer, "Read it again.", to=judge)
+        page.goto(f"/tasks/{task.pk}/review/")
+        found += findings(page)
+    seat = project.memberships.get(user=judge)
+    _, secret = invitations.invite(project, by=reviewer, role="annotator")
+    for path in (f"/projects/{project.slug}/people/{seat.pk}/pseudonymise/", f"/join/{secret}/"):
+        page.goto(path)
+        found += findings(page)
+    page.context.clear_cookies()
+    page.goto(f"/join/{secret}/")
+    found += findings(page)
+    own = open_page(judge, "/inbox/", phone=phone, **STILL)
+    found += findings(own)
+    for path in (f"/tasks/{task.pk}/talk/", "/my-work/"):
+        own.goto(path)
+        found += findings(own)
     assert found == []
