@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 os.chdir(ROOT)
 
-from bench.parts import data_import  # noqa: E402
+from bench.parts import data_export, data_import  # noqa: E402
 
 
 def main() -> None:
@@ -22,10 +22,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=100_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as folder:
-        results = {"import": data_import.measure(Path(folder), options.pairs)}
-    targets = data_import.targets(results["import"])
-    for name, figure in results["import"].items():
-        print(f"{name:28}{figure:>16,.2f}")
+        results = {
+            "import": data_import.measure(Path(folder), options.pairs),
+            "export": data_export.measure(Path(folder), options.pairs),
+        }
+    targets = data_import.targets(results["import"]) | data_export.targets(results["export"])
+    for half in results.values():
+        for name, figure in half.items():
+            print(f"{name:28}{figure:>16,.2f}")
     for name, target in targets.items():
         print(f"{name:28}{target['value']:>16} of {target['target']}{'' if target['met'] else ', missed'}")
     device = f"{platform.machine()}, {os.cpu_count()} cores"
