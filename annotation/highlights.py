@@ -5,12 +5,13 @@ from __future__ import annotations
 from string import ascii_lowercase
 from typing import Any
 
-from annotation.cleaning import CleaningError, kind_of
+from annotation.cleaning import CleaningError
 
 Highlight = dict[str, Any]
 
 MOST_HIGHLIGHTS = 50
-KEYS = {"side", "start", "end", "reason"}
+NEEDED = {"start", "end", "reason"}
+KNOWN = NEEDED | {"side", "response", "text"}
 
 
 def check(value: Any, reasons: list[str], shown: list[int], texts: dict[int, str]) -> list[Highlight]:
@@ -25,21 +26,31 @@ def check(value: Any, reasons: list[str], shown: list[int], texts: dict[int, str
 
 
 def _span(given: Any, place: str, reasons: list[str], shown: list[int], texts: dict[int, str]) -> Highlight:
-    if not isinstance(given, dict) or not KEYS - {"side"} <= given.keys() <= KEYS:
-        raise CleaningError(place, f"Must be an object with {', '.join(sorted(KEYS))}, not {kind_of(given)}.")
-    sides = ascii_lowercase[: len(shown)]
-    side = given.get("side", "a")
-    if not isinstance(side, str) or len(side) != 1 or side not in sides:
-        raise CleaningError(f"{place}.side", f"Must be one of {', '.join(sides)}.")
+    if not isinstance(given, dict) or not NEEDED <= given.keys() <= KNOWN:
+        raise CleaningError(place, "Must be an object with side, start, end and reason.")
     if given["reason"] not in reasons:
         raise CleaningError(f"{place}.reason", f"Must be one of {', '.join(reasons)}.")
-    response = shown[sides.index(side)]
+    response = _response(given, place, shown)
     text, start, end = texts[response], given["start"], given["end"]
     if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(text):
         raise CleaningError(place, f"Must have 0 ≤ start < end ≤ {len(text)}, in characters of the response.")
     if not text[start:end].strip():
         raise CleaningError(place, "Must hold more than spaces.")
+    if given.get("text", text[start:end]) != text[start:end]:
+        raise CleaningError(f"{place}.text", "Is not what the response says there.")
     return {"response": response, "start": start, "end": end, "reason": given["reason"], "text": text[start:end]}
+
+
+def _response(given: dict[str, Any], place: str, shown: list[int]) -> int:
+    """The response meant: by its side, by its id, or the first one."""
+    if "response" in given:
+        if type(given["response"]) is not int or given["response"] not in shown:
+            raise CleaningError(f"{place}.response", f"Must be one of {', '.join(map(str, sorted(shown)))}.")
+        return int(given["response"])
+    side, sides = given.get("side", "a"), ascii_lowercase[: len(shown)]
+    if not isinstance(side, str) or len(side) != 1 or side not in sides:
+        raise CleaningError(f"{place}.side", f"Must be one of {', '.join(sides)}.")
+    return shown[sides.index(side)]
 
 
 def as_shown(stored: list[Highlight], shown: list[int]) -> list[Highlight]:

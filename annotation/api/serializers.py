@@ -160,6 +160,7 @@ class HighlightSerializer(serializers.Serializer[Any]):
     """A span of a response, in code points of its text as sent."""
 
     side = serializers.CharField(required=False, help_text="a, b, …; a when left out")
+    response = serializers.IntegerField(required=False, help_text="its id, in place of the side")
     start = serializers.IntegerField(min_value=0)
     end = serializers.IntegerField(min_value=1)
     reason = serializers.CharField()

@@ -56,7 +56,8 @@ def _judgement(row: Row, ids: list[Any]) -> Row:
         body["ranking"] = [[place.get(one, one) for one in tied] for tied in body["ranking"]]
     if isinstance(body.get("highlights"), list):
         body["highlights"] = [
-            one | {"response": place.get(one.get("response"), one.get("response"))} for one in body["highlights"]
+            one | {"response": place.get(one.get("response"), one.get("response"))} if isinstance(one, dict) else one
+            for one in body["highlights"]
         ]
     found = {name: row[name] for name in JUDGEMENT if row.get(name) not in (None, "")}
     if isinstance(found.get("seconds"), str):

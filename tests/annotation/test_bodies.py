@@ -129,9 +129,16 @@ def test_a_highlight_is_kept_with_its_words_and_the_response_it_is_in():
     assert bodies.as_shown("preference", stored, SHOWN)["highlights"] == sent[::-1]
 
 
+def test_a_stored_highlight_is_one_that_can_be_given_again():
+    stored = check({"choice": "a", "highlights": [{"side": "b", "start": 0, "end": 2, "reason": "wrong"}]})
+    assert check({"choice": "a", "highlights": stored["highlights"]})["highlights"] == stored["highlights"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [
+        ({"response": 13}, "highlights[0].response"),
+        ({"text": "Wader"}, "highlights[0].text"),
         ({"side": "c"}, "highlights[0].side"),
         ({"side": "ab"}, "highlights[0].side"),
         ({"reason": "boring"}, "highlights[0].reason"),

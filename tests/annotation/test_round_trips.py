@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from annotation import exporting
+from annotation import exporting, judging, queue
 from annotation.importing import import_records
-from annotation.models import Project
+from annotation.models import Annotation, Project
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -141,3 +141,21 @@ def test_training_rows_come_back_the_same(kind: str, type: str, format: str, tmp
         return [{name: row[name] for name in row if name != "task_id"} for row in exporting.rows(source, type)]
 
     assert content(copy) == content(project)
+
+
+def test_highlights_reasons_and_an_improved_winner_come_back(tmp_path: Path) -> None:
+    project, copy = (factories.project(questions={"improve": True}) for _ in range(2))
+    person, task = factories.member(project), factories.task(project)
+    assignment = queue.lease_next(project, person)
+    assert assignment is not None
+    spans = [{"side": side, "start": 0, "end": 5, "reason": "good"} for side in "ab"]
+    judging.submit(task, person, {"choice": "b", "highlights": spans, "reasons": ["clear"], "improved": "Oil floats."})
+    path = tmp_path / "raw.jsonl"
+    exporting.write(project, "raw", "jsonl", path, names=True, extras=True)
+    assert import_records(copy, path).bad == []
+    mine, theirs = (Annotation.objects.get(project=one) for one in (project, copy))
+    assert theirs.body["reasons"] == ["clear"] and theirs.body["improved"] == "Oil floats."
+    words = [{one["text"] for one in found.body["highlights"]} for found in (mine, theirs)]
+    assert words[0] == words[1] and len(words[0]) == 2
+    texts = dict(theirs.task.responses.values_list("pk", "text"))
+    assert all(texts[one["response"]].startswith(one["text"]) for one in theirs.body["highlights"])
