@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, connection
-from django.db.models import F, FilteredRelation, Max, OuterRef, Q, Subquery
+from django.db.models import F
 from django.utils import timezone
 
 from annotation import bodies, freezing, gold, qualifying, queue, repeats
@@ -16,7 +16,6 @@ from annotation.cleaning import CleaningError, clean_json
 from annotation.models import (
     Annotation,
     Assignment,
-    GuidelineVersion,
     Membership,
     Pool,
     Project,
@@ -35,6 +34,25 @@ ASSIGNED, SET_ASIDE = Assignment.State.ASSIGNED, Assignment.State.SET_ASIDE
 LONGEST_KEY = 80
 LONGEST_DRAFT = 250_000  # characters in one text of a draft: a demonstration and its markup
 MOST_SECONDS = 4 * 3600.0  # more than this on one task is a forgotten tab, not work
+# Written in SQL because composing it takes the ORM longer than answering it the database, and every judgement asks it.
+SEAT = """
+SELECT seat.*, earlier.id AS earlier_id, member.id AS member_id, member.role AS member_role,
+    member.state AS member_state, member.gold_recent AS member_recent,
+    (SELECT version.id FROM annotation_guidelineversion AS version WHERE version.project_id = seat.project_id
+        ORDER BY version.number DESC LIMIT 1) AS guideline_id,
+    (SELECT MAX(mine.revision) FROM annotation_annotation AS mine
+        WHERE mine.task_id = seat.task_id AND mine.annotator_id = seat.annotator_id) AS last_revision,
+    (SELECT again.id FROM annotation_repeatcheck AS again WHERE again.task_id = seat.task_id
+        AND again.annotator_id = seat.annotator_id AND again.state = 'open' LIMIT 1) AS open_repeat,
+    (SELECT again.id FROM annotation_repeatcheck AS again
+        WHERE again.annotator_id = seat.annotator_id AND again.idempotency_key = %(key)s) AS answered_repeat
+FROM annotation_assignment AS seat
+LEFT JOIN annotation_annotation AS earlier
+    ON earlier.annotator_id = seat.annotator_id AND earlier.idempotency_key = %(key)s
+LEFT JOIN annotation_membership AS member
+    ON member.project_id = seat.project_id AND member.user_id = seat.annotator_id
+WHERE seat.task_id = %(task)s AND seat.annotator_id = %(annotator)s
+"""
 ATTEMPTS = 5  # each repeats only because the same person's other request got further
 
 
@@ -199,28 +217,8 @@ def _assignment(task: Task, user: User, key: str | None) -> Any:
     `earlier_id`: the annotation stored under this key before, on whatever task; `guideline_id`: the version shown
     now; `last_revision`: of this person on this task.
     """
-    guideline = GuidelineVersion.objects.filter(project=OuterRef("project")).order_by("-number").values("pk")[:1]
-    mine = Annotation.objects.filter(task=OuterRef("task"), annotator=OuterRef("annotator")).order_by()
-    last = mine.values("task").annotate(last=Max("revision")).values("last")
-    same_key = Q(annotator__annotations__idempotency_key=key or "")
-    repeated = RepeatCheck.objects.filter(annotator=OuterRef("annotator")).values("pk")
-    return (
-        Assignment.objects.filter(task=task, annotator=user)
-        .annotate(
-            earlier=FilteredRelation("annotator__annotations", condition=same_key),
-            earlier_id=F("earlier__pk"),
-            guideline_id=Subquery(guideline),
-            last_revision=Subquery(last),
-            open_repeat=Subquery(repeated.filter(task=OuterRef("task"), state=RepeatCheck.State.OPEN)[:1]),
-            answered_repeat=Subquery(repeated.filter(idempotency_key=key or "")[:1]),
-            member=FilteredRelation("project__memberships", condition=Q(project__memberships__user=user)),
-            member_id=F("member__pk"),
-            member_role=F("member__role"),
-            member_state=F("member__state"),
-            member_recent=F("member__gold_recent"),
-        )
-        .first()
-    )
+    values = {"task": task.pk, "annotator": user.pk, "key": key or ""}
+    return next(iter(Assignment.objects.raw(SEAT, values)), None)
 
 
 def _check_changeable(assignment: Assignment) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import FilteredRelation, OuterRef, Q, Subquery
+from django.db import connection
 
 from annotation import draws
 from annotation.claiming import NO_TURN, START, Place
 from annotation.draws import Turn
-from annotation.models import Assignment, Kind, Membership, Order, Project, RepeatCheck, Role, User
+from annotation.models import Kind, Membership, Order, Project, Role, User
 
-LEASED, ASSIGNED = Assignment.State.LEASED, Assignment.State.ASSIGNED
+# Written in SQL because composing it takes the ORM longer than answering it the database, and every judgement asks it.
 COLUMNS = (
     "kind", "epoch", "is_archived", "lease_minutes", "order", "gold_share", "repeat_share", "repeat_after",
     "qualification_size", "qualification_bar", "held__pk", "held__task", "cursor__pk", "cursor__turn", "cursor__epoch",
@@ -20,6 +20,23 @@ COLUMNS = (
     "member__qualified_at", "member__qualification_done", "member__qualification_right", "member__qualification_try",
     "repeat__pk", "repeat__task", "assigned",
 )  # fmt: skip
+STANDING = """
+SELECT project.kind, project.epoch, project.is_archived, project.lease_minutes, project."order", project.gold_share,
+    project.repeat_share, project.repeat_after, project.qualification_size, project.qualification_bar,
+    held.id, held.task_id, place.id, place.turn, place.epoch, place.priority, place.rank, place.task_id,
+    place.gold_rank, member.role, member.state, member.qualified_at, member.qualification_done,
+    member.qualification_right, member.qualification_try, again.id, again.task_id,
+    (SELECT seat.id FROM annotation_assignment AS seat WHERE seat.project_id = project.id
+        AND seat.annotator_id = %(annotator)s AND seat.state = 'assigned' ORDER BY seat.id LIMIT 1)
+FROM annotation_project AS project
+LEFT JOIN annotation_cursor AS place ON place.project_id = project.id AND place.annotator_id = %(annotator)s
+LEFT JOIN annotation_assignment AS held
+    ON held.project_id = project.id AND held.annotator_id = %(annotator)s AND held.state = 'leased'
+LEFT JOIN annotation_membership AS member ON member.project_id = project.id AND member.user_id = %(annotator)s
+LEFT JOIN annotation_repeatcheck AS again
+    ON again.project_id = project.id AND again.annotator_id = %(annotator)s AND again.state = 'open'
+WHERE project.id = %(project)s ORDER BY held.leased_at, held.id
+"""
 
 
 class NotNow(Exception):
@@ -51,22 +68,9 @@ class Standing:
 
 def standing_of(project: Project, user: User) -> Standing:
     """Everything that decides what `user` gets next; NotNow when they may not judge."""
-    mine = Q(assignments__annotator=user, assignments__state=LEASED)
-    repeat = Q(repeat_checks__annotator=user, repeat_checks__state=RepeatCheck.State.OPEN)
-    assigned = Assignment.objects.filter(project=OuterRef("pk"), annotator=user, state=ASSIGNED).order_by("pk")
-    rows = (
-        Project.objects.filter(pk=project.pk)
-        .annotate(
-            cursor=FilteredRelation("cursors", condition=Q(cursors__annotator=user)),
-            held=FilteredRelation("assignments", condition=mine),
-            member=FilteredRelation("memberships", condition=Q(memberships__user=user)),
-            repeat=FilteredRelation("repeat_checks", condition=repeat),
-            assigned=Subquery(assigned.values("pk")[:1]),
-        )
-        .order_by("held__leased_at", "held__pk")
-        .values(*COLUMNS)
-    )
-    found = list(rows)
+    with connection.cursor() as cursor:
+        cursor.execute(STANDING, {"project": project.pk, "annotator": user.pk})
+        found = [dict(zip(COLUMNS, row, strict=True)) for row in cursor.fetchall()]
     if not found:
         raise Project.DoesNotExist(f"Project {project.pk} is gone.")
     row = found[0]
@@ -77,7 +81,7 @@ def standing_of(project: Project, user: User) -> Standing:
     repeats = row["repeat_share"] if row["kind"] != Kind.DEMONSTRATION else 0.0
     return Standing(
         epoch=row["epoch"],
-        archived=row["is_archived"],
+        archived=bool(row["is_archived"]),
         lease=timedelta(minutes=row["lease_minutes"]),
         cursor_id=row["cursor__pk"],
         turn=turn,

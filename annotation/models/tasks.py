@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from django.db import models
 from django.db.models import Q
@@ -47,7 +47,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
     def skipped_out(self) -> Self:
         """Tasks that left the queue because people skipped them; found by their own small index."""
-        return self.extra(where=["annotation_task.pool > 2"])  # a literal, as the index needs it
+        return cast(Self, self.extra(where=["annotation_task.pool > 2"]))  # a literal, as the index needs it
 
     def wanted(self) -> Self:
         """Tasks whose judgements are the work to be done: not those that check people."""
