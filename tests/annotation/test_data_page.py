@@ -66,5 +66,4 @@ def test_every_import_on_the_page_brings_in_what_it_says(tmp_path: Path, monkeyp
 
 
 def test_the_page_names_every_format() -> None:
-    assert [name for name in FORMATS if f"`{name}`" not in PAGE] == []
-    assert len(shapes.NAMES) == 12
+    assert shapes.NAMES and [name for name in FORMATS if f"`{name}`" not in PAGE] == []

@@ -136,3 +136,18 @@ def test_strangers_and_annotators_see_no_import(client: Client, project: Project
     assert browser.get(path).status_code == 404
     browser.force_login(factories.member(project))
     assert browser.get(path).status_code == 403
+
+
+def test_the_api_takes_a_mapping_and_a_hub_dataset(client: Client, project: Project) -> None:
+    path = f"/api/v1/projects/{project.slug}/import/"
+    record = {"q": "Wet?", "x": "Yes.", "y": "No."}
+    mapping = json.dumps({"q": "prompt", "x": "response_a", "y": "response_b"})
+    answer = client.post(f"{path}?map={mapping}", json.dumps([record]), content_type="application/json")
+    assert answer.status_code == 201, answer.content
+    assert answer.json()["source"]["mapping"] == {"q": "prompt", "x": "response_1", "y": "response_2"}
+    assert project.tasks.get().last_message == "Wet?"
+    wrong = client.post(f"{path}?map=[1]", json.dumps([record]), content_type="application/json")
+    assert wrong.status_code == 400 and "map" in wrong.json()["errors"]
+    queued = client.post(f"{path}?hub=team/pairs", b"", content_type="application/json")
+    assert (queued.status_code, queued.json()["file_name"]) == (202, "hf:team/pairs")
+    assert client.post(f"{path}?hub=x", b"", content_type="application/json").status_code == 400
