@@ -59,6 +59,10 @@ class BottleneckModel(nn.Module):
     def get_base_model(self) -> Any:
         return self.base_model
 
+    @property
+    def device(self) -> torch.device:
+        return self.base_model.device
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.base_model(*args, **kwargs)
 

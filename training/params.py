@@ -46,7 +46,7 @@ def defaults(kind: str, adapter_method: str | None = "lora") -> dict[str, Any]:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(PARAMS[kind]):
         full = field.metadata.get("full")
-        plain = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        plain: Any = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         values[field.name] = full if adapter_method is None and full is not None else plain
         if field.name == "learning_rate" and adapter_method in RATES:
             values[field.name] = float(f"{plain * RATES[adapter_method]:.1g}")

@@ -128,6 +128,16 @@ def test_a_stopped_run_goes_on_to_the_very_weights_of_an_unbroken_one(make_group
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+def test_a_reward_model_on_the_same_base_scores_the_groups(make_group, make_run, tiny_snapshot):
+    reward = make_run("reward", adapter=LORA, snapshot=tiny_snapshot, params={"max_steps": 2, "batch_size": 8})
+    train(reward)
+    folder = make_group(params={"rule": None, "steps": 1}, reward_model=reward / "model")
+    train(folder)
+    row, report = read_metrics(folder)[0], read_report(folder)
+    assert row["same_score"] == 0 and row["ratio_max"] < 1.2
+    assert report["eval"]["score_before"] is not None and "reward_before" in read_samples(folder)[0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["grpo", "rloo"])
 def test_it_learns_what_the_rule_pays_for(make_group, kind):

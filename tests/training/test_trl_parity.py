@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from training import losses
+from training import groups, losses
 
 pytestmark = pytest.mark.slow  # importing TRL takes seconds
 PAIRS, TOKENS = 6, 9
@@ -101,3 +101,53 @@ def test_kto_is_that_of_trl(answers):
         beta=0.3, desirable_weight=1.2, undesirable_weight=0.7,
     )  # fmt: skip
     assert ours.mean().item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["grpo", "bnpo", "dr_grpo"])
+def test_the_loss_of_grpo_is_that_of_trl(answers, kind):
+    from trl import GRPOTrainer
+
+    old, ref = answers.tokens - 0.1 * answers.mask, answers.tokens.roll(1, 0) * answers.mask
+    advantages = torch.linspace(-1, 1, 2 * PAIRS)
+    each, _ = groups.grpo_losses(answers.tokens, old, ref, advantages, clip=0.2, clip_high=0.28, beta=0.04)
+    rows, tokens = 2 * PAIRS, float(answers.mask.sum())
+    ours = groups.share_of(
+        each, answers.mask, "dapo" if kind == "bnpo" else kind, rows=rows, tokens=tokens, longest=TOKENS
+    )
+    theirs = grpo_of_trl(GRPOTrainer, answers, old, ref, advantages, kind)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+def grpo_of_trl(trainer_class, answers, old, ref, advantages, kind):
+    """TRL's loss of one minibatch, without its metrics."""
+    shown = torch.zeros_like(answers.tokens)
+    alone = SimpleNamespace(gather=lambda x: x, reduce=lambda x, **_: x, num_processes=1)
+    trainer = Silent(
+        model=SimpleNamespace(training=False), accelerator=alone,
+        args=SimpleNamespace(delta=None, use_bias_correction_kl=False), loss_type=kind, beta=0.04, epsilon_low=0.2,
+        epsilon_high=0.28, importance_sampling_level="token", off_policy_mask_threshold=None, top_entropy_quantile=1.0,
+        use_vllm=False, aux_loss_enabled=False, _entropy_bonus_enabled=False, max_completion_length=TOKENS,
+        current_gradient_accumulation_steps=1, tools=None, _metrics={"eval": defaultdict(list)},
+        _get_per_token_logps_and_entropies=lambda *a, **k: (answers.tokens, shown, None),
+    )  # fmt: skip
+    ids = torch.zeros(2 * PAIRS, 1, dtype=torch.long)
+    inputs = {
+        "prompt_ids": ids, "prompt_mask": ids + 1, "completion_ids": answers.mask.long(),
+        "completion_mask": answers.mask.long(), "advantages": advantages, "old_per_token_logps": old,
+        "ref_per_token_logps": ref,
+    }  # fmt: skip
+    return trainer_class._compute_loss(trainer, None, inputs)
+
+
+class Silent(SimpleNamespace):
+    """A stand-in whose other attributes are off."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return
+
+
+def test_the_advantages_of_a_group_are_scaled_as_trl_scales_them():
+    rewards = torch.tensor([1.0, 2.0, 3.0, 6.0])
+    assert torch.allclose(groups.group_advantages(rewards, 4, scale="group"), (rewards - 3) / (rewards.std() + 1e-4))
