@@ -11,9 +11,8 @@ from typing import Any
 
 from django.core.cache import cache
 from django.db.models import Max
-from django.utils import timezone
 
-from annotation import agreement_chart, forecast, wording
+from annotation import agreement_chart, statistics, wording
 from annotation.agreement import NotComparable, agreement
 from annotation.day_chart import columns
 from annotation.exporting import types_of
@@ -89,9 +88,9 @@ def _drawn(project: Project, stats: dict[str, Any] | None) -> dict[str, Any]:
 def _pace(stats: dict[str, Any]) -> dict[str, Any]:
     """Judgements a day over the last week, and when the rest is done at the pace of the last two."""
     counts = [day["count"] for day in stats["per_day"]]
-    left = round(stats["judgements"]["wanted"] * (1 - stats["judgements"]["share"]))
+    left = statistics.left_of(stats)
     rate = sum(counts[-PACE_DAYS:]) / PACE_DAYS
-    return {"rate": rate, "left": left, "forecast": forecast.of(counts, left, timezone.now().date())}
+    return {"rate": rate, "left": left, "forecast": statistics.forecast_of(stats)}
 
 
 def _verdicts(counted: dict[str, Any]) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import timedelta
 from statistics import median
 from typing import Any
@@ -13,7 +14,7 @@ from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Least, TruncDate
 from django.utils import timezone
 
-from annotation import intervals
+from annotation import forecast, intervals
 from annotation.exporting import pseudonym
 from annotation.models import Annotation, Kind, Project, User
 from annotation.questions import STEP_LABELS, questions_of, step_of
@@ -47,6 +48,18 @@ def named(stats: dict[str, Any], project: Project, *, names: bool) -> dict[str, 
     called = callings(project, [row["annotator"] for row in stats["annotators"]], names=names)
     rows = [row | called[row["annotator"]] for row in stats["annotators"] if row["annotator"] in called]
     return stats | {"annotators": sorted(rows, key=lambda row: (-row["count"], row["annotator"]))}
+
+
+def left_of(stats: dict[str, Any]) -> int:
+    """How many judgements are still wanted."""
+    return round(stats["judgements"]["wanted"] * (1 - stats["judgements"]["share"]))
+
+
+def forecast_of(stats: dict[str, Any]) -> dict[str, Any] | None:
+    """The day on which the rest is done at the pace of the last days, with its interval; None without a pace."""
+    counts = [day["count"] for day in stats["per_day"]]
+    found = forecast.of(counts, left_of(stats), timezone.now().date())
+    return asdict(found) if found else None
 
 
 def callings(project: Project, ids: Iterable[int], *, names: bool) -> dict[int, dict[str, Any]]:

@@ -45,13 +45,15 @@ def of(project: Project) -> QualityReport:
 
 
 def stats(project: Project, *, names: bool) -> dict[str, Any] | None:
-    """What statistics.project_stats says, of a large project as the report has it; None until there is one."""
+    """What statistics.project_stats says, with a forecast; a large project's as the report has it, None until then."""
     if is_small(project):
-        return statistics.project_stats(project, names=names)
+        counted = statistics.project_stats(project, names=names)
+        return counted | {"computed_at": timezone.now(), "forecast": statistics.forecast_of(counted)}
     report = of(project)
     if not report.data:
         return None
-    return dict(named(report.data, project, names=names)["stats"]) | {"computed_at": report.computed_at}
+    kept = dict(named(report.data, project, names=names)["stats"])
+    return kept | {"computed_at": report.computed_at, "forecast": statistics.forecast_of(kept)}
 
 
 def agreement_of(project: Project, options: dict[str, Any]) -> dict[str, Any] | None:

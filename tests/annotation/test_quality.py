@@ -305,7 +305,7 @@ def test_a_page_of_a_large_project_computes_nothing(
         page = client.get(base).content.decode()
     assert "people have judged since" in page and "Agreement, Krippendorff α" in page
     stats = client.get(f"/api/v1{base}stats/").json()
-    assert (stats["judgements"]["done"], stats["computed_at"] is not None) == (19, True)
+    assert (stats["judgements"]["done"], stats["computed_at"] is not None, stats["forecast"]) == (19, True, None)
     found = client.get(f"/api/v1{base}agreement/").json()
     assert (found["tasks"], set(found["measures"]) >= {"percent", "ac2"}) == (6, True)
     answer = client.get(f"/api/v1{base}quality/").json()
