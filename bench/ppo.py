@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -38,7 +39,10 @@ def main() -> None:
     ppo = ppo_work.PPOWork(rollout=options.rollout, longest=options.longest)
     runs: dict[str, list[dict[str, Any]]] = {"hone": [], "trl": []}
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as name:
-        ppo_work.build(Path(name), work, ppo)
+        # In a process of its own: a run inherits the peak memory of whoever starts it.
+        process = multiprocessing.get_context("spawn").Process(target=ppo_work.build, args=(Path(name), work, ppo))
+        process.start()
+        process.join()
         for turn in range(options.rounds):
             for place, side in enumerate(runs):
                 runs[side].append(one(Path(name), f"ppo_{side}_run", 2 * turn + place, options))

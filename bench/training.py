@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def main() -> None:
     results: dict[str, Any] = {"parameters": work.parameters, "batch": work.batch}
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as name:
         folder = Path(name)
-        reference.build(folder, work)
+        built(reference.build, folder, work)
         side = Side(folder)
         for method in options.methods:
             if options.parity > options.steps:
@@ -75,6 +76,15 @@ def arguments() -> argparse.Namespace:
         options.batch, options.steps, options.parity, options.rounds = 4, 4, 4, 1
     options.threads = options.threads or ([2] if options.quick else [1, 2])
     return options
+
+
+def built(build: Callable[..., None], *args: Any) -> None:
+    """Run `build` in a process of its own: a run inherits the peak memory of whoever starts it."""
+    process = multiprocessing.get_context("spawn").Process(target=build, args=args)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit("The reference work could not be built.")
 
 
 class Side:
