@@ -91,7 +91,10 @@ def _seat(project: Project, wanted: list[tuple[int, User]], *, more: bool) -> tu
     for task_id, response in Task.objects.filter(pk__in=ids).values_list("pk", "responses__pk"):
         if response is not None:
             responses[task_id].append(response)
-    seats, taken, added, full, had = [], defaultdict(int), defaultdict(int), 0, 0
+    seats: list[Assignment] = []
+    taken: dict[int, int] = defaultdict(int)
+    added: dict[int, int] = defaultdict(int)
+    full = had = 0
     for task_id, person in wanted:
         task = rows[task_id]
         if (task_id, person.pk) in held:

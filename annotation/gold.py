@@ -82,7 +82,7 @@ def record(task: Task, user: User, member: Membership | None, right: bool | None
     """
     qualification = task.pool == Pool.QUALIFICATION
     with connection.cursor() as cursor:
-        values = [user.pk, bool(right), qualification, timezone.now(), task.pk, int(right is not None)]
+        values: list[Any] = [user.pk, bool(right), qualification, timezone.now(), task.pk, int(right is not None)]
         cursor.execute(RECORD, values)
     if member is None or qualification:
         return True

@@ -41,7 +41,7 @@ def set_aside(project: Project, user: User, *, since: datetime | None = None) ->
     return count
 
 
-def put_back(rows: object, project: Project) -> int:
+def put_back(rows: list[int], project: Project) -> int:
     """How many tasks that left the queue because people skipped them are in it again, with a clean slate."""
     waiting = project.tasks.filter(pk__in=rows, pool__in=(Pool.REVIEW, Pool.DROPPED))
     with write_transaction():
@@ -51,7 +51,7 @@ def put_back(rows: object, project: Project) -> int:
     return changed
 
 
-def drop(rows: object, project: Project) -> int:
+def drop(rows: list[int], project: Project) -> int:
     """How many tasks that wait for a reviewer nobody will judge now."""
     return project.tasks.filter(pk__in=rows, pool=Pool.REVIEW).update(pool=Pool.DROPPED)
 
