@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from django.db import connection, models
 from django.utils import timezone
 
-_pieces: Any = json.encoder.c_make_encoder and json.encoder.c_make_encoder(
+_maker: Any = getattr(json.encoder, "c_make_encoder", None)  # json.dumps makes a new one for every value
+_pieces = _maker and _maker(
     None, None, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, False
-)  # type: ignore[attr-defined]  # what json.dumps makes anew for every value
-
-
+)  # fmt: skip
 EMPTY: dict[type, str | None] = {dict: "{}", list: "[]"}
 
 
@@ -53,7 +52,7 @@ def insert(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
                     copy.write_row(row)
         else:
             marks = ", ".join(["%s"] * (len(given) + len(others)))
-            cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", ready)  # noqa: S608  our own names
+            cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", cast(Any, ready))  # noqa: S608  our own names
 
 
 def update(model: type[models.Model], names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -89,7 +88,7 @@ def _plan(model: type[models.Model], names: tuple[str, ...]) -> tuple[str, list[
     fields = {field.attname: field for field in model._meta.concrete_fields}
     given = [fields[name] for name in names]
     others = [field for name, field in fields.items() if name not in names and not field.primary_key]
-    return ", ".join(connection.ops.quote_name(field.column) for field in given + others), given, others
+    return ", ".join(connection.ops.quote_name(str(field.column)) for field in given + others), given, others
 
 
 def _default(field: Any) -> Any:

@@ -100,6 +100,15 @@ def decode(data: bytes | bytearray, field: str = "") -> str:
         ) from None
 
 
+def storable(value: Any) -> Any:
+    """`value` with U+FFFD for what the databases refuse: for telling people of bad input, never for storing it."""
+    if isinstance(value, str):
+        return SURROGATE.sub("\ufffd", value.replace("\x00", "\ufffd"))
+    if isinstance(value, dict):
+        return {storable(key): storable(part) for key, part in value.items()}
+    return [storable(part) for part in value] if isinstance(value, list) else value
+
+
 def kind_of(value: object) -> str:
     """What `value` is, in the words of a person who writes JSON."""
     if value is None:

@@ -12,7 +12,7 @@ from typing import Any
 from django.utils import timezone
 
 from annotation import incoming, revising, staging
-from annotation.cleaning import CleaningError, clean_json
+from annotation.cleaning import CleaningError, clean_json, storable
 from annotation.duplicates import SamePrompts
 from annotation.incoming import FORMATS, Incoming
 from annotation.mapping import Mapping
@@ -71,7 +71,7 @@ class ImportReport:
             self.bad.append(Problem(line, error.field, error.message))
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(storable(asdict(self)))
 
 
 def import_records(
@@ -122,7 +122,7 @@ def import_records(
             place.publish(report.as_dict())
             published = True
     except BaseException as error:  # a stopped process too should say so
-        _fail(job, {"error": str(error) or "The import was stopped."})
+        _fail(job, {"error": storable(str(error)) or "The import was stopped."})
         raise
     finally:
         place.close()

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django_tasks import task
 
 from annotation import importing, staging
-from annotation.cleaning import CleaningError
+from annotation.cleaning import CleaningError, storable
 from annotation.importing import ImportInterrupted
 from annotation.models import ImportJob, Project, User
 from annotation.reading import SUFFIXES, UnreadableFile
@@ -201,7 +201,7 @@ def fail(job_id: int, reason: str) -> int:
     """1 when this call ended the job, 0 when it had ended already."""
     with write_transaction():
         running = ImportJob.objects.filter(pk=job_id, state=ImportJob.State.RUNNING)
-        ended = {"state": ImportJob.State.FAILED, "report": {"error": reason}, "finished_at": timezone.now()}
+        ended = {"state": ImportJob.State.FAILED, "report": {"error": storable(reason)}, "finished_at": timezone.now()}
         return running.update(**ended)
 
 

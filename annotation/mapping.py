@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from annotation.cleaning import CleaningError, kind_of
+from annotation.cleaning import CleaningError, clean_text, kind_of
 from annotation.reading.tables import cell_value
 
 LEAVE_OUT, TAG = "leave_out", "tag"
@@ -65,7 +65,7 @@ class Mapping:
                 raise CleaningError(f"mapping.{name}", f"{becomes!r} is nothing that a field can become.")
             if target not in (TAG, LEAVE_OUT) and target in found.values():
                 raise CleaningError(f"mapping.{name}", f"Another field becomes {target} already.")
-            found[str(name)] = target
+            found[clean_text(name, "mapping", limit=1000)] = target
         return cls(found)
 
     def __bool__(self) -> bool:

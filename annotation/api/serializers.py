@@ -305,7 +305,9 @@ class ImportReportSerializer(serializers.Serializer[Any]):
     bad = ImportProblemSerializer(many=True)
     kept_as_metadata = serializers.ListField(child=serializers.CharField())
     same_prompts = StoredBodyField(help_text="How many records repeat an earlier prompt, and the first lines.")
-    source = StoredBodyField(help_text="The container, the shape and the mapping that were found or given.")
+    source = StoredBodyField(  # type: ignore[assignment]  # the report's word, not the attribute of that name
+        help_text="The container, the shape and the mapping that were found or given."
+    )
     applied = serializers.BooleanField()
 
 
