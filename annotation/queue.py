@@ -191,7 +191,7 @@ def _lease(project: Project, user: User, standing: Standing, place: Place, until
         if standing.qualifying:
             start = standing.qualification_start
             task = claiming.next_check(project, user, Pool.QUALIFICATION, after=start, start=start)
-            return task and _hand_out(project, user, standing, place, task, until)
+            return _hand_out(project, user, standing, place, task, until) if task else None
         if standing.turn_brings == Turn.GOLD:
             start = draws.start_of(project.pk, user.pk)
             task = claiming.next_check(project, user, Pool.GOLD, after=standing.gold_rank, start=start)
@@ -202,9 +202,9 @@ def _lease(project: Project, user: User, standing: Standing, place: Place, until
             _move_cursor(project, user, standing, place)
             return repeats.stand_in(check, project, user, until)
         if standing.assigned is not None:
-            return _begin_assigned(project, user, standing, place, until)
+            return _begin_assigned(project, user, standing, standing.assigned, place, until)
         task = claiming.claim(project, user, place, standing.start)
-        return task and _hand_out(project, user, standing, place, task, until)
+        return _hand_out(project, user, standing, place, task, until) if task else None
 
 
 def _hand_out(
@@ -245,13 +245,15 @@ def _assign(project: Project, user: User, task: Task, until: datetime) -> Assign
     return _complete(assignment, project, user)
 
 
-def _begin_assigned(project: Project, user: User, standing: Standing, place: Place, until: datetime) -> Assignment:
+def _begin_assigned(
+    project: Project, user: User, standing: Standing, pk: int, place: Place, until: datetime
+) -> Assignment:
     """The first of the tasks that a lead gave to this person; its slot has been theirs since."""
-    mine = Assignment.objects.filter(pk=standing.assigned, state=ASSIGNED)
+    mine = Assignment.objects.filter(pk=pk, state=ASSIGNED)
     if not mine.update(state=LEASED, lease_until=until, leased_at=timezone.now()):
         raise _NotMyTurn
     _move_cursor(project, user, standing, place)
-    assignment = Assignment.objects.select_related("task").get(pk=standing.assigned)
+    assignment = Assignment.objects.select_related("task").get(pk=pk)
     return _complete(assignment, project, user)
 
 

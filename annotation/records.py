@@ -99,7 +99,7 @@ class Checker:
             return Record(PLAIN | fields, [], "id" in given)
         shown = _shown(prompt, responses)
         judgements = self._judgements(given, verdict, shown)
-        fields = {
+        told: dict[str, Any] = {
             "prompt": prompt,
             "responses": responses,
             "metadata": self._metadata(given),
@@ -111,7 +111,7 @@ class Checker:
             "done": sum(judgement.status == Annotation.Status.SUBMITTED for judgement in judgements),
             "id": _identifier(given["id"]) if "id" in given else content_id(prompt, responses, judgements),
         }
-        return Record(fields, judgements, "id" in given)
+        return Record(told, judgements, "id" in given)
 
     def _conversation(self, given: dict[str, Any]) -> tuple[list[Any], list[dict[str, Any]], dict[str, Any] | None]:
         """Prompt, responses, and the judgement that a chosen/rejected pair or a demonstration is."""

@@ -151,8 +151,8 @@ def lineage(project: Project, round: Round | None) -> list[dict[str, Any]]:
         line.append(_node(model, is_now=model == now))
         model = model.parent
     line.reverse()
-    policies = set(Run.TRAINS) - {Run.Kind.PRETRAIN, Run.Kind.REWARD}
-    live = Run.objects.filter(project=project, kind__in=policies)
+    kinds = set(Run.TRAINS) - {Run.Kind.PRETRAIN, Run.Kind.REWARD}
+    live = Run.objects.filter(project=project, kind__in=kinds)
     for run in live.exclude(state__in=Run.ENDED).select_related("snapshot")[:3]:
         words = f"{run.get_kind_display()}, {run.get_state_display().lower()}"
         line.append({"name": run.name, "href": run.get_absolute_url(), "words": words, "css": "live", "data": ""})

@@ -64,19 +64,21 @@ def attach(
 
 def config_of(adapter: Adapter, model: Any, task_type: str) -> PeftConfig:
     """PEFT's own description of the adapter."""
-    method, common = adapter.method, {"task_type": task_type}
+    method = adapter.method
+    common: dict[str, Any] = {"task_type": task_type}
     if method == "ia3":
         known = core(model).config.get_text_config().model_type in IA3_TARGETS
         # Without a known list every linear layer is scaled at its output: PEFT cannot tell which are feed-forward.
-        return IA3Config(**common, **({} if known else {"target_modules": "all-linear", "feedforward_modules": []}))
+        places: dict[str, Any] = {} if known else {"target_modules": "all-linear", "feedforward_modules": []}
+        return IA3Config(**common, **places)
     if method in VIRTUAL:
-        common["num_virtual_tokens"] = adapter.virtual_tokens  # type: ignore[assignment]
+        common["num_virtual_tokens"] = adapter.virtual_tokens
         if method == "prefix":
-            return PrefixTuningConfig(**common)  # type: ignore[arg-type]
+            return PrefixTuningConfig(**common)
         if method == "p_tuning":
-            return PromptEncoderConfig(**common)  # type: ignore[arg-type]
+            return PromptEncoderConfig(**common)
         # Words make better first positions than noise does: Lester et al. (2021), section 3.2.
-        return PromptTuningConfig(prompt_tuning_init="SAMPLE_VOCAB", **common)  # type: ignore[arg-type]
+        return PromptTuningConfig(prompt_tuning_init="SAMPLE_VOCAB", **common)
     layers: dict[str, Any] = {
         "lora_alpha": adapter.alpha,
         "lora_dropout": adapter.dropout,
@@ -85,7 +87,7 @@ def config_of(adapter: Adapter, model: Any, task_type: str) -> PeftConfig:
     if method == "adalora":
         final = adapter.target_r or max(1, adapter.r * 2 // 3)
         return AdaLoraConfig(init_r=adapter.r, target_r=final, total_step=PENDING, **layers, **common)
-    return LoraConfig(r=adapter.r, use_dora=method == "dora", use_rslora=method == "rslora", **layers, **common)  # type: ignore[arg-type]
+    return LoraConfig(r=adapter.r, use_dora=method == "dora", use_rslora=method == "rslora", **layers, **common)
 
 
 def load(model: Any, folder: Path, name: str = "default", *, learns: bool = False, head: bool = True) -> Any:

@@ -60,11 +60,11 @@ def attend(
     """(1, N, H, D) attention outputs of (1, H, N, D) queries; called by the layers of transformers."""
     if asked := [name for name in UNKNOWN if extras.get(name) is not None]:
         raise ValueError(f"attention with {asked[0]} cannot be computed tree by tree")
-    settings = {"scale": scaling, "dropout_p": dropout}
+    settings: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
     groups = [list(group) for _, group in groupby(_current)]  # trees of one shape, side by side
     sizes = [len(group) * group[0].length for group in groups]
-    parts = zip(query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), groups, strict=True)
-    found = [_attend_alike(*(part[0] for part in some), group[0], len(group), settings) for *some, group in parts]
+    parts = zip(query[0].split(sizes, 1), key[0].split(sizes, 1), value[0].split(sizes, 1), groups, strict=True)
+    found = [_attend_alike(q, k, v, group[0], len(group), settings) for q, k, v, group in parts]
     return torch.cat(found, dim=1).transpose(0, 1)[None], None
 
 
@@ -86,7 +86,8 @@ def _attend_alike(query: Tensor, key: Tensor, value: Tensor, tree: Tree, count: 
 
 def _causal(texts: Sequence[Tensor], settings: Any) -> Tensor:
     """(H, count, L, D): heads stand where a batch usually does, so that no text has to be copied."""
-    return F.scaled_dot_product_attention(*texts, is_causal=True, **settings)
+    query, key, value = texts
+    return F.scaled_dot_product_attention(query, key, value, is_causal=True, **settings)
 
 
 AttentionInterface.register(NAME, attend)

@@ -30,10 +30,10 @@ class RankBudget:
     def __init__(self, model: AdaLoraModel, optimizer: Optimizer, total: int, run: RunDir) -> None:
         self.model, self.run, self.step = model, run, 0
         self.allocator = model.rankallocator
-        self.settings: Any = model.peft_config[model.trainable_adapter_name]
-        self.settings.total_step = total
-        self.settings.tinit, self.settings.tfinal = int(INITIAL * total), int(FINAL * total)
-        self.settings.deltaT = max(1, total // 100)
+        settings: Any = model.peft_config[model.trainable_adapter_name]
+        settings.total_step, settings.deltaT = total, max(1, total // 100)
+        settings.tinit, settings.tfinal = int(INITIAL * total), int(FINAL * total)
+        self.settings = settings
         optimizer.register_step_pre_hook(lambda *_: self.add_orthogonality())
         optimizer.register_step_post_hook(lambda *_: self.move())
         optimizer.register_state_dict_post_hook(self._remember)

@@ -52,7 +52,9 @@ class Batch:
 
     def padded(self) -> tuple[Tensor, Tensor]:
         """A plain row per answer: (A, L) ids, padded on the right, and (N,) where each token of the row went."""
-        rows, places, start = [], [], 0
+        rows: list[Tensor] = []
+        places: list[int] = []
+        start = 0
         width = max(tree.prompt + length for tree in self.trees for length in tree.answers)
         for tree in self.trees:
             prompt, answers = torch.arange(start, start + tree.length).tensor_split([tree.prompt])

@@ -60,7 +60,7 @@ def _simple(layer: Any, name: str | None, x: Tensor) -> bool:
     dropout, b = layer.lora_dropout[name], layer.lora_B[name]
     quiet = isinstance(dropout, nn.Identity) or not dropout.training
     weight = layer.base_layer.weight
-    tokens, wide, narrow = x.numel() // x.shape[-1], *weight.shape
+    tokens, (wide, narrow) = x.numel() // x.shape[-1], weight.shape
     return (
         quiet
         and tokens * (wide + narrow) >= wide * narrow  # otherwise the sum costs more than it spares

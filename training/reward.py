@@ -114,8 +114,8 @@ def train(config: RunFile, run: RunDir) -> None:
             checkpoints.save(run, step, models.trainable_state(model), state)
         run.leave_if_stopped()
         if look:
-            leads = score_leads(core, scores, eval_pairs, run)
-            run.log(step, eval_accuracy=_accuracy(leads)["value"], eval_loss=_loss(leads))
+            held_out = score_leads(core, scores, eval_pairs, run)
+            run.log(step, eval_accuracy=_accuracy(held_out)["value"], eval_loss=_loss(held_out))
 
     run.phase("evaluating")
     model.eval()
