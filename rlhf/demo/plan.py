@@ -9,7 +9,7 @@ DEMO_PROJECT, DEMO_NAME = "support-desk-answers", "Support desk: model answers"
 
 CORPUS_TEXTS = 30_000
 DEMONSTRATIONS = 450
-PAIR_PROMPTS = 3_000
+PAIR_PROMPTS = 4_000
 EVAL_PROMPTS = 300
 NEXT_PROMPTS = 100  # the batch that waits for a person afterwards
 
@@ -46,7 +46,7 @@ def settings_for(size: int, *, ours: bool) -> Settings:
     longest = 128 if ours else 512  # tokens of prompt and answer
     answer = 64 if ours else 192  # tokens; good answers have about 25 of our own, other tokenizers need more
     # Models of a few million parameters bear, and need, larger steps than the engine's defaults, which suit billions.
-    sft, reward, dpo, ppo = ({"learning_rate": rate} if small else {} for rate in (5e-4, 1e-3, 6e-4, 5e-4))
+    sft, reward, dpo, ppo = ({"learning_rate": rate} if small else {} for rate in (5e-4, 1.5e-3, 6e-4, 5e-4))
     rows = {"batch_size": 16, "max_length": longest, "max_dropped_share": 0.05}
     sampling = {"temperature": 1.0, "max_new_tokens": answer, "batch_size": 256 if small else 32}
     return Settings(
@@ -61,12 +61,12 @@ def settings_for(size: int, *, ours: bool) -> Settings:
 
 
 _PPO: dict[str, Any] = {
-    "steps": 50,
+    "steps": 36,
     "rollout_batch": 64,
     "minibatch": 32,
     "ppo_epochs": 2,
     "beta": 0.05,
     "value_warmup_steps": 4,
-    "sample_every": 25,
-    "checkpoint_every": 25,
+    "sample_every": 18,
+    "checkpoint_every": 18,
 }
