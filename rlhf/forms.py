@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from annotation.models import Project, User
-from rlhf import prompts
+from rlhf import figures, prompts
 from rlhf.models import Model, Snapshot
 from rlhf.plans import METHODS, Plan, PlanError
 from rlhf.prompts import Prompt
@@ -192,7 +192,9 @@ def model_words(model: Model) -> str:
     """A model in a list of choices: its name, and what sets it apart."""
     accuracy = ((model.figures or {}).get("training") or {}).get("accuracy") or {}
     if model.role == Model.Role.REWARD and isinstance(accuracy.get("value"), int | float):
-        return f"{model.name}, {accuracy['value']:.1%} held out"
+        behind = figures.snapshot_behind(model)
+        judges = ", simulated judges" if behind is not None and behind.simulated_share else ""
+        return f"{model.name}, {accuracy['value']:.1%} held out{judges}"
     if model.state != Model.State.CANDIDATE:
         return f"{model.name}, {model.get_state_display().lower()}"
     return f"{model.name}, base" if model.run_id is None else model.name
@@ -200,4 +202,4 @@ def model_words(model: Model) -> str:
 
 def snapshot_words(snapshot: Snapshot) -> str:
     rows = (snapshot.counts.get("train") or 0) + (snapshot.counts.get("eval") or 0)
-    return f"{snapshot}, {rows:,} rows"
+    return f"{snapshot}, {rows:,} rows" + (", simulated judges" if snapshot.simulated_share else "")

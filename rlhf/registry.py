@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from annotation.models import Project, User
+from rlhf import model_cards
 from rlhf.models import Model, Run
 from training import rundir, runfile
 
@@ -89,10 +90,11 @@ def register_run(run: Run) -> Model:
     report = rundir.read_report(run.folder) or {}
     if not (report.get("reload_check") or {}).get("ok"):
         raise RegistryError("run", f"{run.name} has no report that its model reproduces its scores after loading.")
-    template = run.config.get("template") or ""
+    template, name = run.config.get("template") or "", _free_name(run.name)
+    model_cards.write(run, folder, name=name, report=report)
     return Model.objects.create(
         project=run.project,
-        name=_free_name(run.name),
+        name=name,
         role=Model.Role.REWARD if run.kind == Run.Kind.REWARD else Model.Role.POLICY,
         is_adapter=(folder / "adapter_config.json").is_file(),
         parent=run.start_model,

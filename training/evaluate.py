@@ -66,6 +66,7 @@ def train(config: RunFile, run: RunDir) -> None:
         done[policy.name] = measure(written, rewards, speaker, speakers.get(policy.reference or ""), params)
         tokens += sum(len(each.ids) for each in written)
         run.log(number, **done[policy.name])
+        run.progress(len(asked))  # the row of figures is a policy's, the progress shown is in prompts
         checkpoints.save(run, number, {}, {"figures": done, "tokens": tokens})
         run.leave_if_stopped()
 

@@ -42,6 +42,7 @@ def play(progress: Progress, *, by: User, model: str = "") -> Round:
     start = progress.start
     start()
     base = _base(pairs, progress, by, model)
+    _require_same_start(pairs, base)
     start()
     snapshot = _demonstrations(answers, progress, by)
     start()
@@ -73,21 +74,30 @@ def _project(slug: str, name: str, kind: str, question: str, by: User) -> Projec
     return project
 
 
+def _require_same_start(project: Project, base: Model) -> None:
+    """One data folder tells one story: figures of an earlier one must not pass for those of another model."""
+    first = project.rounds.select_related("base_model").order_by("number").first()
+    if first is not None and first.base_model_id != base.pk:
+        raise DemoFailed(
+            f"This data folder holds a demo that began with {first.base_model}, not {base}. "
+            "Set HONE_DATA to another folder and run it again."
+        )
+
+
 def _base(project: Project, progress: Progress, by: User, model: str) -> Model:
     """A model from a folder or the hub when one is named, else a small one trained from scratch."""
     if model:
         name = Path(model).name.lower().replace(".", "-").replace("_", "-")
-        if existing := Model.objects.filter(name=name).first():
-            progress.finish(name, reused=True)
-            return existing
+        existing = Model.objects.filter(name=name).first()
         folder = Path(model).expanduser()
-        template = "" if _has_template(folder) else "plain"
-        made = (
-            registry.register_folder(name, folder, project=project, template=template)
-            if folder.is_dir()
-            else registry.register_hub(name, model, project=project)
-        )
-        progress.finish(f"{made.name} from {model}")
+        if folder.is_dir():  # one of the same name and other weights is refused there
+            made = registry.register_folder(name, folder, project=project)
+        else:
+            made = existing or registry.register_hub(name, model, project=project)
+        if not made.template and not _has_template(made.folder):
+            made.template = "plain"
+            made.save(update_fields=["template"])
+        progress.finish(f"{made.name} from {model}", reused=existing is not None)
         return made
     corpus = ""
     if not Run.objects.filter(project=project, name="desk").exists():
@@ -108,7 +118,7 @@ def _has_template(folder: Path) -> bool:
     if (folder / "chat_template.jinja").is_file():
         return True
     config = folder / "tokenizer_config.json"
-    return not folder.is_dir() or (config.is_file() and "chat_template" in json.loads(config.read_text("utf-8")))
+    return config.is_file() and "chat_template" in json.loads(config.read_text("utf-8"))
 
 
 def _settings(base: Model) -> plan.Settings:

@@ -8,7 +8,7 @@ from tests.training.conftest import tiny_llama, tiny_tokenizer
 from tests.training.test_generate import write_prompts
 from tests.training.test_policies import CPU, stir, write_reward
 from training import answers, evaluate, forward, policies, runfile
-from training.rundir import RunDir, read_report
+from training.rundir import RunDir, read_report, read_status
 
 PARAMS = {"max_new_tokens": 8, "batch_size": 8}
 
@@ -63,6 +63,7 @@ def test_every_policy_is_measured_against_its_own_reference(make_evaluation, tmp
     folder = make_evaluation(reward_model=write_reward(tmp_path / "reward", tiny_model_dir))
     found = train(folder)
     assert list(found) == ["base", "tuned", "whole", "itself"]
+    assert (read_status(folder)["step"], read_status(folder)["total"]) == (12, 12)
     assert found["base"]["kl"] is None
     assert found["tuned"]["kl"] > 0.05 and found["whole"]["kl"] > 0.05
     assert found["itself"]["kl"] == pytest.approx(0, abs=1e-5)
