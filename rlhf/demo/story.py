@@ -18,16 +18,16 @@ from training import rundir
 POLL_SECONDS = 0.3
 # Seconds on two idle cores; they only serve to guess the time left.
 STEPS = {
-    "base": Step("Base model", 170),
+    "base": Step("Base model", 220),
     "demonstrations": Step("Demonstrations", 6),
-    "sft": Step("SFT", 20),
-    "generate": Step("Answers to judge", 35),
-    "label": Step("Judgements", 35),
-    "reward": Step("Reward model", 60),
-    "dpo": Step("DPO", 60),
-    "ppo": Step("PPO", 120),
-    "evaluate": Step("Held-out answers", 25),
-    "compare": Step("Blind comparison", 12),
+    "sft": Step("SFT", 25),
+    "generate": Step("Answers to judge", 60),
+    "label": Step("Judgements", 42),
+    "reward": Step("Reward model", 120),
+    "dpo": Step("DPO", 100),
+    "ppo": Step("PPO", 160),
+    "evaluate": Step("Held-out answers", 50),
+    "compare": Step("Blind comparison", 22),
     "next": Step("Next batch", 10),
 }
 
