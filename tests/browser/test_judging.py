@@ -160,7 +160,7 @@ def test_judging_works_without_javascript(open_page: Open) -> None:
     page.locator(".beam label.st6").click()
     page.locator("#submit").click()
     expect(page.locator("#goal-done")).to_have_text("1")
-    page.locator("details.menu summary").click()
+    page.locator("details.menu summary[data-key=s]").click()
     page.get_by_role("button", name="Other reason").click()
     expect(page.get_by_role("heading", name="Nothing left to judge here")).to_be_visible()
     assert Annotation.objects.get().body["strength"] == 2
