@@ -2,8 +2,8 @@
 
 DATABASE_URL names the empty database; the last number turns every rule of the queue on. Each thread of each process is
 one person who asks for the next task and judges it until nothing is left; some submit twice under one key, skip, or
-take a judgement back, as people do. Prints one JSON object: the problems met, what was handed to whom, and what the
-database holds in the end.
+take a judgement back, as people do. They come back for what was given back while they had already stopped. Prints one
+JSON object: the problems met, what was handed to whom, and what the database holds in the end.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ RULES = {
     "repeat_after": 2, "gold_share": 0.2, "gold_window": 5,
 }  # fmt: skip
 GOLD, ASSIGNED = 6, 8  # tasks, when the rules are on
+LOOKS = 3  # how often everybody asks until nothing is left; what the last one skips is there for the others next time
 
 
 def prepare(tasks: int, overlap: int, people: int, rules: bool) -> None:
@@ -49,7 +50,7 @@ def prepare(tasks: int, overlap: int, people: int, rules: bool) -> None:
     connections.close_all()  # nothing open may cross the fork
 
 
-def work(name: str, told: dict[str, list[Any]]) -> None:
+def work(name: str, told: dict[str, list[Any]], everybody: Any) -> None:
     from django.db import connection
 
     from annotation import judging, queue
@@ -57,33 +58,36 @@ def work(name: str, told: dict[str, list[Any]]) -> None:
 
     try:
         person, project = User.objects.get(username=name), Project.objects.get()
+        everybody.wait(timeout=300)
         count = 0
-        while assignment := queue.lease_next(project, person):
-            count += 1
-            task, body, key = assignment.task, {"choice": "a", "strength": 1}, f"{name}-{count}"
-            if assignment.pk is None:  # their own task once more
-                told["repeated"].append((name, task.pk, judging.submit(task, person, body, key=key).pk))
-                continue
-            told["handed"].append((name, task.pk))
-            if count % 7 == 3:
-                queue.skip(task, person, "Other reason")
-                continue
-            annotation = judging.submit(task, person, body, key=key)
-            if count % 5 == 0 and judging.submit(task, person, body, key=key).pk != annotation.pk:
-                told["problems"].append("A retry made a second annotation.")
-            if count % 11 == 0:
-                judging.undo(annotation, person)
-                told["undone"].append((name, task.pk))
+        for _ in range(LOOKS):
+            while assignment := queue.lease_next(project, person):
+                count += 1
+                task, body, key = assignment.task, {"choice": "a", "strength": 1}, f"{name}-{count}"
+                if assignment.pk is None:  # their own task once more
+                    told["repeated"].append((name, task.pk, judging.submit(task, person, body, key=key).pk))
+                    continue
+                told["handed"].append((name, task.pk))
+                if count % 7 == 3:
+                    queue.skip(task, person, "Other reason")
+                    continue
+                annotation = judging.submit(task, person, body, key=key)
+                if count % 5 == 0 and judging.submit(task, person, body, key=key).pk != annotation.pk:
+                    told["problems"].append("A retry made a second annotation.")
+                if count % 11 == 0:
+                    judging.undo(annotation, person)
+                    told["undone"].append((name, task.pk))
+            everybody.wait(timeout=300)
     except Exception:
         told["problems"].append(traceback.format_exc())
+        everybody.abort()
     finally:
         connection.close()
 
 
-def one_process(names: list[str], start: Any, results: Any) -> None:
+def one_process(names: list[str], everybody: Any, results: Any) -> None:
     told: dict[str, list[Any]] = {"handed": [], "undone": [], "repeated": [], "problems": []}
-    threads = [threading.Thread(target=work, args=(name, told)) for name in names]
-    start.wait()
+    threads = [threading.Thread(target=work, args=(name, told, everybody)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -109,9 +113,10 @@ def main(tasks: int, overlap: int, processes: int, threads: int, rules: int = 0)
     people = [f"p{number}" for number in range(processes * threads)]
     prepare(tasks, overlap, len(people), bool(rules))
     forks = multiprocessing.get_context("fork")
-    start, results = forks.Barrier(processes), forks.Queue()
+    everybody, results = forks.Barrier(len(people)), forks.Queue()
     running = [
-        forks.Process(target=one_process, args=(people[first::processes], start, results)) for first in range(processes)
+        forks.Process(target=one_process, args=(people[first::processes], everybody, results))
+        for first in range(processes)
     ]
     for process in running:
         process.start()
