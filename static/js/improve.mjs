@@ -24,7 +24,12 @@ export function tidy() {
 
 export function improve(item, onChange) {
   const box = $('#improve', item);
-  box?.addEventListener('toggle', () => {
-    if (box.open) { follow(); $('#improved').focus(); } else { tidy(); onChange(); }
+  if (!box) return;
+  // Opened here and now: the browser's own `toggle` comes a task later, and a focus moved then would eat the keys pressed since.
+  $('summary', box).addEventListener('click', event => {
+    event.preventDefault();
+    box.open = !box.open;
+    if (box.open) { follow(); $('#improved').focus(); }
   });
+  box.addEventListener('toggle', () => { if (box.open) follow(); else { tidy(); onChange(); } });
 }
