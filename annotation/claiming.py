@@ -23,6 +23,14 @@ class Place:
     task_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a draw looks among the ranks, and how it orders what it finds there."""
+
+    point: int
+    factor: int
+
+
 START = Place(priority=2**31 - 1, rank=0, task_id=0)
 NO_TURN = -1  # the `start` of those who go by rank from the lowest; the others begin at a rank of their own
 
@@ -35,6 +43,7 @@ UNTOUCHED = """(
 NEVER_HELD = UNTOUCHED.replace(" AND held.state <> 'expired'", "")
 
 # The bounds are literals, not parameters: only then does SQLite see that the partial indexes apply.
+APART = "FROM annotation_task AS task WHERE task.project_id = %(project)s"
 FREE = "task.project_id = %(project)s AND task.pool = 0 AND task.open_slots > 0"
 OPEN = f"FROM annotation_task AS task WHERE {FREE} AND {UNTOUCHED}"
 IN_ORDER = "ORDER BY task.priority DESC, task.rank, task.id LIMIT 1"
@@ -62,10 +71,22 @@ LOWER = (
     f"SELECT task.id {OPEN} AND task.priority = {NEXT_PRIORITY} AND task.rank <= %(start)s {BY_RANK}",
 )
 
+# In random order a person's next task is drawn from those about a point that nobody else has at that turn, so that each
+# goes through the queue in a permutation of their own. The window is an arc of a circle: a project smaller than it is
+# drawn from evenly, and a larger one nearly so, because the gaps between ranks even out over so many.
+WINDOW = 32
+EQUALS = f"SELECT task.id FROM annotation_task AS task WHERE {FREE} AND task.priority = %(priority)s"  # noqa: S608
+AHEAD, BEHIND = (
+    f"SELECT id FROM ({EQUALS} AND task.rank {side} %(point)s ORDER BY task.rank, task.id LIMIT {WINDOW})"  # noqa: S608
+    for side in (">=", "<")
+)
+ABOUT = f"task.id IN ({AHEAD} AS ahead UNION ALL {BEHIND} AS behind LIMIT {WINDOW})"
+SCATTERED = f"ORDER BY (CAST(task.rank AS bigint) * %(factor)s) %% {MAX_RANK}, task.id LIMIT 1"
+DRAWN = f"SELECT task.id {APART} AND {ABOUT} AND task.open_slots > 0 AND {UNTOUCHED} {SCATTERED}"
+
 FIRST_UNTOUCHED = f"SELECT task.id, task.priority, task.rank {OPEN} {IN_ORDER}"
 
 # Tasks that check people have no slots: everybody may get each of them once.
-APART = "FROM annotation_task AS task WHERE task.project_id = %(project)s"
 CHECKS = {
     pool: tuple(
         f"SELECT task.* {APART} AND task.pool = {pool.value} AND {once} AND {bounds} {BY_RANK}"
@@ -77,8 +98,16 @@ CHECKS = {
 
 def probe_sql() -> str:
     """The id of the next task for one annotator; on PostgreSQL its row comes locked and locked rows are passed over."""
+    return _first_of(CAME_BACK, *PAST_THE_CURSOR[connection.vendor], WRAPPED, *LOWER)
+
+
+def draw_sql() -> str:
+    """The same for one who goes in random order: what came back, else one of those about the spot that is drawn."""
+    return _first_of(CAME_BACK, DRAWN)
+
+
+def _first_of(*probes: str) -> str:
     lock = " FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
-    probes = (CAME_BACK, *PAST_THE_CURSOR[connection.vendor], WRAPPED, *LOWER)
     arms = (f"SELECT id FROM ({arm}{lock}) AS arm_{number}" for number, arm in enumerate(probes))  # noqa: S608
     return f"SELECT id FROM ({' UNION ALL '.join(arms)}) AS probe LIMIT 1"  # noqa: S608
 
@@ -105,9 +134,23 @@ def parameters(project: Project, user: User, place: Place, start: int = NO_TURN)
 
 def claim(project: Project, user: User, place: Place, start: int = NO_TURN) -> Task | None:
     """The next task after `place` for `user`, one of its slots taken; None when no slot was found."""
+    return _take(probe_sql(), parameters(project, user, place, start))
+
+
+def draw(project: Project, user: User, priority: int, spot: Spot) -> Task | None:
+    """An open task of this priority about `spot` that `user` never had, one of its slots taken.
+
+    None when they have had all of the few that are looked at: then most of what is open is no longer theirs to judge,
+    and `claim`, whose cursor passes each task once, costs less than drawing again.
+    """
+    values: dict[str, int | None] = {"project": project.pk, "annotator": user.pk, "priority": priority}
+    return _take(draw_sql(), values | {"point": spot.point, "factor": spot.factor})
+
+
+def _take(probe: str, values: dict[str, int | None]) -> Task | None:
     take = "UPDATE annotation_task SET open_slots = open_slots - 1"
-    sql = f"{take} WHERE id = ({probe_sql()}) AND open_slots > 0 RETURNING *"
-    claimed = list(Task.objects.raw(sql, parameters(project, user, place, start)))
+    sql = f"{take} WHERE id = ({probe}) AND open_slots > 0 RETURNING *"
+    claimed = list(Task.objects.raw(sql, values))
     return claimed[0] if claimed else None
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from django.conf import settings
 
+from annotation.claiming import Spot
 from annotation.models.tasks import MAX_RANK
 
 LOTS = 10_000  # a share is kept to a hundredth of a percent
@@ -29,8 +30,14 @@ def lot_of(external_id: str | None) -> int:
 
 
 def start_of(project_id: int, user_id: int, salt: int = 0) -> int:
-    """The rank at which this person begins where the order is random; from the highest they go on with the lowest."""
+    """The rank at which this person begins a walk where the order is random; after the highest comes the lowest."""
     return 1 + int((MAX_RANK - 2) * _fraction("start", project_id, user_id, salt))
+
+
+def spot_of(project_id: int, user_id: int, turn: int) -> Spot:
+    """Where this person's lease number `turn` looks for a task where the order is random."""
+    point, factor = (_fraction(what, project_id, user_id, turn) for what in ("point", "factor"))
+    return Spot(point=int(MAX_RANK * point), factor=1 + int((MAX_RANK - 2) * factor))
 
 
 def turn_of(project_id: int, user_id: int, turn: int, *, gold_share: float, repeat_share: float) -> Turn:

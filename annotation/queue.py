@@ -203,16 +203,24 @@ def _lease(project: Project, user: User, standing: Standing, place: Place, until
             return repeats.stand_in(check, project, user, until)
         if standing.assigned is not None:
             return _begin_assigned(project, user, standing, standing.assigned, place, until)
+        if standing.drawn and (task := _drawn(project, user, standing)):
+            return _hand_out(project, user, standing, standing.place, task, until, moves=False)
         task = claiming.claim(project, user, place, standing.start)
         return _hand_out(project, user, standing, place, task, until) if task else None
 
 
+def _drawn(project: Project, user: User, standing: Standing) -> Task | None:
+    """A task of the priority at which the cursor stands; on PostgreSQL the few looked at may all be locked, too."""
+    spot = draws.spot_of(project.pk, user.pk, standing.turn)
+    return claiming.draw(project, user, standing.place.priority, spot)
+
+
 def _hand_out(
-    project: Project, user: User, standing: Standing, place: Place, task: Task, until: datetime
+    project: Project, user: User, standing: Standing, place: Place, task: Task, until: datetime, *, moves: bool = True
 ) -> Assignment:
-    """The claimed task as a lease. A task that came back lies anywhere in the queue, so the cursor stays for it."""
+    """The claimed task as a lease. One that came back or was drawn lies anywhere, so the cursor stays for it."""
     gold_rank = task.rank if task.pool == Pool.GOLD else None
-    if task.pool == Pool.QUEUE and not task.reopened:
+    if moves and task.pool == Pool.QUEUE and not task.reopened:
         place = Place(task.priority, task.rank, task.pk)
     _move_cursor(project, user, standing, place, gold_rank)
     return _assign(project, user, task, until)

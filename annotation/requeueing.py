@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Case, F, SmallIntegerField, When
+from django.utils import timezone
 
 from annotation import tasks
 from annotation.models import Annotation, Assignment, GoldResult, Membership, Pool, Project, Task, User
@@ -54,6 +55,33 @@ def put_back(rows: list[int], project: Project) -> int:
 def drop(rows: list[int], project: Project) -> int:
     """How many tasks that wait for a reviewer nobody will judge now."""
     return project.tasks.filter(pk__in=rows, pool=Pool.REVIEW).update(pool=Pool.DROPPED)
+
+
+class NotWaiting(Exception):
+    """The task does not wait for a reviewer, or not for this one."""
+
+
+def take(task: Task, user: User) -> None:
+    """Lease a task that people skipped out of the queue to the reviewer, whose judgement is the last that it wants.
+
+    It is shown to them first; giving it back opens it to everybody.
+    """
+    until = timezone.now() + timedelta(minutes=task.project.lease_minutes)
+    held = {"state": Assignment.State.LEASED, "lease_until": until, "leased_at": task.created_at}
+    mine = Assignment.objects.filter(task=task, annotator=user)
+    state = mine.values_list("state", flat=True).first()
+    if state in (SUBMITTED, SET_ASIDE):
+        raise NotWaiting("You judged this item already, so somebody else has to.")
+    shown = tasks.shuffled(list(task.responses.values_list("pk", flat=True)))
+    waiting = Task.objects.filter(pk=task.pk, pool__in=(Pool.REVIEW, Pool.DROPPED))
+    theirs = state in (Assignment.State.LEASED, Assignment.State.ASSIGNED)  # its slot is taken already
+    last = F("need") - F("open_slots") + (0 if theirs else 1)
+    with write_transaction():
+        taken = waiting.update(pool=Pool.QUEUE, skips=0, need=last, open_slots=0)
+        if taken and not mine.update(**held):
+            Assignment.objects.create(task=task, project=task.project, annotator=user, shown=shown, **held)
+    if not taken:
+        raise NotWaiting("Somebody else has taken this item or put it back.")
 
 
 def _set_aside(user: User, task_ids: list[int]) -> int:

@@ -57,7 +57,8 @@ class Standing:
     turn_brings: Turn
     repeat_after: int
     place: Place
-    start: int  # where they begin in each priority
+    start: int  # where a walk of theirs begins in each priority
+    drawn: bool  # whether they go in random order and the cursor stands at a priority already
     gold_rank: int
     qualifying: bool
     qualification_start: int
@@ -89,6 +90,7 @@ def standing_of(project: Project, user: User) -> Standing:
         repeat_after=row["repeat_after"],
         place=Place(row["cursor__priority"], row["cursor__rank"], row["cursor__task_id"]) if current else START,
         start=start if row["order"] == Order.RANDOM else NO_TURN,
+        drawn=row["order"] == Order.RANDOM and current,
         gold_rank=row["cursor__gold_rank"] if current and row["cursor__gold_rank"] is not None else start,
         qualifying=is_qualifying(row["member__role"], row["qualification_size"], row["member__qualified_at"]),
         qualification_start=draws.start_of(project.pk, user.pk, row["member__qualification_try"] or 0),

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from annotation import access, assigning, requeueing
 from annotation.assigning import AssignError
 from annotation.forms import PageForm
-from annotation.models import Assignment, Pool, Project, User
+from annotation.models import Assignment, Pool, Project, Task, User
 from annotation.models.people import JUDGES, MANAGES, SEES_NAMES
 from annotation.shell import PersonRequest, signed_in
 
@@ -82,8 +82,10 @@ def release(request: PersonRequest, slug: str, user_id: int) -> HttpResponse:
 @require_POST
 @signed_in
 def settle_skipped(request: PersonRequest, slug: str) -> HttpResponse:
-    """Put skipped items back into the queue, or drop them."""
+    """Judge a skipped item oneself, put several back into the queue, or drop them."""
     project = access.project_for(request.user, slug, SEES_NAMES)
+    if (chosen := request.POST.get("judge", "")).isdigit() and len(chosen) < 19:
+        return _judge_skipped(request, get_object_or_404(project.tasks, pk=int(chosen)))
     ids = [int(one) for one in request.POST.getlist("task") if one.isdigit() and len(one) < 19]
     if request.POST.get("action") == "drop":
         count, what = requeueing.drop(ids, project), "dropped"
@@ -91,6 +93,16 @@ def settle_skipped(request: PersonRequest, slug: str) -> HttpResponse:
         count, what = requeueing.put_back(ids, project), "back in the queue"
     messages.success(request, f"{count} items are {what}.")
     return redirect("annotation:queue", slug)
+
+
+def _judge_skipped(request: PersonRequest, task: Task) -> HttpResponse:
+    slug = task.project.slug
+    try:
+        requeueing.take(task, request.user)
+    except requeueing.NotWaiting as error:
+        messages.warning(request, str(error))
+        return redirect("annotation:queue", slug)
+    return redirect("annotation:work", slug)
 
 
 def _page(request: PersonRequest, project: Project, form: AssignForm, *, status: int = 200) -> HttpResponse:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from labeling.loop import Client, Told, percentiles, run
+from labeling import serving
+from labeling.account import figures
+from labeling.loop import Client, Told, run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_SECONDS = 120
 ACCOUNTS = """
 import json, sys
 from annotation.models import ApiToken, Membership, Project, User
@@ -60,7 +56,7 @@ class Hone:
         began = time.perf_counter()
         with (self.folder / "import.log").open("w") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
-            with watched(process.pid) as peak:
+            with serving.watched(process.pid) as peak:
                 code = process.wait()
         seconds = time.perf_counter() - began
         if code:
@@ -75,20 +71,14 @@ class Hone:
     @contextmanager
     def served(self, workers: int, threads: int) -> Iterator[tuple[int, list[float]]]:
         """The port, and the peak memory of the whole process tree in MB, which grows while it runs."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = serving.free_port()
         command = [sys.executable, "manage.py", "serve", "--port", str(port)]
         command += ["--workers", str(workers), "--threads", str(threads)]
-        with (self.folder / "serve.log").open("w") as log:
-            process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
-            try:
-                _wait_for(port, process)
-                with watched(process.pid) as peak:
-                    yield port, peak
-            finally:
-                process.terminate()
-                process.wait(START_SECONDS)
+        log = self.folder / "serve.log"
+        with serving.running(
+            [command], port=port, path="/healthz", environment=self.environment, log=log, cwd=ROOT
+        ) as peak:
+            yield port, peak
 
 
 def work(hone: Hone, slug: str, people: int, seconds: float, workers: int, threads: int) -> dict[str, Any]:
@@ -123,28 +113,6 @@ def export(hone: Hone, slug: str, rows: int, workers: int, threads: int) -> dict
     }  # fmt: skip
 
 
-def figures(told: Told, exported: list[dict[str, Any]]) -> dict[str, Any]:
-    """Rates and percentiles, and the account of what went wrong: all of the last five must be 0."""
-    stored = {row["annotation_id"] for row in exported}
-    per_task = Counter(row["task_id"] for row in exported)
-    acknowledged = [annotation for annotation, _ in told.acknowledged]
-    handed = Counter(told.handed)
-    return {
-        "judgements": len(acknowledged),
-        "seconds": round(told.seconds, 2),
-        "per_s": round(len(acknowledged) / told.seconds, 2) if told.seconds else 0.0,
-        "next_ms": percentiles(told.next_ms),
-        "submit_ms": percentiles(told.submit_ms),
-        "next_and_submit_ms": percentiles(told.both_ms),
-        "errors": sum(told.errors.values()),
-        "error_kinds": dict(told.errors.most_common(3)),
-        "double_hand_outs": sum(times - 1 for times in handed.values()),
-        "overruns": sum(times - 1 for times in per_task.values()),
-        "lost": len(set(acknowledged) - stored),
-        "saved_twice": len(exported) - len(stored) + len(acknowledged) - len(set(acknowledged)),
-    }
-
-
 def _client(port: int, token: str) -> Client:
     return Client("127.0.0.1", port, {"Authorization": f"Bearer {token}"})
 
@@ -165,10 +133,7 @@ def _judge(slug: str, client: Client, name: str, count: int, told: Told) -> tupl
     ended = time.perf_counter()
     if status != 201:
         raise ValueError(f"submit answered {status}")
-    told.next_ms.append(1000 * (between - began))
-    told.submit_ms.append(1000 * (ended - between))
-    told.both_ms.append(1000 * (ended - began))
-    told.acknowledged.append((answer["id"], task["id"]))
+    told.answered(began, between, ended, answer["id"], task["id"])
     return task["id"], answer["id"]
 
 
@@ -180,63 +145,21 @@ def _exported(port: int, token: str, slug: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def watched(pid: int) -> Iterator[list[float]]:
-    """[peak memory of the process and its children in MB], looked at five times a second."""
-    peak, done = [0.0], threading.Event()
-
-    def look() -> None:
-        while not done.wait(0.2):
-            peak[0] = max(peak[0], _memory(pid))
-
-    peak[0] = _memory(pid)
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        watcher.join()
-
-
-def _memory(pid: int) -> float:
-    try:
-        parent = psutil.Process(pid)
-        family = [parent, *parent.children(recursive=True)]
-    except psutil.Error:
-        return 0.0
-    total = 0
-    for process in family:
-        try:
-            total += process.memory_full_info().pss  # pages that several share are counted once
-        except psutil.Error:
-            continue
-    return round(total / 2**20, 1)
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"manage.py serve ended at once with status {process.returncode}.")
-        try:
-            status, _ = Client("127.0.0.1", port, {}).send("GET", "/healthz")
-        except (OSError, ValueError):
-            status = 0
-        if status == 200:
-            return
-        time.sleep(0.2)
-    raise RuntimeError("manage.py serve did not start in time.")
-
-
-@contextmanager
 def installed(database: str) -> Iterator[Hone]:
     """A fresh installation on `sqlite` or on a throw-away PostgreSQL."""
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as folder:
         if database == "sqlite":
             yield Hone(folder, None)
             return
-        sys.path.append(str(ROOT))  # behind this folder, whose annotation.py is not the application
-        from tests import postgres
-
-        with postgres.server() as url:
+        with postgres() as url:
             yield Hone(folder, url)
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The URL of a throw-away PostgreSQL."""
+    sys.path.append(str(ROOT))  # behind this folder, whose annotation.py is not the application
+    from tests import postgres
+
+    with postgres.server() as url:
+        yield url

@@ -26,6 +26,13 @@ class Told:
     errors: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
+    def answered(self, began: float, between: float, ended: float, annotation: int, task: int) -> None:
+        """One judgement that was acknowledged: its clock when it was asked for, there to be read, and stored."""
+        self.next_ms.append(1000 * (between - began))
+        self.submit_ms.append(1000 * (ended - between))
+        self.both_ms.append(1000 * (ended - began))
+        self.acknowledged.append((annotation, task))
+
 
 class Client:
     """One kept-alive connection with one person's credentials."""
@@ -36,8 +43,22 @@ class Client:
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """The status and the JSON of the answer; a connection that was cut is opened again for the next request."""
-        data = None if body is None else json.dumps(body)
-        sent = self.headers | headers | ({"Content-Type": "application/json"} if data is not None else {})
+        data = None if body is None else json.dumps(body).encode()
+        status, text = self.raw(method, path, data, headers | ({"Content-Type": "application/json"} if data else {}))
+        return status, json.loads(text) if text else None
+
+    def upload(self, path: str, field: str, name: str, data: bytes) -> tuple[int, bytes]:
+        """The status and the text of the answer to a form with one file in it."""
+        head = f'Content-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
+        parts = [b"--cut-here\r\n", head.encode(), b"Content-Type: application/octet-stream\r\n\r\n", data]
+        form = b"".join([*parts, b"\r\n--cut-here--\r\n"])
+        return self.raw("POST", path, form, {"Content-Type": "multipart/form-data; boundary=cut-here"})
+
+    def download(self, path: str) -> tuple[int, bytes]:
+        return self.raw("GET", path, None, {})
+
+    def raw(self, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+        sent = self.headers | headers
         try:
             self.connection.request(method, path, data, sent)
             answer = self.connection.getresponse()
@@ -46,7 +67,7 @@ class Client:
             self.connection.close()
             self.connection = HTTPConnection(*self.address, timeout=PATIENCE)
             raise
-        return answer.status, json.loads(text) if text else None
+        return answer.status, text
 
 
 # One judgement: asks for a task and answers it. Gives (task, annotation), or None when nothing is left.

@@ -161,6 +161,26 @@ def test_skipped_items_wait_for_a_reviewer_who_puts_them_back_or_drops_them() ->
     assert queue.lease_next(project, reviewer).task_id == task.pk
 
 
+def test_a_reviewer_judges_a_skipped_item_and_it_is_finished_with_that() -> None:
+    project = factories.project(skip_to="review", skip_limit=1, overlap=3)
+    skipped, other = factories.task(project), factories.task(project)
+    person, reviewer = factories.member(project), factories.member(project, Role.REVIEWER)
+    queue.skip(queue.lease_next(project, person).task, person, "Cannot judge code")
+    queue.lease_next(project, reviewer)  # something else, which waits till then
+    client, address = signed_in(reviewer), f"/projects/{project.slug}/queue/"
+    assert signed_in(person).post(f"{address}skipped/", {"judge": skipped.pk}).status_code == 403
+    assert f'name="judge" value="{skipped.pk}"' in client.get(address).content.decode()
+    assert client.post(f"{address}skipped/", {"judge": skipped.pk}).url == f"/projects/{project.slug}/work/"
+    held = queue.lease_next(project, reviewer)
+    assert held.task_id == skipped.pk
+    client.post(f"{address}skipped/", {"judge": skipped.pk})  # twice changes nothing
+    judging.submit(held.task, reviewer, A)
+    skipped.refresh_from_db()
+    assert (skipped.pool, skipped.need, skipped.done, skipped.open_slots) == (Pool.QUEUE, 1, 1, 0)
+    assert queue.lease_next(project, reviewer).task_id == other.pk
+    assert "Nothing here" in client.get(address).content.decode()
+
+
 # ---- pages and API ----
 def test_the_queue_page_gives_items_to_people_and_opens_them_again() -> None:
     project = factories.project()

@@ -1,5 +1,8 @@
 """The rules a lead sets for a queue: samples, orders, skips, named people."""
 
+import statistics
+from itertools import pairwise
+
 import pytest
 from django.db import connection
 from django.db.models import F
@@ -77,14 +80,25 @@ def test_in_random_order_people_begin_in_different_places_and_each_gets_everythi
     assert len({order[3] for order in orders}) > 1
 
 
-def test_a_person_goes_round_from_a_place_of_their_own():
+def test_in_random_order_everybodys_permutation_is_independent_of_the_others():
+    """No circle with another start: who comes next for one person says nothing about who comes next for another."""
     project = factories.project(order=Order.RANDOM, overlap=9)
-    grow(project, 30)
-    person = factories.member(project)
-    ranks = dict(project.tasks.values_list("pk", "rank"))
-    start = draws.start_of(project.pk, person.pk)
-    after = sorted(ranks, key=lambda pk: (ranks[pk] <= start, ranks[pk]))
-    assert judge_all(project, person) == after
+    grow(project, 60)
+    orders = [judge_all(project, factories.member(project)) for _ in range(3)]
+    ranked = sorted(project.tasks.values_list("rank", "pk"))
+    places = [{pk: place for place, pk in enumerate(order)} for order in (*orders, [pk for _, pk in ranked])]
+    for n, first in enumerate(places):
+        for other in places[:n]:
+            following = {pk: other[after] - other[pk] for pk, after in pairwise(sorted(first, key=first.__getitem__))}
+            assert sum(step in (-1, 1) for step in following.values()) < 12  # 2 of 59 are expected by chance
+            assert abs(statistics.correlation([first[pk] for pk in other], list(other.values()))) < 0.5
+
+
+def test_where_most_of_what_is_open_is_known_to_a_person_a_walk_finds_the_rest(monkeypatch):
+    project = factories.project(order=Order.RANDOM, overlap=9)
+    monkeypatch.setattr(claiming, "draw", lambda *given: None)
+    given = grow(project, 12)
+    assert sorted(judge_all(project, factories.member(project))) == given
 
 
 def test_tasks_that_come_in_behind_a_person_in_random_order_are_met_all_the_same():
@@ -97,7 +111,7 @@ def test_tasks_that_come_in_behind_a_person_in_random_order_are_met_all_the_same
 
 
 def steps_of_next(project: Project, person: object) -> int:
-    """Instructions of SQLite's virtual machine for one probe, to the nearest ten."""
+    """Instructions of SQLite's virtual machine for one walk and one draw, to the nearest ten."""
     calls = 0
 
     def count() -> int:
@@ -110,6 +124,10 @@ def steps_of_next(project: Project, person: object) -> int:
     try:
         with connection.cursor() as cursor:
             cursor.execute(claiming.probe_sql(), claiming.parameters(project, person, standing.place, standing.start))
+            assert cursor.fetchall()
+            spot = draws.spot_of(project.pk, person.pk, standing.turn)
+            values = {"project": project.pk, "annotator": person.pk, "priority": standing.place.priority}
+            cursor.execute(claiming.draw_sql(), values | {"point": spot.point, "factor": spot.factor})
             assert cursor.fetchall()
     finally:
         connection.connection.set_progress_handler(None, 0)
