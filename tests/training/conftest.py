@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,19 +171,3 @@ def make_run(tmp_path: Path, tiny_model_dir: Path) -> Callable[..., Path]:
         return folder
 
     return make
-
-
-def engine(folder: Path, *, prelude: str = "") -> subprocess.Popen[str]:
-    """`python -m training FOLDER` as a process; `prelude` is Python that runs before it."""
-    start = f"sys.argv = ['training', {str(folder)!r}]"
-    code = f"import sys, runpy\n{prelude}\n{start}\nrunpy.run_module('training', run_name='__main__')"
-    environment = {key: value for key, value in os.environ.items() if key != "HONE_DATA"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True, **pipes)
-
-
-def run_engine(folder: Path, *, prelude: str = "") -> tuple[int, str]:
-    """Exit code and output of one whole engine process."""
-    process = engine(folder, prelude=prelude)
-    output, _ = process.communicate(timeout=600)
-    return process.returncode, output

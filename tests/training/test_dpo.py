@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.conftest import LORA, engine, run_engine
+from tests.training.conftest import LORA
+from tests.training.engine import Engine, run_engine
 from training import dpo, forward, models, runfile
 from training.rundir import RunDir, read_metrics, read_report, read_samples, read_status
 
@@ -86,12 +87,12 @@ def test_a_killed_process_goes_on_to_the_very_weights_of_an_unbroken_one(make_dp
     assert run_engine(whole)[0] == 0
     slow = "import time\nfrom training.rundir import RunDir\nlog = RunDir.log\n"
     slow += "RunDir.log = lambda self, step, **m: (log(self, step, **m), time.sleep(0.3 if step > 7 else 0))"
-    process = engine(broken, prelude=slow)
+    process = Engine(broken, prelude=slow)
     while len(read_metrics(broken)) < 8:
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.ended()[1]
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.ended()
     assert read_status(broken)["state"] == "running" and read_status(broken)["checkpoint"] == 6
     code, output = run_engine(broken)
     assert code == 0, output

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.conftest import LORA, engine, run_engine, tiny_llama, tiny_tokenizer
+from tests.training.conftest import LORA, tiny_llama, tiny_tokenizer
+from tests.training.engine import Engine, run_engine
 from tests.training.test_policies import CPU, stir, write_reward
 from training import experience, forward, models, policies, ppo, runfile
 from training.advantages import KLController, ScoreScale
@@ -246,12 +247,12 @@ def test_a_killed_process_goes_on_to_the_very_weights_of_an_unbroken_one(make_pp
     slow = "import time\nfrom training import experience\nfrom training.rundir import RunDir\nlog = RunDir.log\n"
     slow += "experience.NORM_ANSWERS = 32\n"
     slow += "RunDir.log = lambda self, step, **m: (log(self, step, **m), time.sleep(0.5 if step > 2 else 0))"
-    process = engine(broken, prelude=slow)
+    process = Engine(broken, prelude=slow)
     while len(read_metrics(broken)) < 3:
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.ended()[1]
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.ended()
     assert read_status(broken)["checkpoint"] == 2
     code, output = run_engine(broken)  # the scale of the reward comes from the checkpoint
     assert code == 0, output

@@ -1,20 +1,17 @@
 import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
+import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.training.engine import Engine
 from training import corpus, data, models, pretrain, runfile
 from training.data import DataError, RowAccount
 from training.params import Pretrain
 from training.rundir import RunDir, read_metrics, read_report, read_status
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
     "max_minutes": None,
     "max_steps": 8,
@@ -179,17 +176,11 @@ def _power_cut(step):
 @pytest.mark.slow
 def test_sigterm_leaves_a_checkpoint_and_exit_code_143(tmp_path):
     path = run_directory(tmp_path / "run", max_steps=1_000_000, checkpoint_every=0)
-    environment = {key: value for key, value in os.environ.items() if key != "HONE_DATA"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training", str(path)], cwd=ROOT, env=environment, stdout=subprocess.PIPE
-    )
-    for line in process.stdout:
-        if b"phase training" in line:
-            break
+    process = Engine(path)
     while not read_metrics(path):
-        assert process.poll() is None
+        assert process.poll() is None, process.ended()[1]
+        time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    process.communicate()
-    assert process.returncode == 143
+    assert process.ended()[0] == 143
     status = read_status(path)
     assert status["state"] == "cancelled" and status["checkpoint"] == read_metrics(path)[-1]["step"]

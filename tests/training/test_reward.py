@@ -8,7 +8,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
-from tests.training.conftest import LORA, preferences, run_engine, write_snapshot
+from tests.training.conftest import LORA, preferences, write_snapshot
+from tests.training.engine import run_engine
 from tests.training.test_sft import KILL_AT_13, run_here, stop_at, weights
 from training import models, reward, rundir, runfile
 from training.rundir import RunDir, read_metrics

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.conftest import CHATML, LORA, assistant, demonstrations, run_engine, user, write_snapshot
+from tests.training.conftest import CHATML, LORA, assistant, demonstrations, user, write_snapshot
+from tests.training.engine import run_engine
 from training import __main__ as engine
 from training import forward, models, rundir, sft
 
