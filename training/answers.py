@@ -175,6 +175,11 @@ class BeforeAndAfter:
             self.run.sample(sample)
         return after, found
 
+    def pass_by(self, step: int) -> dict[str, float]:
+        """Write samples between two steps; returns the mean raw score, where there is a scorer, as a metric."""
+        _, found = self.show(step)
+        return {} if found is None else {"eval_score": found.mean().item()}
+
     def _write(self, *, may_leave: bool) -> list[Answer]:
         # The same seed each time, so that a difference between two steps comes from the policy.
         return write_in_batches(

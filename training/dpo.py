@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
-from training import answers, budget, checkpoints, data, forward, losses, models, reports
+from training import answers, data, forward, losses, models, reports
 from training.data import RowAccount
 from training.forward import Batch, Pair
+from training.loop import Look, Metrics, over_rows
 from training.policies import POLICY, SharedBase
 from training.prompts import Prompt
 from training.references import ReferenceCache, cache_folder
 from training.results import recent, save_checked
-from training.rundir import RunDir, Stopped
+from training.rundir import RunDir
 from training.runfile import RunFile
-from training.schedule import learning_rate, set_rate
 
 RELOAD_ROWS = 4
 Packing = Callable[[Sequence[Pair], int, torch.device], Batch]
@@ -39,6 +37,17 @@ class Pairs:
         return [sum(map(len, pair)) for pair in self.rows]
 
 
+@dataclass(frozen=True)
+class Learner:
+    """Who learns, and what every batch needs to know of it."""
+
+    base: SharedBase
+    policy: str | None
+    pack: Packing
+    pad_id: int
+    params: Any
+
+
 def train(config: RunFile, run: RunDir) -> None:
     params = config.params
     run.phase("loading")
@@ -49,77 +58,30 @@ def train(config: RunFile, run: RunDir) -> None:
     base, policy = load_policy(config)
     pad_id = tokenizer.pad_token_id
     forward.check_head(base.lm, learn.rows[0][0])
-    pack = choose_packing(base, run)
+    learner = Learner(base, policy, choose_packing(base, run), pad_id, params)
     # Both before a checkpoint is put back: full fine-tuning has its reference only as long as nothing has been learnt.
-    references = [reference_logps(pairs, base, pack, pad_id, config, run) for pairs in (learn, held_out)]
+    references = [reference_logps(pairs, base, learner.pack, pad_id, config, run) for pairs in (learn, held_out)]
     shown = samples_of(base, policy, (held_out.prompts or learn.prompts), tokenizer, config, run)
-
-    weights = models.trainable(base.lm)
-    optimizer = torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
-    budget.follow(base.wrapper, optimizer, data.steps_of(learn.lengths, params)[0], run)
-    first, tokens = 1, 0
-    if checkpoint := checkpoints.latest(run):
-        models.load_trainable_state(base.lm, checkpoint.tensors())
-        optimizer.load_state_dict(checkpoint.state["optimizer"])
-        checkpoints.restore_rng(checkpoint.state["rng"])
-        first, tokens = checkpoint.step + 1, checkpoint.state["tokens"]
-
-    total, per_epoch = data.steps_of(learn.lengths, params)
-    at_once = forward.tokens_at_once(base.lm)
-    run.phase("training", total, step=first - 1)
-    for step, rows in data.batches_from(learn.lengths, params, seed=config.seed, first_step=first):
-        began = time.monotonic()
-        rate = learning_rate(params, step, total)
-        set_rate(optimizer, rate)
-        implied, loss = [], 0.0
-        for part in data.parts(rows, learn.lengths, at_once):
-            batch = pack([learn.rows[row] for row in part], pad_id, base.device)
-            ref_logps = references[0][:, part].flatten().to(base.device)
-            with base.speaking_as(policy, dropout=True) as lm:
-                logps = forward.answer_logps(lm, batch)
-                piece = pair_losses(logps, ref_logps, batch, params).sum() / len(rows)
-                piece.backward()
-            loss += piece.item()
-            implied.append(rewards(logps.detach(), ref_logps, batch, params).view(2, -1))
-        grad_norm = clip_grad_norm_(weights, params.max_grad_norm).item()
-        run.require_finite(step, loss=loss, grad_norm=grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-
-        seconds, read = time.monotonic() - began, sum(learn.lengths[row] for row in rows)
-        tokens += read
-        run.log(
-            step,
-            loss=loss,
-            **lead(torch.cat(implied, dim=1).flatten()),
-            lr=rate,
-            grad_norm=grad_norm,
-            epoch=step / per_epoch,
-            tokens_per_s=read / seconds,
-            samples_per_s=len(rows) / seconds,
-        )
-        if held_out.rows and params.eval_every and step % params.eval_every == 0 and step < total:
-            found = evaluate(base, policy, held_out, references[1], pack, pad_id, params)
-            run.log(step, eval_loss=found["loss"], eval_accuracy=found["accuracy"]["value"])
-        if params.sample_every and step % params.sample_every == 0 and step < total:
-            shown.show(step)
-        due = params.checkpoint_every and step % params.checkpoint_every == 0
-        if due or step == total or run.stop_requested:
-            state = {"optimizer": optimizer.state_dict(), "rng": checkpoints.capture_rng(), "tokens": tokens}
-            checkpoints.save(run, step, models.trainable_state(base.lm), state)
-        if run.stop_requested:
-            raise Stopped
-
-    run.phase("evaluating")
     figures: dict[str, Any] = {}
+
+    def look(step: int) -> Metrics:
+        figures.update(evaluate(learner, held_out, references[1], run))
+        return {"eval_loss": figures["loss"], "eval_accuracy": figures["accuracy"]["value"]}
+
+    loop = over_rows(
+        config, run, base.lm, learn.lengths,
+        lambda rows: backward(learner, learn, references[0], rows),
+        wrapper=base.wrapper,
+        looks=[Look(params.eval_every if held_out.rows else 0, look), Look(params.sample_every, shown.pass_by)],
+    )  # fmt: skip
+    run.phase("evaluating")
     if held_out.rows:
-        figures = evaluate(base, policy, held_out, references[1], pack, pad_id, params)
-        run.log(total, eval_loss=figures["loss"], eval_accuracy=figures["accuracy"]["value"])
-    shown.show(total, last=True)
+        run.log(loop.total, **look(loop.total))
+    shown.show(loop.total, last=True)
     probe = forward.pack_apart(learn.rows[:RELOAD_ROWS], pad_id, base.device)
     check = save_checked(base, policy, probe, tokenizer, config, run)
     run.write_report(
-        reports.common(run, config, [learn.account, held_out.account], steps=total, tokens=tokens)
+        reports.common(run, config, [learn.account, held_out.account], steps=loop.total, tokens=loop.tokens)
         | {
             "train": recent(run, "loss", "accuracy", "margin", "chosen_reward", "rejected_reward"),
             "eval": figures,
@@ -128,6 +90,22 @@ def train(config: RunFile, run: RunDir) -> None:
             "warnings": warnings(run, bool(held_out.rows), params),
         }
     )
+
+
+def backward(learner: Learner, learn: Pairs, references: Tensor, rows: list[int]) -> Metrics:
+    """The gradients of some pairs, computed in parts; their loss and what it says of them."""
+    base, params = learner.base, learner.params
+    implied, loss = [], 0.0
+    for part in data.parts(rows, learn.lengths, forward.tokens_at_once(base.lm)):
+        batch = learner.pack([learn.rows[row] for row in part], learner.pad_id, base.device)
+        ref_logps = references[:, part].flatten().to(base.device)
+        with base.speaking_as(learner.policy, dropout=True) as lm:
+            logps = forward.answer_logps(lm, batch)
+            piece = pair_losses(logps, ref_logps, batch, params).sum() / len(rows)
+            piece.backward()
+        loss += piece.item()
+        implied.append(rewards(logps.detach(), ref_logps, batch, params).view(2, -1))
+    return {"loss": loss} | lead(torch.cat(implied, dim=1).flatten())
 
 
 def read_pairs(config: RunFile, tokenizer: Any, split: str) -> Pairs:
@@ -236,15 +214,15 @@ def lead(implied: Tensor) -> dict[str, float]:
 
 
 @torch.no_grad()
-def evaluate(
-    base: SharedBase, policy: str | None, pairs: Pairs, reference: Tensor, pack: Packing, pad_id: int, params: Any
-) -> dict[str, Any]:
+def evaluate(learner: Learner, pairs: Pairs, references: Tensor, run: RunDir) -> dict[str, Any]:
     """Loss, implicit-reward accuracy with its interval, and margin on `pairs`; a tie counts half."""
+    base, params = learner.base, learner.params
     loss = right = margin = 0.0
     for rows in data.in_order(pairs.lengths, params.batch_size):
-        batch = pack([pairs.rows[row] for row in rows], pad_id, base.device)
-        ref_logps = reference[:, rows].flatten().to(base.device)
-        with base.speaking_as(policy) as lm:
+        run.leave_if_stopped()
+        batch = learner.pack([pairs.rows[row] for row in rows], learner.pad_id, base.device)
+        ref_logps = references[:, rows].flatten().to(base.device)
+        with base.speaking_as(learner.policy) as lm:
             logps = forward.answer_logps(lm, batch)
         loss += pair_losses(logps, ref_logps, batch, params).sum().item()
         chosen, rejected = rewards(logps, ref_logps, batch, params).chunk(2)
@@ -258,7 +236,7 @@ def warnings(run: RunDir, held_out: bool, params: Any) -> list[str]:
     """What a person should know before trusting the result."""
     found = []
     if not held_out:
-        found.append("The snapshot has no held-out rows: nothing says how well this generalises.")
+        found.append(reports.NOTHING_HELD_OUT)
     last = recent(run, "chosen_reward", "accuracy")
     if params.loss in ("sigmoid", "hinge", "robust") and last.get("chosen_reward", 0) < -3:
         found.append("Chosen answers became much less likely than under the reference: raise params.beta.")

@@ -8,7 +8,6 @@ tests. A prompt is computed once for all of its answers.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,16 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training import answers, checkpoints, data, forward, groups, losses, models, ppo, reports, rollout, rules
+from training import answers, data, forward, groups, losses, models, ppo, reports, rollout, rules
 from training.advantages import ScoreScale
 from training.experience import Company, pick
 from training.forward import Answered
+from training.loop import Done, Look, Loop
 from training.policies import POLICY, SharedBase, load_scorer
 from training.prompts import Prompt
 from training.results import recent, save_checked
 from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile, RunFileError
-from training.schedule import learning_rate, set_rate
 
 RELOAD_ROWS = 4
 PART_ROWS = 16
@@ -63,59 +62,31 @@ def train(config: RunFile, run: RunDir) -> None:
     models.prepare(config.hardware, config.seed)
     tokenizer = models.load_tokenizer(config, run.path)
     company = assemble(config, tokenizer)
-    base = company.base
-    learn, held_out, accounts = ppo.split_prompts(config, run, tokenizer, base)
+    learn, held_out, accounts = ppo.split_prompts(config, run, tokenizer, company.base)
     run.say("info", f"{len(learn)} prompts to learn from, {len(held_out)} held out.")
-    forward.check_head(base.lm, learn[0].ids)
+    forward.check_head(company.base.lm, learn[0].ids)
     shown = ppo.samples_of(company, held_out, config, run)  # before a checkpoint is put back
-
     weights = company.policy_weights()
     optimizer = torch.optim.AdamW(
         weights.values(), lr=params.learning_rate, weight_decay=params.weight_decay, eps=ppo.ADAM_EPS
     )
-    tensors: dict[str, Tensor] = dict(weights)
-    first, tokens = 1, 0
-    if checkpoint := checkpoints.latest(run):
-        ppo.put_back(tensors, checkpoint.tensors())
-        optimizer.load_state_dict(checkpoint.state["optimizer"])
-        checkpoints.restore_rng(checkpoint.state["rng"])
-        first, tokens = checkpoint.step + 1, checkpoint.state["tokens"]
+    loop = Loop(config, run, weights, {"optimizer": optimizer}, params.steps)
 
-    told: set[str] = set()
-    run.phase("training", params.steps, step=first - 1)
-    for step in range(first, params.steps + 1):
-        began = time.monotonic()
-        rate = learning_rate(params, step, params.steps)
-        set_rate(optimizer, rate)
+    def one_step(step: int) -> Done:
         batch = pick(learn, step, params.prompts_per_step, config.seed)
         experience = gather(company, batch, config.kind, seed=config.seed * 1_000_003 + step)
         learnt = improve(company, experience, optimizer, config.kind, run, step, seed=config.seed)
+        row = experience.metrics | learnt | {"epoch": step * params.prompts_per_step / len(learn)}
+        loop.warn(step, ppo.symptoms(row, params))
+        return Done(row, len(experience.answered), sum(len(p) + len(a) for p, a in experience.answered))
 
-        seconds, read = time.monotonic() - began, sum(len(p) + len(a) for p, a in experience.answered)
-        tokens += read
-        row = experience.metrics | learnt | {"lr": rate, "epoch": step * params.prompts_per_step / len(learn)}
-        run.log(step, **row, tokens_per_s=read / seconds, samples_per_s=len(experience.answered) / seconds)
-        for text in ppo.symptoms(row, params):
-            if text not in told:
-                run.say("warning", f"Step {step}: {text}")
-                told.add(text)
-        show = bool(held_out and params.sample_every and step % params.sample_every == 0 and step < params.steps)
-        due = params.checkpoint_every and step % params.checkpoint_every == 0
-        if due or show or step == params.steps or run.stop_requested:
-            state = {"optimizer": optimizer.state_dict(), "rng": checkpoints.capture_rng(), "tokens": tokens}
-            checkpoints.save(run, step, tensors, state)
-        run.leave_if_stopped()
-        if show:
-            _, scores = shown.show(step)
-            assert scores is not None
-            run.log(step, eval_score=scores.mean().item())
-
+    loop.go(one_step, [Look(params.sample_every if held_out else 0, shown.pass_by)])
     run.phase("evaluating")
     figures = ppo.evaluate(company, shown, ScoreScale(), run) if held_out else {}
     last = [a.answered for a in shown.before[:RELOAD_ROWS]] or ppo.experience_probe(company, learn, config)
-    check = save_checked(base, POLICY, company.pack(last), tokenizer, config, run)
+    check = save_checked(company.base, POLICY, company.pack(last), tokenizer, config, run)
     run.write_report(
-        reports.common(run, config, accounts, steps=params.steps, tokens=tokens)
+        reports.common(run, config, accounts, steps=params.steps, tokens=loop.tokens)
         | {
             "train": recent(run, "score", "kl", "length", "eos_rate", "same_score"),
             "eval": figures,

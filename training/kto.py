@@ -8,24 +8,22 @@ that the reference's log-probability of it is computed once.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
-from training import budget, checkpoints, data, forward, losses, models, reports
+from training import data, forward, losses, models, reports
 from training.data import RowAccount
 from training.dpo import Pairs, choose_packing, load_policy, reference_logps, samples_of
+from training.loop import Look, Metrics, over_rows
 from training.policies import SharedBase
 from training.prompts import Prompt
 from training.results import recent, save_checked
 from training.rundir import RunDir
 from training.runfile import RunFile
-from training.schedule import learning_rate, set_rate
 
 RELOAD_ROWS = 4
 FAIR = (1.0, 4 / 3)  # how the two kinds of rows should weigh in all: Ethayarajh et al. (2024) equation 9
@@ -65,72 +63,26 @@ def train(config: RunFile, run: RunDir) -> None:
     # Both before a checkpoint is put back: full fine-tuning has its reference only as long as nothing has been learnt.
     references = [reference_logps(rows, base, pack, learner.pad_id, config, run) for rows in (learn, held_out)]
     shown = samples_of(base, policy, (held_out.prompts or learn.prompts), tokenizer, config, run)
-
-    weights = models.trainable(base.lm)
-    optimizer = torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
-    budget.follow(base.wrapper, optimizer, data.steps_of(learn.lengths, params)[0], run)
-    first, tokens = 1, 0
-    if checkpoint := checkpoints.latest(run):
-        models.load_trainable_state(base.lm, checkpoint.tensors())
-        optimizer.load_state_dict(checkpoint.state["optimizer"])
-        checkpoints.restore_rng(checkpoint.state["rng"])
-        first, tokens = checkpoint.step + 1, checkpoint.state["tokens"]
-
-    total, per_epoch = data.steps_of(learn.lengths, params)
-    run.phase("training", total, step=first - 1)
-    for step, rows in data.batches_from(learn.lengths, params, seed=config.seed, first_step=first):
-        began = time.monotonic()
-        rate = learning_rate(params, step, total)
-        set_rate(optimizer, rate)
-        kl = reference_point(learner, learn, references[0], rows)
-        batch, labels = learner.pack([learn.rows[row][:2] for row in rows]), labels_of(learner, learn, rows)
-        ref_logps = references[0][0, rows].to(base.device)
-        with base.speaking_as(policy, dropout=True) as lm:
-            logps = forward.answer_logps(lm, batch)
-            loss = row_losses(logps, ref_logps, labels, kl, params).mean()
-            loss.backward()
-        grad_norm = clip_grad_norm_(weights, params.max_grad_norm).item()
-        run.require_finite(step, loss=loss.item(), grad_norm=grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-
-        seconds, read = time.monotonic() - began, sum(learn.lengths[row] for row in rows)
-        tokens += read
-        run.log(
-            step,
-            loss=loss.item(),
-            kl=kl.item(),
-            **rewards(params.beta * (logps.detach() - ref_logps), labels),
-            lr=rate,
-            grad_norm=grad_norm,
-            epoch=step / per_epoch,
-            tokens_per_s=read / seconds,
-            samples_per_s=len(rows) / seconds,
-        )
-        look = bool(held_out.rows and params.eval_every and step % params.eval_every == 0 and step < total)
-        show = bool(params.sample_every and step % params.sample_every == 0 and step < total)
-        due = params.checkpoint_every and step % params.checkpoint_every == 0
-        if due or look or show or step == total or run.stop_requested:  # before a look, which may be stopped half-way
-            state = {"optimizer": optimizer.state_dict(), "rng": checkpoints.capture_rng(), "tokens": tokens}
-            checkpoints.save(run, step, models.trainable_state(base.lm), state)
-        run.leave_if_stopped()
-        if look:
-            found = evaluate(learner, held_out, references[1], run)
-            run.log(step, eval_loss=found["loss"], eval_accuracy=found["accuracy"]["value"])
-        if show:
-            shown.show(step)
-
-    run.phase("evaluating")
     figures: dict[str, Any] = {}
+
+    def look(step: int) -> Metrics:
+        figures.update(evaluate(learner, held_out, references[1], run))
+        return {"eval_loss": figures["loss"], "eval_accuracy": figures["accuracy"]["value"]}
+
+    loop = over_rows(
+        config, run, base.lm, learn.lengths,
+        lambda rows: backward(learner, learn, references[0], rows),
+        wrapper=base.wrapper,
+        looks=[Look(params.eval_every if held_out.rows else 0, look), Look(params.sample_every, shown.pass_by)],
+    )  # fmt: skip
+    run.phase("evaluating")
     if held_out.rows:
-        figures = evaluate(learner, held_out, references[1], run)
-        run.log(total, eval_loss=figures["loss"], eval_accuracy=figures["accuracy"]["value"])
-    shown.show(total, last=True)
-    check = save_checked(
-        base, policy, learner.pack([row[:2] for row in learn.rows[:RELOAD_ROWS]]), tokenizer, config, run
-    )
+        run.log(loop.total, **look(loop.total))
+    shown.show(loop.total, last=True)
+    probe = learner.pack([row[:2] for row in learn.rows[:RELOAD_ROWS]])
+    check = save_checked(base, policy, probe, tokenizer, config, run)
     run.write_report(
-        reports.common(run, config, [learn.account, held_out.account], steps=total, tokens=tokens)
+        reports.common(run, config, [learn.account, held_out.account], steps=loop.total, tokens=loop.tokens)
         | {
             "train": recent(run, "loss", "kl", "margin", "chosen_reward", "rejected_reward"),
             "eval": figures,
@@ -139,6 +91,20 @@ def train(config: RunFile, run: RunDir) -> None:
             "warnings": warnings(learn, held_out, params),
         }
     )
+
+
+def backward(learner: Learner, learn: Judged, references: Tensor, rows: list[int]) -> Metrics:
+    """The gradients of some rows, their loss and what it says of them."""
+    params, base = learner.params, learner.base
+    kl = reference_point(learner, learn, references, rows)
+    batch, labels = learner.pack([learn.rows[row][:2] for row in rows]), labels_of(learner, learn, rows)
+    ref_logps = references[0, rows].to(base.device)
+    with base.speaking_as(learner.policy, dropout=True) as lm:
+        logps = forward.answer_logps(lm, batch)
+        loss = row_losses(logps, ref_logps, labels, kl, params).mean()
+        loss.backward()
+    implied = rewards(params.beta * (logps.detach() - ref_logps), labels)
+    return {"loss": loss.item(), "kl": kl.item()} | implied
 
 
 def read_rows(config: RunFile, tokenizer: Any, split: str) -> Judged:
@@ -231,7 +197,7 @@ def warnings(learn: Judged, held_out: Judged, params: Any) -> list[str]:
     """What a person should know before trusting the result."""
     found = []
     if not held_out.rows:
-        found.append("The snapshot has no held-out rows: nothing says how well this generalises.")
+        found.append(reports.NOTHING_HELD_OUT)
     wanted = sum(learn.labels)
     unwanted = len(learn.labels) - wanted
     if not wanted or not unwanted:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -229,14 +230,13 @@ def trainable(model: nn.Module) -> list[nn.Parameter]:
     return [weight for weight in model.parameters() if weight.requires_grad]
 
 
-def trainable_state(model: nn.Module) -> dict[str, Tensor]:
-    """The weights that learn, by name, for a checkpoint."""
-    return {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
+def learning(model: nn.Module) -> dict[str, Tensor]:
+    """The weights that learn, by name, as a checkpoint keeps them."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def load_trainable_state(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put the weights of a checkpoint back."""
-    own = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+def put_back(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """The weights of a checkpoint into those of the same names."""
     if own.keys() != tensors.keys():
         raise RunFileError("adapter", "changed since the last checkpoint; put it back, or delete checkpoints/")
     with torch.no_grad():

@@ -6,7 +6,6 @@ Details of RLHF with PPO) and Zheng et al. (2023, Secrets of RLHF).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,15 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from training import answers, checkpoints, data, forward, losses, models, prompts, reports
+from training import answers, data, forward, losses, models, prompts, reports
 from training.advantages import KLController, ScoreScale
 from training.data import RowAccount
 from training.experience import Company, Experience, Part, Players, gather, pick, reference_scale
 from training.forward import Answered
+from training.loop import Done, Look, Loop, Metrics
 from training.policies import POLICY, SharedBase, ValueModel, load_scorer
 from training.prompts import Prompt
 from training.results import recent, save_checked
-from training.rundir import RunDir, Stopped, read_metrics
+from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile, RunFileError
 from training.schedule import learning_rate, set_rate
 
@@ -40,84 +40,26 @@ def train(config: RunFile, run: RunDir) -> None:
     models.prepare(config.hardware, config.seed)
     tokenizer = models.load_tokenizer(config, run.path)
     players = assemble(config, tokenizer)
-    base, value = players.base, players.value
-    learn, held_out, accounts = split_prompts(config, run, tokenizer, base)
+    learn, held_out, accounts = split_prompts(config, run, tokenizer, players.base)
     run.say("info", f"{len(learn)} prompts to learn from, {len(held_out)} held out.")
-    forward.check_head(base.lm, learn[0].ids)
+    forward.check_head(players.base.lm, learn[0].ids)
     shown = samples_of(players, held_out, config, run)  # before a checkpoint is put back
+    state = LearningState(config, run, players)
+    state.begin(learn)
 
-    policy_weights, value_weights = players.policy_weights(), value.weights()
-    value_rate = params.value_learning_rate or params.learning_rate
-    policy_optimizer = torch.optim.AdamW(
-        policy_weights.values(), lr=params.learning_rate, weight_decay=params.weight_decay, eps=ADAM_EPS
-    )
-    value_optimizer = torch.optim.AdamW(value_weights.values(), lr=value_rate, eps=ADAM_EPS)
-    controller = KLController(params.beta, params.kl_target, params.kl_horizon)
-    tensors: dict[str, Tensor] = {f"policy.{key}": weight for key, weight in policy_weights.items()}
-    tensors |= {f"value.{key}": weight for key, weight in value_weights.items()}
-    first, tokens = 1, 0
-    if checkpoint := checkpoints.latest(run):
-        put_back(tensors, checkpoint.tensors())
-        policy_optimizer.load_state_dict(checkpoint.state["policy_optimizer"])
-        value_optimizer.load_state_dict(checkpoint.state["value_optimizer"])
-        checkpoints.restore_rng(checkpoint.state["rng"])
-        scale = ScoreScale(*checkpoint.state["scale"])
-        controller.beta, tokens = checkpoint.state["beta"], checkpoint.state["tokens"]
-        first = checkpoint.step + 1
-    else:
-        scale = reference_scale(players, learn, config, run)
-        value.rescale(scale)
+    def look(step: int) -> Metrics:
+        _, scores = shown.show(step)
+        assert scores is not None
+        return {"eval_score": scores.mean().item(), "eval_reward": state.scale(scores).mean().item()}
 
-    told: set[str] = set()
-    run.phase("training", params.steps, step=first - 1)
-    for step in range(first, params.steps + 1):
-        began = time.monotonic()
-        rate = learning_rate(params, step, params.steps)
-        set_rate(policy_optimizer, rate)
-        set_rate(value_optimizer, rate / params.learning_rate * value_rate)
-        batch = pick(learn, step, params.rollout_batch, config.seed)
-        experience = gather(players, batch, scale, controller.beta, seed=config.seed * 1_000_003 + step)
-        # While the value head finds its feet, its advantages would lead the policy astray.
-        optimizer = policy_optimizer if step > params.value_warmup_steps else None
-        learnt = improve(players, experience, optimizer, value_optimizer, run, step, seed=config.seed)
-        beta = controller.beta
-        controller.update(experience.metrics["kl"], len(batch))
-
-        seconds, read = time.monotonic() - began, sum(len(p) + len(a) for p, a in experience.answered)
-        tokens += read
-        speed = {"tokens_per_s": read / seconds, "samples_per_s": len(batch) / seconds}
-        epoch = step * params.rollout_batch / len(learn)
-        row = experience.metrics | learnt | {"beta": beta, "lr": rate, "epoch": epoch} | speed
-        run.log(step, **row)
-        for text in symptoms(row, params):
-            if text not in told:
-                run.say("warning", f"Step {step}: {text}")
-                told.add(text)
-        if held_out and params.sample_every and step % params.sample_every == 0 and step < params.steps:
-            _, scores = shown.show(step)
-            assert scores is not None
-            run.log(step, eval_score=scores.mean().item(), eval_reward=scale(scores).mean().item())
-        due = params.checkpoint_every and step % params.checkpoint_every == 0
-        if due or step == params.steps or run.stop_requested:
-            state = {
-                "policy_optimizer": policy_optimizer.state_dict(),
-                "value_optimizer": value_optimizer.state_dict(),
-                "rng": checkpoints.capture_rng(),
-                "scale": [scale.mean, scale.std],
-                "beta": controller.beta,
-                "tokens": tokens,
-            }
-            checkpoints.save(run, step, tensors, state)
-        if run.stop_requested:
-            raise Stopped
-
+    state.loop.go(lambda step: one_step(state, learn, step), [Look(params.sample_every if held_out else 0, look)])
     run.phase("evaluating")
-    figures = evaluate(players, shown, scale, run) if held_out else {}
+    figures = evaluate(players, shown, state.scale, run) if held_out else {}
     last = [a.answered for a in shown.before[:RELOAD_ROWS]] or experience_probe(players, learn, config)
-    facts = {"reward_mean": scale.mean, "reward_std": scale.std, "beta": controller.beta}
-    check = save_checked(base, POLICY, players.pack(last), tokenizer, config, run, **facts)
+    facts = {"reward_mean": state.scale.mean, "reward_std": state.scale.std, "beta": state.controller.beta}
+    check = save_checked(players.base, POLICY, players.pack(last), tokenizer, config, run, **facts)
     run.write_report(
-        reports.common(run, config, accounts, steps=params.steps, tokens=tokens)
+        reports.common(run, config, accounts, steps=params.steps, tokens=state.loop.tokens)
         | {
             "train": recent(run, "reward", "score", "kl", "length", "eos_rate", "explained_variance"),
             "eval": figures,
@@ -126,6 +68,54 @@ def train(config: RunFile, run: RunDir) -> None:
             "warnings": warnings(read_metrics(run.path), params, bool(held_out)),
         }
     )
+
+
+class LearningState:
+    """What changes while PPO learns: policy, value and their optimizers, the price of drifting, the reward's scale."""
+
+    def __init__(self, config: RunFile, run: RunDir, players: Players) -> None:
+        params = config.params
+        self.config, self.run, self.players = config, run, players
+        policy, value = players.policy_weights(), players.value.weights()
+        self.value_rate = params.value_learning_rate or params.learning_rate
+        self.policy_optimizer = torch.optim.AdamW(
+            policy.values(), lr=params.learning_rate, weight_decay=params.weight_decay, eps=ADAM_EPS
+        )
+        self.value_optimizer = torch.optim.AdamW(value.values(), lr=self.value_rate, eps=ADAM_EPS)
+        self.controller = KLController(params.beta, params.kl_target, params.kl_horizon)
+        self.scale = ScoreScale()
+        optimizers = {"policy_optimizer": self.policy_optimizer, "value_optimizer": self.value_optimizer}
+        tensors: dict[str, Tensor] = {f"policy.{key}": weight for key, weight in policy.items()}
+        tensors |= {f"value.{key}": weight for key, weight in value.items()}
+        self.loop = Loop(config, run, tensors, optimizers, params.steps, self._memory)
+
+    def begin(self, learn: Sequence[Prompt]) -> None:
+        """The scale and the price that a checkpoint knows, or those of the start."""
+        if known := self.loop.restored:
+            self.scale, self.controller.beta = ScoreScale(*known["scale"]), known["beta"]
+            return
+        self.scale = reference_scale(self.players, learn, self.config, self.run)
+        self.players.value.rescale(self.scale)
+
+    def _memory(self) -> dict[str, Any]:
+        return {"scale": [self.scale.mean, self.scale.std], "beta": self.controller.beta}
+
+
+def one_step(state: LearningState, learn: Sequence[Prompt], step: int) -> Done:
+    """Answer some prompts, learn from the answers, and set the price of drifting for the next step."""
+    config, players, controller = state.config, state.players, state.controller
+    params = config.params
+    set_rate(state.value_optimizer, learning_rate(params, step, params.steps) / params.learning_rate * state.value_rate)
+    batch = pick(learn, step, params.rollout_batch, config.seed)
+    experience = gather(players, batch, state.scale, controller.beta, seed=config.seed * 1_000_003 + step)
+    # While the value head finds its feet, its advantages would lead the policy astray.
+    optimizer = state.policy_optimizer if step > params.value_warmup_steps else None
+    learnt = improve(players, experience, optimizer, state.value_optimizer, state.run, step, seed=config.seed)
+    epoch = step * params.rollout_batch / len(learn)
+    row = experience.metrics | learnt | {"beta": controller.beta, "epoch": epoch}
+    controller.update(experience.metrics["kl"], len(batch))
+    state.loop.warn(step, symptoms(row, params))
+    return Done(row, len(batch), sum(len(p) + len(a) for p, a in experience.answered))
 
 
 def assemble(config: RunFile, tokenizer: Any) -> Players:
@@ -239,15 +229,6 @@ def take_step(optimizer: torch.optim.Optimizer, weights: dict[str, nn.Parameter]
         optimizer.step()
     optimizer.zero_grad()
     return norm.item()
-
-
-def put_back(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
-    """The weights of a checkpoint into the policy and the value."""
-    if own.keys() != tensors.keys():
-        raise RunFileError("adapter", "changed since the last checkpoint; put it back, or delete checkpoints/")
-    with torch.no_grad():
-        for name, weight in own.items():
-            weight.copy_(tensors[name])
 
 
 def evaluate(players: Company, shown: answers.BeforeAndAfter, scale: ScoreScale, run: RunDir) -> dict[str, Any]:

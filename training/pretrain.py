@@ -47,13 +47,13 @@ def train(config: RunFile, run: RunDir) -> None:
     )
     step, spent = 0, 0.0  # spent: seconds in the loop over all attempts, for the time limit
     if checkpoint := checkpoints.latest(run):
-        models.load_trainable_state(model, checkpoint.tensors())
+        models.put_back(models.learning(model), checkpoint.tensors())
         optimizer.load_state_dict(checkpoint.state["optimizer"])
         step, spent = checkpoint.step, checkpoint.state["spent"]
 
     def keep() -> None:
         state = {"optimizer": optimizer.state_dict(), "spent": spent}
-        checkpoints.save(run, step, models.trainable_state(model), state)
+        checkpoints.save(run, step, models.learning(model), state)
 
     run.phase("training", params.max_steps, step)
     started = time.monotonic()

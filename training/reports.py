@@ -14,6 +14,7 @@ from training.data import RowAccount
 from training.rundir import RunDir, RunError
 from training.runfile import RunFile
 
+NOTHING_HELD_OUT = "The snapshot has no held-out rows: nothing says how well this generalises."
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 
 

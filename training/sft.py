@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
-from training import adapters, budget, checkpoints, data, forward, models, reports
+from training import adapters, data, forward, models, reports
 from training.data import RowAccount
+from training.loop import Look, Metrics, over_rows
 from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile
-from training.schedule import learning_rate, set_rate
 
 RELOAD_ROWS = 4
 Answered = tuple[list[int], list[int]]  # prompt, answer
@@ -23,98 +21,61 @@ Answered = tuple[list[int], list[int]]  # prompt, answer
 def train(config: RunFile, run: RunDir) -> None:
     params = config.params
     run.phase("loading")
-    device = models.prepare(config.hardware, config.seed)
+    models.prepare(config.hardware, config.seed)
     tokenizer = models.load_tokenizer(config, run.path)
     account, rows = encoded_rows(config, tokenizer, "train")
     eval_account, eval_rows = encoded_rows(config, tokenizer, "eval")
     run.say("info", f"{account.used} rows to learn from, {eval_account.used} held out.")
-
     model = load_model(config)
-    core = models.core(model)
+    core, pad_id = models.core(model), tokenizer.pad_token_id
     forward.check_head(core, rows[0][0])
-    weights = models.trainable(model)
-    optimizer = torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
-
     lengths = [len(prompt) + len(answer) for prompt, answer in rows]
-    total, per_epoch = data.steps_of(lengths, params)
-    budget.follow(model, optimizer, total, run)
-    first, tokens = 1, 0
-    if checkpoint := checkpoints.latest(run):
-        models.load_trainable_state(model, checkpoint.tensors())
-        optimizer.load_state_dict(checkpoint.state["optimizer"])
-        checkpoints.restore_rng(checkpoint.state["rng"])
-        first, tokens = checkpoint.step + 1, checkpoint.state["tokens"]
-
     at_once = forward.tokens_at_once(core)
-    run.phase("training", total, step=first - 1)
+
+    def one_batch(batch: list[int]) -> Metrics:
+        parts = [[_learned(rows[row], params.loss_on) for row in part] for part in data.parts(batch, lengths, at_once)]
+        return {"loss": backward(core, parts, pad_id)}
+
+    def look(step: int) -> Metrics:
+        return {"eval_loss": evaluate(core, eval_rows, params, pad_id, run)} if eval_rows else {}
+
     model.train()
-    for step, batch in data.batches_from(lengths, params, seed=config.seed, first_step=first):
-        began = time.monotonic()
-        rate = learning_rate(params, step, total)
-        set_rate(optimizer, rate)
-        learnt = sum(len(_learned(rows[row], params.loss_on)[1]) for row in batch)
-        loss = 0.0
-        for part in data.parts(batch, lengths, at_once):
-            packed = forward.pack_answers(
-                [_learned(rows[row], params.loss_on) for row in part], tokenizer.pad_token_id, device
-            )
-            share = answer_loss(core, packed) * (len(packed.targets) / learnt)
-            share.backward()
-            loss += share.item()
-        grad_norm = clip_grad_norm_(weights, params.max_grad_norm).item()
-        run.require_finite(step, loss=loss, grad_norm=grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-
-        seconds = time.monotonic() - began
-        read = sum(lengths[row] for row in batch)
-        tokens += read
-        run.log(
-            step,
-            loss=loss,
-            lr=rate,
-            grad_norm=grad_norm,
-            epoch=step / per_epoch,
-            tokens_per_s=read / seconds,
-            samples_per_s=len(batch) / seconds,
-        )
-        look = bool(params.eval_every and step % params.eval_every == 0 and step < total and eval_rows)
-        due = params.checkpoint_every and step % params.checkpoint_every == 0
-        if due or look or step == total or run.stop_requested:  # before a look, which may be stopped half-way
-            state = {"optimizer": optimizer.state_dict(), "rng": checkpoints.capture_rng(), "tokens": tokens}
-            checkpoints.save(run, step, models.trainable_state(model), state)
-        run.leave_if_stopped()
-        if look:
-            run.log(step, eval_loss=evaluate(core, eval_rows, params, tokenizer.pad_token_id, run))
-
+    loop = over_rows(config, run, model, lengths, one_batch, looks=[Look(params.eval_every if eval_rows else 0, look)])
     run.phase("evaluating")
-    figures: dict[str, Any] = {}
-    if eval_rows:
-        figures["loss"] = evaluate(core, eval_rows, params, tokenizer.pad_token_id, run)
-        run.log(total, eval_loss=figures["loss"])
-    probe = rows[:RELOAD_ROWS]
-    before = answer_scores(core, probe, tokenizer.pad_token_id)
-
-    run.phase("saving")
-    del optimizer
-    folder = models.save_policy(model, tokenizer, run, config)
-    again = models.core(models.load_result(folder, config))
-    check = reports.reload_check(
-        before, answer_scores(again, probe, tokenizer.pad_token_id), tolerance=reports.tolerance_of(core.dtype)
-    )
+    if found := look(loop.total):
+        run.log(loop.total, **found)
+    check = save_checked(model, rows[:RELOAD_ROWS], tokenizer, config, run)
     losses = [row["loss"] for row in read_metrics(run.path) if row.get("loss") is not None]
     run.write_report(
-        reports.common(run, config, [account, eval_account], steps=total, tokens=tokens)
+        reports.common(run, config, [account, eval_account], steps=loop.total, tokens=loop.tokens)
         | {
             "train": {"first_loss": losses[0], "loss": sum(losses[-10:]) / len(losses[-10:])},
-            "eval": figures,
+            "eval": {"loss": found["eval_loss"]} if found else {},
             "reload_check": check,
             "sample_rendered": data.render(tokenizer, *rows[0]),
-            "warnings": []
-            if eval_rows
-            else ["The snapshot has no held-out rows: nothing says how well this generalises."],
+            "warnings": [] if eval_rows else [reports.NOTHING_HELD_OUT],
         }
     )
+
+
+def backward(core: Any, parts: Sequence[Sequence[Answered]], pad_id: int) -> float:
+    """The loss of a batch that comes in parts, its gradients added up: the mean over all answer tokens."""
+    learnt, loss = sum(len(answer) for part in parts for _, answer in part), 0.0
+    for part in parts:
+        packed = forward.pack_answers(part, pad_id, core.device)
+        share = answer_loss(core, packed) * (len(packed.targets) / learnt)
+        share.backward()
+        loss += share.item()
+    return loss
+
+
+def save_checked(model: Any, probe: Sequence[Answered], tokenizer: Any, config: RunFile, run: RunDir) -> dict[str, Any]:
+    """Write model/, load it back the plain way and compare it on `probe`; returns the reload check of the report."""
+    core, pad_id = models.core(model), tokenizer.pad_token_id
+    before = answer_scores(core, probe, pad_id)
+    run.phase("saving")
+    again = models.core(models.load_result(models.save_policy(model, tokenizer, run, config), config))
+    return reports.reload_check(before, answer_scores(again, probe, pad_id), tolerance=reports.tolerance_of(core.dtype))
 
 
 def load_model(config: RunFile) -> Any:
