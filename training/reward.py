@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 
-from training import adapters, budget, checkpoints, data, forward, models, reports
+from training import adapters, data, forward, models, reports
 from training.data import RowAccount
+from training.loop import Look, Metrics, over_rows
 from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile, RunFileError
-from training.schedule import learning_rate, set_rate
 
 RELOAD_PAIRS = 4
 EVAL_PAIRS = 16  # at once: nothing is gained by more, and the longest rows come together
@@ -43,93 +41,85 @@ class Pair:
 def train(config: RunFile, run: RunDir) -> None:
     params = config.params
     run.phase("loading")
-    device = models.prepare(config.hardware, config.seed)
+    models.prepare(config.hardware, config.seed)
     tokenizer = models.load_tokenizer(config, run.path)
     account, pairs = encoded_pairs(config, tokenizer, "train")
     eval_account, eval_pairs = encoded_pairs(config, tokenizer, "eval")
     run.say("info", f"{account.used} pairs to learn from, {eval_account.used} held out.")
-
     model = load_model(config, tokenizer.pad_token_id)
     core = models.core(model)
     scores = scorer(core, tokenizer.pad_token_id)
-    weights = models.trainable(model)
-    optimizer = torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
-
     lengths = [sum(map(len, pair.tokens)) for pair in pairs]
-    total, per_epoch = data.steps_of(lengths, params)
-    budget.follow(model, optimizer, total, run)
-    first, tokens = 1, 0
-    if checkpoint := checkpoints.latest(run):
-        models.load_trainable_state(model, checkpoint.tensors())
-        optimizer.load_state_dict(checkpoint.state["optimizer"])
-        checkpoints.restore_rng(checkpoint.state["rng"])
-        first, tokens = checkpoint.step + 1, checkpoint.state["tokens"]
 
-    at_once = forward.tokens_at_once(core)
-    run.phase("training", total, step=first - 1)
+    def look(step: int) -> Metrics:
+        held_out = score_leads(core, scores, eval_pairs, run)
+        return {"eval_accuracy": _accuracy(held_out)["value"], "eval_loss": _loss(held_out)}
+
     model.train()
-    for step, batch in data.batches_from(lengths, params, seed=config.seed, first_step=first):
-        began = time.monotonic()
-        rate = learning_rate(params, step, total)
-        set_rate(optimizer, rate)
-        leads, loss = [], 0.0
-        for part in data.parts(batch, lengths, at_once):
-            chosen, rejected = scores([pairs[row].tokens for row in part]).chunk(2)
-            share = sum(pairs[row].weight for row in part) / sum(pairs[row].weight for row in batch)
-            piece = share * preference_loss(
-                chosen,
-                rejected,
-                margin=torch.tensor([pairs[row].margin * params.margin for row in part], device=device),
-                weight=torch.tensor([pairs[row].weight for row in part], device=device),
-                label_smoothing=torch.tensor([smoothed(pairs[row].doubt, params) for row in part], device=device),
-                center=params.center_coefficient * len(part) / len(batch) / share,  # pairs weigh alike there
-            )
-            piece.backward()
-            loss += piece.item()
-            leads.append((chosen - rejected).detach())
-        grad_norm = clip_grad_norm_(weights, params.max_grad_norm).item()
-        run.require_finite(step, loss=loss, grad_norm=grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-
-        seconds = time.monotonic() - began
-        read = sum(lengths[row] for row in batch)
-        tokens += read
-        lead = torch.cat(leads)
-        run.log(
-            step,
-            loss=loss,
-            lr=rate,
-            grad_norm=grad_norm,
-            epoch=step / per_epoch,
-            accuracy=(lead > 0).float().mean().item(),
-            margin=lead.mean().item(),
-            tokens_per_s=read / seconds,
-            samples_per_s=len(batch) / seconds,
-        )
-        look = bool(params.eval_every and step % params.eval_every == 0 and step < total and eval_pairs)
-        due = params.checkpoint_every and step % params.checkpoint_every == 0
-        if due or look or step == total or run.stop_requested:  # before a look, which may be stopped half-way
-            state = {"optimizer": optimizer.state_dict(), "rng": checkpoints.capture_rng(), "tokens": tokens}
-            checkpoints.save(run, step, models.trainable_state(model), state)
-        run.leave_if_stopped()
-        if look:
-            held_out = score_leads(core, scores, eval_pairs, run)
-            run.log(step, eval_accuracy=_accuracy(held_out)["value"], eval_loss=_loss(held_out))
-
+    loop = over_rows(
+        config, run, model, lengths,
+        lambda rows: backward(core, scores, [pairs[row] for row in rows], params),
+        looks=[Look(params.eval_every if eval_pairs else 0, look)],
+    )  # fmt: skip
     run.phase("evaluating")
     model.eval()
     figures, warnings = judged(score_leads(core, scores, eval_pairs, run), eval_pairs)
     if eval_pairs:
-        run.log(total, eval_accuracy=figures["accuracy"]["value"], eval_loss=figures["loss"])
+        run.log(loop.total, eval_accuracy=figures["accuracy"]["value"], eval_loss=figures["loss"])
     mean, deviation = score_scale(core, scores, pairs, run)
     probe = [pair.tokens for pair in pairs[:RELOAD_PAIRS]]
+    check = save_checked(model, scores, probe, tokenizer, config, run, reward_mean=mean, reward_std=deviation)
+    losses = [row["loss"] for row in read_metrics(run.path) if row.get("loss") is not None]
+    learnt = {"first_loss": losses[0], "loss": statistics.fmean(losses[-10:])}
+    run.write_report(
+        reports.common(run, config, [account, eval_account], steps=loop.total, tokens=loop.tokens)
+        | {
+            "train": learnt | {"reward_mean": mean, "reward_std": deviation},
+            "eval": figures,
+            "reload_check": check,
+            "sample_rendered": data.render(tokenizer, probe[0][0], probe[0][1]),
+            "warnings": warnings,
+        }
+    )
+
+
+def backward(core: Any, scores: Scorer, batch: Sequence[Pair], params: Any) -> Metrics:
+    """The gradients of some pairs, computed in parts; their loss and by how much the chosen answers lead."""
+    device, lengths = core.device, [sum(map(len, pair.tokens)) for pair in batch]
+    weight, leads, loss = sum(pair.weight for pair in batch), [], 0.0
+    for rows in data.parts(range(len(batch)), lengths, forward.tokens_at_once(core)):
+        part = [batch[row] for row in rows]
+        chosen, rejected = scores([pair.tokens for pair in part]).chunk(2)
+        share = sum(pair.weight for pair in part) / weight
+        piece = share * preference_loss(
+            chosen,
+            rejected,
+            margin=torch.tensor([pair.margin * params.margin for pair in part], device=device),
+            weight=torch.tensor([pair.weight for pair in part], device=device),
+            label_smoothing=torch.tensor([smoothed(pair.doubt, params) for pair in part], device=device),
+            center=params.center_coefficient * len(part) / len(batch) / share,  # pairs weigh alike there
+        )
+        piece.backward()
+        loss += piece.item()
+        leads.append((chosen - rejected).detach())
+    lead = torch.cat(leads)
+    return {"loss": loss, "accuracy": (lead > 0).float().mean().item(), "margin": lead.mean().item()}
+
+
+def save_checked(
+    model: Any,
+    scores: Scorer,
+    probe: Sequence[forward.Pair],
+    tokenizer: Any,
+    config: RunFile,
+    run: RunDir,
+    **facts: Any,
+) -> dict[str, Any]:
+    """Write model/, load it back the plain way and compare it on `probe`; returns the reload check of the report."""
     with torch.no_grad():
         before = scores(probe).tolist()
-
     run.phase("saving")
-    del optimizer
-    folder = models.save_reward(model, tokenizer, run, config, reward_mean=mean, reward_std=deviation)
+    folder = models.save_reward(model, tokenizer, run, config, **facts)
     assert config.base_model is not None
     again = models.load_reward(
         folder,
@@ -140,23 +130,7 @@ def train(config: RunFile, run: RunDir) -> None:
         adapter=config.adapter,
     )
     after = plain_scores(again, probe, tokenizer.pad_token_id)
-    check = reports.reload_check(before, after, tolerance=reports.tolerance_of(core.dtype))
-    losses = [row["loss"] for row in read_metrics(run.path) if row.get("loss") is not None]
-    run.write_report(
-        reports.common(run, config, [account, eval_account], steps=total, tokens=tokens)
-        | {
-            "train": {
-                "first_loss": losses[0],
-                "loss": statistics.fmean(losses[-10:]),
-                "reward_mean": mean,
-                "reward_std": deviation,
-            },
-            "eval": figures,
-            "reload_check": check,
-            "sample_rendered": data.render(tokenizer, probe[0][0], probe[0][1]),
-            "warnings": warnings,
-        }
-    )
+    return reports.reload_check(before, after, tolerance=reports.tolerance_of(models.core(model).dtype))
 
 
 def preference_loss(
