@@ -5,7 +5,7 @@ SERVE ?= 1
 MODEL ?=
 PORT ?= 8000
 
-.PHONY: demo serve test test-postgres lint format bench clean
+.PHONY: demo serve test test-shared test-postgres lint format bench clean
 
 demo: .venv/.ready
 	@$(BIN)/python manage.py demo --port $(PORT) $(if $(MODEL),--model "$(MODEL)") $(if $(filter 0,$(SERVE)),--no-serve)
@@ -15,11 +15,15 @@ serve: .venv/.ready
 	@$(BIN)/python manage.py serve --port $(PORT)
 
 test: .venv/.ready-dev
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --ignore tests/shared $(ARGS)
+
+# What is tested on the real data and models beside the checkout; without them it skips.
+test-shared: .venv/.ready-dev
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/shared $(ARGS)
 
 # The tests that touch the database, on a PostgreSQL server started for the purpose and thrown away afterwards.
 test-postgres: .venv/.ready-dev
-	@$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/annotation tests/rlhf tests/contract $(ARGS)
+	@$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/annotation tests/rlhf tests/contract $(ARGS)
 
 lint: .venv/.ready-dev
 	$(BIN)/ruff check .

@@ -1,9 +1,9 @@
 """Many annotators at once on a database of their own: `python -m tests.annotators TASKS OVERLAP PROCESSES THREADS 1`.
 
-DATABASE_URL names the empty database; the last number turns every rule of the queue on. Each thread of each process is
-one person who asks for the next task and judges it until nothing is left; some submit twice under one key, skip, or
-take a judgement back, as people do. They come back for what was given back while they had already stopped. Prints one
-JSON object: the problems met, what was handed to whom, and what the database holds in the end.
+DATABASE_URL names the database, migrated and empty; the last number turns every rule of the queue on. Each thread of
+each process is one person who asks for the next task and judges it until nothing is left; some submit twice under one
+key, skip, or take a judgement back, as people do. They come back for what was given back while they had already
+stopped. Prints one JSON object: the problems met, what was handed to whom, and what the database holds in the end.
 """
 
 from __future__ import annotations
@@ -31,13 +31,11 @@ LOOKS = 3  # how often everybody asks until nothing is left; what the last one s
 
 
 def prepare(tasks: int, overlap: int, people: int, rules: bool) -> None:
-    from django.core.management import call_command
     from django.db import connections
 
     from annotation.models import Membership, Project, User
     from annotation.tasks import add_tasks
 
-    call_command("migrate", verbosity=0, skip_checks=True)
     more = RULES if rules else {}
     project = Project.objects.create(slug="crowd", name="Crowd", kind="preference", overlap=overlap, **more)
     crowd = User.objects.bulk_create([User(username=f"p{number}") for number in range(people)])

@@ -69,11 +69,12 @@ def server() -> Iterator[str]:
 
 
 def new_database(url: str) -> str:
-    """The URL of a new empty database on the server that `url` leads to."""
+    """The URL of a new database, a copy of the one that `url` leads to and nobody else may be connected to."""
+    home, source = url.rsplit("/", 1)
     name = f"hone_{secrets.token_hex(4)}"
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return f"{url.rsplit('/', 1)[0]}/{name}"
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {source}".encode())
+    return f"{home}/{name}"
 
 
 def _version(folder: Path) -> list[int]:

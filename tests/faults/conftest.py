@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import database
 from tests.training.conftest import preferences, tiny_llama, tiny_tokenizer, write_snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,11 +90,11 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def bare_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def bare_world(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[World]:
     """Migrated, and nothing in it."""
     data = tmp_path_factory.mktemp("faults")
     made = World(data)
-    made.manage("migrate", "--verbosity", "0")
+    database.copy(migrated, data / "hone.sqlite3")
     yield made
     for process in made.started:
         if process.poll() is None:

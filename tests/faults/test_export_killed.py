@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import database
+
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = 6000
 
@@ -17,13 +19,15 @@ def manage(*words: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_an_export_killed_half_way_leaves_nothing_under_its_name_and_a_second_one_completes(tmp_path: Path) -> None:
+def test_an_export_killed_half_way_leaves_nothing_under_its_name_and_a_second_one_completes(
+    tmp_path: Path, migrated: Path
+) -> None:
     environment = {**os.environ, "HONE_DATA": str(tmp_path / "data"), "DATABASE_URL": ""}
     (tmp_path / "data").mkdir()
     rows = ({"id": f"q{n}", "prompt": f"{n}?", "chosen": f"yes {n}", "rejected": "no"} for n in range(RECORDS))
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    subprocess.run(manage("migrate", "-v0"), env=environment, check=True)
+    database.copy(migrated, tmp_path / "data/hone.sqlite3")
     words = manage("import_tasks", "pairs", str(path), "--create", "preference")
     subprocess.run(words, env=environment, check=True, capture_output=True)
     for format in ("jsonl", "datasets"):

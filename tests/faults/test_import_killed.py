@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests import postgres
+from tests.database import copy
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = 6000
@@ -21,9 +22,10 @@ Counter = Callable[[str], int]
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Counter]]:
-    """The URL of an empty database, and how many rows of the project one of its tables holds."""
+    """The URL of a migrated database, and how many rows of the project one of its tables holds."""
     if request.param == "sqlite":
         file = tmp_path / "hone.sqlite3"
+        copy(request.getfixturevalue("migrated"), file)
 
         def in_file(table: str) -> int:
             with sqlite3.connect(file) as rows:
@@ -34,6 +36,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[s
     if postgres.programs() is None:
         pytest.skip("PostgreSQL's initdb is not on this machine")
     with postgres.server() as url:
+        subprocess.run(manage("migrate", "-v0"), env=os.environ | {"DATABASE_URL": url}, check=True)
 
         def on_server(table: str) -> int:
             with psycopg.connect(url) as rows:
@@ -56,7 +59,6 @@ def test_an_import_killed_half_way_leaves_nothing_and_a_second_run_completes(
     rows = ({"id": f"q{n}", "prompt": f"{n}?", "chosen": f"yes {n}", "rejected": "no"} for n in range(RECORDS))
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    subprocess.run(manage("migrate", "-v0"), env=environment, check=True)
     words = manage("import_tasks", "pairs", str(path), "--create", "preference")
     with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as running:
         assert running.stderr is not None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests import postgres
+from tests.database import copy
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -21,13 +22,16 @@ def postgres_url() -> Iterator[str]:
     if postgres.programs() is None:
         pytest.skip("PostgreSQL's initdb is not on this machine")
     with postgres.server() as url:
+        migrate = [sys.executable, str(ROOT / "manage.py"), "migrate", "-v0"]
+        subprocess.run(migrate, env=os.environ | {"DATABASE_URL": url}, check=True)
         yield url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database."""
+    """The URL of a migrated database with nothing in it."""
     if request.param == "sqlite":
+        copy(request.getfixturevalue("migrated"), tmp_path / "crowd.sqlite3")
         return f"sqlite:///{tmp_path / 'crowd.sqlite3'}"
     return postgres.new_database(request.getfixturevalue("postgres_url"))
 
