@@ -55,7 +55,11 @@ def of(project: Project, parts: list[dict[str, Any]], measure: str) -> dict[str,
 
 def _versions(project: Project, first: date, span: int) -> list[dict[str, Any]]:
     """Where new guidelines came into force, inside of the chart."""
-    rows = project.guideline_versions.filter(number__gt=1).order_by("number").values_list("number", "created_at")
+    rows = (
+        project.guideline_versions.filter(number__gt=1, is_imported=False)
+        .order_by("number")
+        .values_list("number", "created_at")
+    )
     places = [(number, (when.date() - first).days / span) for number, when in rows]
     return [
         {"x": _percent(place), "text": f"guidelines v{number}", "end": place > 0.6}

@@ -1,4 +1,4 @@
-"""Prompts that say the same although they are other records: counted, and the first ones told by their lines."""
+"""Prompts that say the same, or nearly, although they are other records: counted, and the first told by their lines."""
 
 from __future__ import annotations
 
@@ -7,30 +7,45 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from annotation.sameness import prompt_key
+from annotation.nearness import NearPrompts
+from annotation.sameness import key_of, texts_of
 
 MOST_TOLD = 20
+Places = npt.NDArray[np.int64]
 
 
 @dataclass
 class SamePrompts:
-    """Sixteen bytes a record, so that a million cost 16 MB. When two prompts are the same is sameness.py's to say."""
+    """Some eighty bytes a record; sameness.py says when two prompts are the same, nearness.py when they nearly are."""
 
     keys: array[int] = field(default_factory=lambda: array("Q"))
     lines: array[int] = field(default_factory=lambda: array("Q"))
+    near: NearPrompts = field(default_factory=NearPrompts)
 
-    def add(self, line: int, prompt: list[dict[str, str]]) -> None:
-        self.keys.append(int(prompt_key(prompt)[:16], 16))
-        self.lines.append(line)
+    def add(self, prompts: list[tuple[int, list[dict[str, str]]]]) -> None:
+        """Take prompts with their lines."""
+        texts = [texts_of(prompt) for _, prompt in prompts]
+        self.keys.extend(int(key_of(one)[:16], 16) for one in texts)
+        self.lines.extend(line for line, _ in prompts)
+        self.near.add([" ".join(one[1::2]) for one in texts])
 
     def found(self) -> dict[str, Any]:
-        """{"count", "first": [[line, line of the first with that prompt], …]}: the records that repeat a prompt."""
-        if not self.keys:
-            return {"count": 0, "first": []}
-        keys, lines = np.frombuffer(self.keys, dtype=np.uint64), np.frombuffer(self.lines, dtype=np.uint64)
-        _, first, which = np.unique(keys, return_index=True, return_inverse=True)
-        earliest = first[which]
-        repeats = np.flatnonzero(earliest != np.arange(len(keys)))
-        told = [[int(lines[index]), int(lines[earliest[index]])] for index in repeats[:MOST_TOLD]]
-        return {"count": len(repeats), "first": told}
+        """{"count", "first": [[line, line of the first with that prompt], …], "near": the same of the nearly equal}."""
+        earliest = _earliest(np.frombuffer(self.keys, dtype=np.uint64)) if self.keys else np.zeros(0, dtype=np.int64)
+        places = np.arange(len(earliest))
+        like = self.near.found()
+        like[earliest != places] = places[earliest != places]
+        return self._told(earliest) | {"near": self._told(like)}
+
+    def _told(self, earliest: Places) -> dict[str, Any]:
+        repeats = np.flatnonzero(earliest != np.arange(len(earliest)))
+        first = [[self.lines[index], self.lines[earliest[index]]] for index in repeats[:MOST_TOLD].tolist()]
+        return {"count": len(repeats), "first": first}
+
+
+def _earliest(keys: npt.NDArray[np.uint64]) -> Places:
+    """For each key the place of the first equal one."""
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    return first[which]

@@ -38,7 +38,7 @@ def last_read(project: Project, user: User) -> int | None:
     said = GuidelineReading.objects.filter(project=project, user=user).values_list("number", flat=True).first()
     if said is not None:
         return said
-    own = Annotation.objects.filter(project=project, annotator=user).exclude(guideline=None)
+    own = Annotation.objects.filter(project=project, annotator=user, guideline__is_imported=False)
     return own.order_by("-created_at").values_list("guideline__number", flat=True).first()
 
 

@@ -13,13 +13,15 @@ from statistics import median
 from typing import Any
 
 from annotation import rendering, shapes
-from annotation.mapping import LETTERED, NUMBERED, TAG, TARGETS
+from annotation.mapping import LEAVE_OUT, LETTERED, NUMBERED, TAG, TARGETS
 from annotation.models import ImportJob, Kind, Project
+from annotation.personal import KINDS
 from annotation.reading.tables import cell_out
 from annotation.screen import ROLES, SHORT
 
 PROBLEMS_SHOWN = 200
-LOOKED_BACK = 20  # imports in which a mapping is looked for
+REMEMBERED_SHOWN = 20
+CHECKED_AT_ONCE = 2000  # records
 TIMED = 200  # judgements whose median time is what one more will take
 CONTAINERS = {
     "jsonl": "JSONL, one object a line",
@@ -76,6 +78,27 @@ class ImportCheck:
         return min(1.0, self.report.get("read", 0) / self.total) if self.total else 0.0
 
     @property
+    def left(self) -> float | None:
+        """Seconds until the last record is read, if it goes on as so far."""
+        read = int(self.report.get("read", 0))
+        known = self.total and read and "seconds" in self.report
+        return self.report["seconds"] * max(self.total - read, 0) / read if known else None
+
+    @property
+    def encoding(self) -> str:
+        return str(self.report.get("source", {}).get("encoding", ""))
+
+    @property
+    def mapped(self) -> str:
+        """given, remembered or guessed."""
+        return str(self.report.get("source", {}).get("mapped", ""))
+
+    @property
+    def is_small(self) -> bool:
+        """Whether another mapping is checked while the person looks on."""
+        return int(self.report.get("read", 0)) <= CHECKED_AT_ONCE
+
+    @property
     def good(self) -> int:
         return int(self.report.get("created", 0) + self.report.get("updated", 0))
 
@@ -92,9 +115,20 @@ class ImportCheck:
     def repeats(self) -> dict[str, Any]:
         return dict(self.report.get("same_prompts", {}))
 
+    @cached_property
+    def personal(self) -> list[dict[str, Any]]:
+        """What looks personal, each with its words, its field, how often, where first, and what becomes of it."""
+        mapping = self.report.get("source", {}).get("mapping", {})
+        return [
+            one | {"what": KINDS.get(one["kind"], one["kind"]), "out": mapping.get(one["field"]) == LEAVE_OUT}
+            for one in self.report.get("personal", [])
+        ]
+
     @property
     def warnings(self) -> int:
-        return int(self.repeats.get("count", 0)) + len(self.report.get("kept_as_metadata", []))
+        """Kinds of trouble that stop nothing."""
+        repeats = int(self.repeats.get("count", 0)) + int(self.repeats.get("near", {}).get("count", 0))
+        return repeats + len(self.report.get("kept_as_metadata", [])) + len(self.personal)
 
     @cached_property
     def fields(self) -> list[dict[str, Any]]:
@@ -110,6 +144,7 @@ class ImportCheck:
                     "options": [(value, label, value == becomes) for value, label in self._targets(becomes)],
                     "filled": min(1.0, column["filled"] / read),
                     "example": column["example"],
+                    "personal": column.get("personal", False),
                 }
             )
         return found
@@ -169,13 +204,17 @@ class ImportCheck:
         return SHORT if self.project.kind == Kind.PREFERENCE else {}
 
 
-def remembered(project: Project) -> dict[str, str]:
-    """What fields became in this project's earlier imports, the latest first to say."""
-    found: dict[str, str] = {}
-    done = project.imports.filter(state=ImportJob.State.DONE).order_by("-pk")
-    for options in done.values_list("options", flat=True)[:LOOKED_BACK]:
-        found = {**(options.get("mapping") or {}), **found}
-    return found
+def remembered(project: Project) -> list[dict[str, Any]]:
+    """The mappings said here, the latest first, each with what its fields become in words."""
+    rows = project.mappings.select_related("said_by")[:REMEMBERED_SHOWN]
+    return [
+        {"mapping": row, "becomes": [(name, _label(row.becomes.get(name, ""), name)) for name in row.columns]}
+        for row in rows
+    ]
+
+
+def _label(target: str, name: str) -> str:
+    return TARGETS.get(target) or TARGETS.get(LETTERED.get(name, name)) or target or TARGETS[TAG]
 
 
 def version_of(job: ImportJob) -> str:

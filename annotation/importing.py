@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from annotation import incoming, revising, staging
+from annotation import incoming, mapping_memory, revising, staging
 from annotation.cleaning import CleaningError, clean_json, storable
 from annotation.duplicates import SamePrompts
 from annotation.incoming import FORMATS, Incoming
@@ -21,6 +22,7 @@ from annotation.raters import Raters
 from annotation.reading import hub
 from annotation.records import Checker, Record
 from annotation.revising import Change
+from annotation.seen import Seen
 from annotation.shapes import Target
 from annotation.staging import ImportInterrupted, Staging
 
@@ -63,6 +65,7 @@ class ImportReport:
     source: dict[str, Any] = field(default_factory=dict)  # container, shape and mapping that were found or given
     same_prompts: dict[str, Any] = field(default_factory=dict)  # how many repeat an earlier prompt, and the first lines
     samples: list[dict[str, Any]] = field(default_factory=list)  # a dry run's: the first good records, to be shown
+    personal: list[dict[str, Any]] = field(default_factory=list)  # a dry run's: what looks personal, counted by field
     columns: dict[str, Any] = field(default_factory=dict)  # a dry run's: how often each field is filled, and an example
 
     def refuse(self, line: int, error: CleaningError) -> None:
@@ -87,7 +90,8 @@ def import_records(
     metadata: dict[str, Any] | None = None,
     purpose: str = Purpose.LABEL,
     mapping: dict[str, str] | None = None,
-    remembered: dict[str, str] | None = None,
+    guess: bool = False,
+    careful: bool = False,
     progress: Progress | None = None,
     job: ImportJob | None = None,
 ) -> ImportReport:
@@ -98,14 +102,21 @@ def import_records(
     All or nothing: one bad record stops everything unless `skip_bad`. An id that the project knows is left alone unless
     `update`. A file that cannot be read to its end raises reading.UnreadableFile and changes nothing. `annotator` is
     whose judgement a chosen/rejected pair or a completed demonstration is ("" for nobody's); `metadata` is added to
-    every record; `mapping` says what fields become (annotation.mapping): when None it is guessed, after what
-    `remembered` says of these fields; `by` may bring in judgements of the project's own people only, unless it is None
-    or a site admin.
+    every record; `mapping` says what fields become (annotation.mapping) and is remembered for the next file with these
+    fields; when None it is what is remembered, or guessed, with `guess` always guessed, and `careful` leaves out
+    columns that are nothing but addresses; `by` may bring in judgements of
+    the project's own people only, unless it is None or a site admin.
     """
     checker = Checker(project, annotator, clean_json(metadata or {}, "metadata"))
     raters = Raters(project, by)
     rows = incoming.opened(
-        source, Target.of(project, annotator), format=format, given=mapping, remembered=remembered, counted=dry_run
+        source,
+        Target.of(project, annotator),
+        format=format,
+        given=mapping,
+        recall=None if guess else partial(mapping_memory.recall, project),
+        counted=dry_run,
+        careful=careful,
     )
     if dry_run:
         beat = partial(staging.beat, job) if job else None
@@ -121,6 +132,8 @@ def import_records(
             report.applied = True
             place.publish(report.as_dict())
             published = True
+            if mapping is not None:
+                mapping_memory.keep(project, rows.names, rows.mapping.becomes, by)
     except BaseException as error:  # a stopped process too should say so
         _fail(job, {"error": storable(str(error)) or "The import was stopped."})
         raise
@@ -145,12 +158,15 @@ class _Import:
     progress: Progress | None
     place: Staging | None  # None in a dry run
     purpose: str
-    beat: Callable[[int], None] | None  # tells how far it is, and raises ImportInterrupted when nobody waits for it
+    beat: (
+        Callable[[int, float], None] | None
+    )  # tells how far it is, and raises ImportInterrupted when nobody waits for it
     same: SamePrompts = field(default_factory=SamePrompts)
     report: ImportReport = field(default_factory=ImportReport)
     mapping: Mapping = field(default_factory=Mapping)
     began_empty: bool | None = None
-    seen: set[int] = field(default_factory=set)  # hashes of the ids, since a million strings are not small
+    started: float = field(default_factory=time.monotonic)
+    seen: Seen = field(default_factory=Seen)
 
     def read(self, source: Incoming) -> ImportReport:
         self.report.source, self.mapping = source.as_dict(), source.mapping
@@ -160,11 +176,12 @@ class _Import:
             self._take(list(self._checked(batch)))
             self.report.kept_as_metadata = sorted(self.checker.kept_as_metadata)
             if self.beat:
-                self.beat(self.report.read)
+                self.beat(self.report.read, time.monotonic() - self.started)
             if self.progress:
                 self.progress(self.report)
         self.report.same_prompts = self.same.found()
-        self.report.columns = {name: asdict(column) for name, column in source.columns.items()}
+        self.report.columns = {name: asdict(column) for name, column in source.described().items()}
+        self.report.personal = [asdict(found) for found in source.personal.in_order()]
         return self.report
 
     def _checked(self, batch: list[Raw]) -> Iterator[tuple[int, Record]]:
@@ -181,9 +198,7 @@ class _Import:
                 self.report.refuse(line, CleaningError(self.mapping.in_file(error.field), error.message))
 
     def _is_first(self, record: Record) -> bool:
-        mark = hash(record.fields["id"])
-        if mark not in self.seen:
-            self.seen.add(mark)
+        if self.seen.add(record.fields["id"]):
             return True
         if record.has_own_id:
             raise CleaningError("id", f"{record.fields['id']} is the id of an earlier record in this import.")
@@ -192,8 +207,8 @@ class _Import:
 
     def _take(self, checked: list[tuple[int, Record]]) -> None:
         """New records are staged; known ones are left alone or compared."""
+        self.same.add([(line, record.fields["prompt"]) for line, record in checked])
         for line, record in checked:
-            self.same.add(line, record.fields["prompt"])
             if self.place is None and len(self.report.samples) < SAMPLES:
                 self.report.samples.append(_sample(line, record))
         ids = [record.fields["id"] for _, record in checked]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -11,11 +11,14 @@ from typing import Any
 from annotation import mapping, reading, shapes
 from annotation.cleaning import CleaningError, kind_of
 from annotation.mapping import Mapping
+from annotation.personal import MOSTLY, Personal, is_personal
 from annotation.reading import Read, UnreadableFile, hub
 from annotation.shapes import Shape, Target
 
 FORMATS = (*reading.FORMATS, *shapes.NAMES)
+Recall = Callable[[Iterable[str]], dict[str, str] | None]
 LOOKED_AT = 20  # first rows that the shape and the fields are told from
+GIVEN, REMEMBERED, GUESSED = "given", "remembered", "guessed"  # where a mapping comes from
 EXAMPLE = 80  # characters of a field's first value
 
 
@@ -24,7 +27,8 @@ class Column:
     """One field of the file: in how many records it holds something, and what it first says."""
 
     filled: int = 0
-    example: str = ""
+    example: str = ""  # kept back where the column is personal
+    personal: bool = False
 
 
 @dataclass
@@ -35,8 +39,12 @@ class Incoming:
     shape: Shape
     mapping: Mapping
     rows: Read
+    mapped: str = GUESSED
+    names: set[str] = field(default_factory=set)  # fields of the first rows
+    encoding: str = ""  # what a text file is encoded in
     columns: dict[str, Column] = field(default_factory=dict)
-    counted: bool = False  # whether `columns` is filled while the rows go by
+    personal: Personal = field(default_factory=Personal)
+    counted: bool = False  # whether `columns` and `personal` are filled while the rows go by
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any] | CleaningError]]:
         rows = self._counting() if self.counted else self.rows
@@ -60,11 +68,21 @@ class Incoming:
                         column = self.columns.setdefault(name, Column())
                         column.filled += 1
                         column.example = column.example or shown(value)
+                self.personal.look(line, row)
             yield line, row
+
+    def described(self) -> dict[str, Column]:
+        """Each field; what a personal one says is not shown."""
+        for one in self.personal.in_order():
+            column = self.columns[one.field]
+            if one.count > MOSTLY * column.filled:
+                column.personal, column.example = True, ""
+        return self.columns
 
     def as_dict(self) -> dict[str, Any]:
         """What a report tells of it."""
-        return {"container": self.container, "shape": self.shape.name, "mapping": dict(self.mapping.becomes)}
+        told = {"container": self.container, "shape": self.shape.name, "encoding": self.encoding}
+        return told | {"mapping": dict(self.mapping.becomes), "mapped": self.mapped}
 
 
 def opened(
@@ -73,12 +91,14 @@ def opened(
     *,
     format: str | None = None,
     given: dict[str, str] | None = None,
-    remembered: dict[str, str] | None = None,
+    recall: Recall | None = None,
     counted: bool = False,
+    careful: bool = False,
 ) -> Incoming:
     """The records of a file, a folder or an iterable; `format` names a container or a shape, `given` maps fields.
 
-    Without `given`, fields become what `remembered` says of them, or what their names speak for (mapping.guess).
+    Without `given`, fields become what `recall` remembers for a file with these fields, else what their names speak for
+    (mapping.guess). A `careful` guess leaves out columns that are nothing but e-mail addresses and the like.
     """
     if format is not None and format not in FORMATS:
         raise UnreadableFile(f"The format must be one of {', '.join(FORMATS)}, not {format!r}.")
@@ -89,12 +109,26 @@ def opened(
     folder = Path(source).parent if isinstance(source, str | Path) else None
     rows, first = _peeked(shapes.records(rows, shape, target, folder))
     names = dict.fromkeys(name for row in first for name in row)
-    if given is None:
-        given = mapping.guess(names)
-        given |= {name: target for name, target in (remembered or {}).items() if name in names}
-        given = mapping.without_doubles(given, remembered or {})
-    chosen = Mapping.of(given)
-    return Incoming(container, shape, chosen, rows, counted=counted)
+    becomes, mapped = _becomes(given, names, recall)
+    if careful and mapped == GUESSED:
+        becomes = becomes | dict.fromkeys(_personal(first, names.keys() - becomes.keys()), mapping.LEAVE_OUT)
+    encoding = reading.encoding(Path(source), container) if isinstance(source, str | Path) else ""
+    return Incoming(container, shape, Mapping.of(becomes), rows, mapped, set(names), encoding, counted=counted)
+
+
+def _becomes(given: dict[str, str] | None, names: Iterable[str], recall: Recall | None) -> tuple[dict[str, str], str]:
+    """What the fields become, and where that comes from."""
+    if given is not None:
+        return given, GIVEN
+    if recall and (known := recall(names)) is not None:
+        return known, REMEMBERED
+    return mapping.guess(names), GUESSED
+
+
+def _personal(first: list[dict[str, Any]], names: Iterable[str]) -> list[str]:
+    """Those of the fields, meaning nothing to us, that tell who somebody is."""
+    plain = [name for name in names if name not in mapping.TARGETS and name not in mapping.LETTERED]
+    return sorted(name for name in plain if is_personal([row.get(name) for row in first]))
 
 
 def _read(source: Path | str | Iterable[Any], container: str | None) -> tuple[str, Read]:

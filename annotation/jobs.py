@@ -38,7 +38,8 @@ OPTIONS = (
     "mapping",
     "dry_run",
     "source",
-    "remembered",
+    "guess",
+    "careful",
 )
 SMALL_BYTES, SMALL_PACKED = 2 * 1024**2, 20 * 1024  # what is read while somebody waits; packed files hold far more
 PACKED = (b"\x1f\x8b", b"PK", b"PAR1")
@@ -72,15 +73,15 @@ def start_check(project: Project, upload: File[bytes] | None, *, by: User, **opt
         created_by=by,
         file_name=name[:200],
         path=keep(upload) if upload else "",
-        options=options | {"dry_run": True},
+        options=options | {"dry_run": True, "careful": True},
     )
     carry_out_or_queue(job)
     return job
 
 
-def check_again(job: ImportJob, mapping: dict[str, str]) -> bool:
-    """Check with another mapping; False when the job is no longer waiting for one."""
-    return _restart(job, job.options | {"mapping": mapping, "dry_run": True})
+def check_again(job: ImportJob, mapping: dict[str, str] | None) -> bool:
+    """Check with another mapping, or None for a guess; False when the job is no longer waiting for one."""
+    return _restart(job, job.options | {"mapping": mapping, "guess": mapping is None, "dry_run": True})
 
 
 def confirm(job: ImportJob, *, skip_bad: bool, update: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # records reads the bounds of tasks, and tasks makes rows wit
 
 ANNOTATION = (
     "project_id", "task_id", "annotator_id", "kind", "revision", "status", "body", "seconds", "created_at",
+    "guideline_id",
 )  # fmt: skip
 
 
@@ -34,7 +36,7 @@ def response_ids(task_ids: list[int]) -> dict[int, list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class NewRow:
-    """A judgement as it will be stored: made under no guidelines of ours, in an order of sides that nobody knows."""
+    """A judgement as it will be stored, made in an order of sides that nobody knows."""
 
     project_id: int
     task_id: int
@@ -45,15 +47,26 @@ class NewRow:
     body: dict[str, Any]
     seconds: float | None
     created_at: datetime
+    guideline_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whom a judgement is by and what it was made under, as ids of ours."""
+
+    account: Callable[[str], int]
+    version: Callable[[int], int]
 
 
 def new_row(
-    project: int, task: int, kind: str, judgement: Judgement, annotator: int, ids: list[int], revision: int
+    project: int, task: int, kind: str, judgement: Judgement, origin: Origin, ids: list[int], revision: int
 ) -> NewRow:
     """The row of an imported judgement; `ids` are the task's responses in the order given."""
     made = judgement.created_at or timezone.now()
     body = with_ids(judgement.body, ids)
-    return NewRow(project, task, annotator, kind, revision, judgement.status, body, judgement.seconds, made)
+    annotator = origin.account(judgement.annotator)
+    version = None if judgement.guideline is None else origin.version(judgement.guideline)
+    return NewRow(project, task, annotator, kind, revision, judgement.status, body, judgement.seconds, made, version)
 
 
 def with_ids(body: dict[str, Any], ids: list[int]) -> dict[str, Any]:

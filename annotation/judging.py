@@ -39,7 +39,7 @@ SEAT = """
 SELECT seat.*, earlier.id AS earlier_id, member.id AS member_id, member.role AS member_role,
     member.state AS member_state, member.gold_recent AS member_recent,
     (SELECT version.id FROM annotation_guidelineversion AS version WHERE version.project_id = seat.project_id
-        ORDER BY version.number DESC LIMIT 1) AS guideline_id,
+        AND NOT version.is_imported ORDER BY version.number DESC LIMIT 1) AS guideline_id,
     (SELECT MAX(mine.revision) FROM annotation_annotation AS mine
         WHERE mine.task_id = seat.task_id AND mine.annotator_id = seat.annotator_id) AS last_revision,
     (SELECT again.id FROM annotation_repeatcheck AS again WHERE again.task_id = seat.task_id

@@ -124,16 +124,6 @@ def guess(columns: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def without_doubles(becomes: dict[str, str], first: dict[str, str]) -> dict[str, str]:
-    """Of several fields that would become the same, the one that `first` names keeps it."""
-    found: dict[str, str] = {}
-    for name in sorted(becomes, key=lambda name: name not in first):
-        target = becomes[name]
-        if target in (TAG, LEAVE_OUT) or target not in found.values():
-            found[name] = target
-    return found
-
-
 def _sides(names: list[str]) -> dict[str, str]:
     """Numbered or lettered responses, and their sources when each belongs to one of them."""
     sides = {name: _number(match[1]) for name in names if (match := SIDE.fullmatch(name.lower()))}

@@ -37,7 +37,8 @@ FIELDS = {
     "assigned_to",
     "annotations",
 }
-ABOUT_A_JUDGEMENT = {"annotator", "body", "created_at", "seconds", "revision", "status"}
+ABOUT_A_JUDGEMENT = {"annotator", "body", "created_at", "seconds", "revision", "status", "guideline_version"}
+MOST_VERSIONS = 1_000_000
 # What most records do not have, and what they get in its place.
 RARE = {"annotations", "assigned_to", "gold", "need", "priority", "qualification"}
 PLAIN: dict[str, Any] = {
@@ -57,6 +58,7 @@ class Judgement:
     created_at: datetime | None
     seconds: float | None
     status: str
+    guideline: int | None = None  # the number of the version that it was made under
 
 
 @dataclass(frozen=True)
@@ -230,6 +232,7 @@ class Checker:
             created_at=_moment(item.get("created_at"), f"{place}.created_at"),
             seconds=None if seconds is None else float(clean_json(seconds, f"{place}.seconds")),
             status=status,
+            guideline=_whole(item, "guideline_version", 1, MOST_VERSIONS, f"{place}.guideline_version"),
         )
 
     def _body(self, body: Any, place: str, shown: Shown) -> dict[str, Any]:
@@ -331,12 +334,12 @@ def _identifier(value: Any) -> str:
     return text
 
 
-def _whole(given: dict[str, Any], name: str, least: int, most: int) -> int | None:
+def _whole(given: dict[str, Any], name: str, least: int, most: int, place: str = "") -> int | None:
     value = given.get(name)
     if isinstance(value, str) and value.strip().removeprefix("-").isdecimal() and len(value) < 20:
         value = int(value)  # a CSV cell
     if value is not None and (type(value) is not int or not least <= value <= most):
-        raise CleaningError(name, f"Must be a whole number from {least:,} to {most:,}.")
+        raise CleaningError(place or name, f"Must be a whole number from {least:,} to {most:,}.")
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -13,7 +13,7 @@ from typing import Any, TextIO, cast
 
 from annotation import bulk, judgement_rows, tasks
 from annotation.cleaning import CleaningError
-from annotation.judgement_rows import NewRow
+from annotation.judgement_rows import NewRow, Origin
 from annotation.models import Annotation, Response, Task
 from annotation.records import Judgement, Record
 
@@ -85,12 +85,12 @@ def changes(found: list[tuple[int, Record, Task]]) -> list[tuple[int, Change | C
     return result
 
 
-def apply(waiting: Changes, account: Callable[[str], int], kind: str) -> None:
+def apply(waiting: Changes, origin: Origin, kind: str) -> None:
     """Carry the changes out; the caller holds the transaction."""
     for batch in waiting.batches():
         _set(batch)
         if judged := [change for change in batch if change.judgements]:
-            _judge(judged, account, kind)
+            _judge(judged, origin, kind)
 
 
 def _differences(record: Record, task: Task, responses: list[dict[str, Any]]) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _mark_gold(changed: dict[int, dict[str, Any]]) -> None:
             tasks.mark_gold(task, values.get("gold", task.gold))
 
 
-def _judge(batch: list[Change], account: Callable[[str], int], kind: str) -> None:
+def _judge(batch: list[Change], origin: Origin, kind: str) -> None:
     """Add each judgement as its annotator's next revision; what stood before is replaced."""
     tasks_judged = [change.task for change in batch]
     ids = judgement_rows.response_ids(tasks_judged)
@@ -156,10 +156,10 @@ def _judge(batch: list[Change], account: Callable[[str], int], kind: str) -> Non
     replaced: list[int] = []
     for change in batch:
         for judgement in change.judgements:
-            seat = change.task, account(judgement.annotator)
+            seat = change.task, origin.account(judgement.annotator)
             revisions[seat] += 1
             row = judgement_rows.new_row(
-                change.project, seat[0], kind, judgement, seat[1], ids[seat[0]], revisions[seat]
+                change.project, seat[0], kind, judgement, origin, ids[seat[0]], revisions[seat]
             )
             stands = judgement.status == Annotation.Status.SUBMITTED and seat in standing
             if stands:

@@ -16,8 +16,17 @@ ENDS = " .!?…"
 
 def prompt_key(prompt: Iterable[dict[str, str]]) -> str:
     """A digest that all messages share which count as the same prompt."""
-    parts = [part for message in prompt for part in (message["role"], plain(message["content"]))]
-    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
+    return key_of(texts_of(prompt))
+
+
+def texts_of(prompt: Iterable[dict[str, str]]) -> list[str]:
+    """Role and plain text of each message, one after the other."""
+    return [part for message in prompt for part in (message["role"], plain(message["content"]))]
+
+
+def key_of(texts: list[str]) -> str:
+    """The digest of a prompt that `texts_of` took apart."""
+    return hashlib.sha256("\x00".join(texts).encode()).hexdigest()
 
 
 def plain(text: str) -> str:

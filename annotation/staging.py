@@ -16,11 +16,12 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from annotation import disputes, judgement_rows, revising, tasks
-from annotation.judgement_rows import NewRow
+from annotation.judgement_rows import NewRow, Origin
 from annotation.models import Annotation, Assignment, Cursor, ImportJob, Project, Response, Task, User
 from annotation.raters import Raters
 from annotation.records import Record
 from annotation.revising import Changes
+from annotation.versions import Versions
 from annotation.writes import write_transaction
 
 RULES = ("overlap", "agreement_share", "agreement_overlap", "order", "gold_share")  # they decide how a task is stored
@@ -34,10 +35,10 @@ class ImportInterrupted(Exception):
     """The import was given up by somebody else while it ran, or the same ids came in beside it."""
 
 
-def beat(job: ImportJob, read: int) -> None:
-    """Tell how far the import is, and that it lives."""
+def beat(job: ImportJob, read: int, seconds: float) -> None:
+    """Tell how far the import is and how long that took, and that it lives."""
     running = ImportJob.objects.filter(pk=job.pk, state=ImportJob.State.RUNNING)
-    if not running.update(heartbeat=timezone.now(), report={"read": read}):
+    if not running.update(heartbeat=timezone.now(), report={"read": read, "seconds": round(seconds, 1)}):
         raise ImportInterrupted(GIVEN_UP)
 
 
@@ -55,6 +56,8 @@ class Staging:
             is_staging=True,
         )
         self.changes = Changes()
+        self.versions = Versions(target, self.project)
+        self.origin = Origin(self._account, self.versions.id_of)
         ImportJob.objects.filter(pk=job.pk).update(staging=self.project)
 
     def close(self) -> None:
@@ -78,7 +81,7 @@ class Staging:
                 task.id,
                 self.target.kind,
                 judgement,
-                self._account(name),
+                self.origin,
                 task.responses,
                 revisions[name],
             )
@@ -94,7 +97,8 @@ class Staging:
                 alive = ImportJob.objects.filter(pk=self.job.pk, state=ImportJob.State.RUNNING).update(**done)
                 if alive:
                     self._move()
-                    revising.apply(self.changes, self._account, self.target.kind)
+                    revising.apply(self.changes, self.origin, self.target.kind)
+                    self.versions.publish()
                     self.project.memberships.all().delete()
                     self.project.delete()
         except IntegrityError:

@@ -24,6 +24,9 @@ urlpatterns = [
     path("projects/<slug:slug>/settings/preview/", projects.preview_questions, name="preview_questions"),
     path("projects/<slug:slug>/guidelines/", projects.write_guidelines, name="guidelines"),
     path("projects/<slug:slug>/import/", imports.import_page, name="import"),
+    path(
+        "projects/<slug:slug>/import/mappings/<int:mapping_id>/forget/", imports.forget_mapping, name="forget_mapping"
+    ),
     path("projects/<slug:slug>/import/<int:job_id>/", imports.import_job, name="import_job"),
     path("projects/<slug:slug>/import/<int:job_id>/live/", imports.import_live, name="import_live"),
     path("projects/<slug:slug>/import/<int:job_id>/mapping/", imports.import_mapping, name="import_mapping"),

@@ -141,7 +141,7 @@ class Assign(APIView):
 def _shown(found: list[Project]) -> list[dict[str, Any]]:
     """Projects with their current guidelines, read in one statement."""
     latest: dict[int, tuple[int, str]] = {}
-    versions = GuidelineVersion.objects.filter(project__in=found).order_by("number")
+    versions = GuidelineVersion.objects.filter(project__in=found, is_imported=False).order_by("number")
     for project_id, number, text in versions.values_list("project", "number", "text"):
         latest[project_id] = (number, text)
     for project in found:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.api import data, people, projects, quality, review, work
+from annotation.api import data, mappings, people, projects, quality, review, work
 
 urlpatterns = [
     path("templates/", projects.Templates.as_view(), name="api-templates"),
@@ -28,6 +28,8 @@ urlpatterns = [
     path("projects/<slug:slug>/quality/", quality.Quality.as_view(), name="api-quality"),
     path("projects/<slug:slug>/import/", data.Import.as_view(), name="api-import"),
     path("projects/<slug:slug>/imports/<int:job_id>/", data.ImportStatus.as_view(), name="api-import-job"),
+    path("projects/<slug:slug>/mappings/", mappings.FieldMappings.as_view(), name="api-mappings"),
+    path("projects/<slug:slug>/mappings/<int:mapping_id>/", mappings.OneFieldMapping.as_view(), name="api-mapping"),
     path("projects/<slug:slug>/annotations/", data.Annotations.as_view(), name="api-project-annotations"),
     path("projects/<slug:slug>/export/", data.Export.as_view(), name="api-export"),
     path("projects/<slug:slug>/next/", work.Next.as_view(), name="api-next"),

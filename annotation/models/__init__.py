@@ -4,6 +4,7 @@ from annotation.models.annotations import Annotation
 from annotation.models.checks import GoldResult, RepeatCheck
 from annotation.models.discussion import Comment, Notice
 from annotation.models.invitations import GuidelineReading, Invitation
+from annotation.models.mappings import FieldMapping
 from annotation.models.people import ApiToken, Membership, Role, User
 from annotation.models.projects import GuidelineVersion, ImportJob, Kind, Order, Project, SkipTo
 from annotation.models.reports import QualityReport
@@ -19,6 +20,7 @@ __all__ = [
     "Comment",
     "Cursor",
     "Dispute",
+    "FieldMapping",
     "GoldResult",
     "GuidelineReading",
     "GuidelineVersion",

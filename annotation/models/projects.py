@@ -122,11 +122,11 @@ class Project(models.Model):
     @property
     def guideline(self) -> GuidelineVersion | None:
         """The version that annotators see now."""
-        return self.guideline_versions.order_by("-number").first()
+        return self.guideline_versions.filter(is_imported=False).order_by("-number").first()
 
     def write_guidelines(self, text: str, *, by: User | None = None) -> GuidelineVersion:
         """A new version of the guidelines; the old ones stay, because annotations name theirs."""
-        number = (self.guideline.number if self.guideline else 0) + 1
+        number = (self.guideline_versions.aggregate(last=models.Max("number"))["last"] or 0) + 1
         return self.guideline_versions.create(number=number, text=text, created_by=by)
 
 
@@ -136,6 +136,7 @@ class GuidelineVersion(models.Model):
     text = models.TextField(blank=True)
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
+    is_imported = models.BooleanField(default=False)  # judgements came in that name it; its text did not
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "number"], name="guideline_number_once")]

@@ -6,6 +6,7 @@ which nothing more can be read (a truncated archive, an unclosed quote) raises U
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,16 @@ def _records(path: Path, format: str) -> Read:
     else:
         with archives.unpacked(path) as handle:
             yield from TEXT_READERS[format](handle)
+
+
+def encoding(path: Path, container: str) -> str:
+    """A text file's encoding, "" for anything else: only UTF-8 comes in, with a byte-order mark or without."""
+    if container not in TEXT_READERS:
+        return ""
+    if archives.is_zip(path):
+        return "UTF-8"
+    with archives.unpacked(path) as handle:
+        return "UTF-8 with BOM" if handle.read(3) == codecs.BOM_UTF8 else "UTF-8, no BOM"
 
 
 def detect(path: Path) -> str:

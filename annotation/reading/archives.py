@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 LEAST_UNPACKED = 64 * 1024 * 1024  # bytes that any archive may unpack to
+MOST_UNPACKED = 20 * 1024**3  # bytes that no archive may exceed, however large it is
 MAX_RATIO = 100  # text packs 3 to 20 times; a hundred is a bomb
 MOST_MEMBERS = 2000  # files in one zip
 SAVED = ("dataset_dict.json", "state.json")  # what the root of a saved dataset holds
@@ -61,7 +62,7 @@ def _extract(archive: zipfile.ZipFile, path: Path, folder: Path) -> Path:
         root, wanted = next(iter(members)), members
     else:
         raise UnreadableFile(f"{path.name} holds {len(members)} files; zip one data file or one saved dataset.")
-    bound = max(LEAST_UNPACKED, MAX_RATIO * path.stat().st_size)
+    bound = _bound(path)
     if sum(info.file_size for info in wanted.values()) > bound:
         raise UnreadableFile(
             f"{path.name} unpacks to more than {bound >> 20} MB, far beyond its size; unpack it first."
@@ -72,6 +73,10 @@ def _extract(archive: zipfile.ZipFile, path: Path, folder: Path) -> Path:
         with archive.open(info) as inner, target.open("wb") as out:  # reads no more than the size just counted
             shutil.copyfileobj(inner, out, 1 << 20)
     return folder / root
+
+
+def _bound(path: Path) -> int:
+    return min(max(LEAST_UNPACKED, MAX_RATIO * path.stat().st_size), MOST_UNPACKED)
 
 
 def _inside(info: zipfile.ZipInfo, path: Path) -> PurePosixPath | None:
@@ -89,7 +94,7 @@ class _Unzipped(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
-        self.bound = max(LEAST_UNPACKED, MAX_RATIO * path.stat().st_size)
+        self.bound = _bound(path)
         self.given = 0
         self.inner = gzip.open(path, "rb")  # noqa: SIM115  closed by close()
 

@@ -16,6 +16,7 @@ from annotation.reading.tables import cell_value
 Read = Iterator[tuple[int, dict[str, Any] | CleaningError]]
 
 ROWS = 1000  # turned into Python objects at a time
+BUFFER = 1 << 20  # bytes of each column read ahead
 
 
 def read_parquet(path: Path) -> Read:
@@ -23,7 +24,8 @@ def read_parquet(path: Path) -> Read:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as table:
+        # Buffered: else whole column chunks are read at once, and most files have one row group of a million rows.
+        with pq.ParquetFile(path, buffer_size=BUFFER) as table:
             yield from enumerate(_records(table.iter_batches(batch_size=ROWS)), start=1)
     except (pa.ArrowInvalid, OSError) as error:
         raise UnreadableFile(f"{path.name} is not a sound Parquet file: {_first_line(error)}") from None
@@ -53,7 +55,8 @@ def _one_split(folder: Path) -> Iterator[dict[str, Any] | CleaningError]:
     for entry in _listed(folder / "state.json", "_data_files", dict):
         path = _inside(folder, str(entry.get("filename")))
         try:
-            with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+            # No memory map: the whole file would count as memory of this process.
+            with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source) as stream:
                 for batch in stream:
                     yield from _records(batch.slice(offset, ROWS) for offset in range(0, batch.num_rows, ROWS))
         except (pa.ArrowInvalid, OSError) as error:

@@ -11,7 +11,7 @@ from annotation.shapes.shape import Row, Shape
 
 NEEDED = ("annotation_id", "task_id", "annotator", "body", "prompt")
 TASK = ("prompt", "metadata", "priority", "gold")
-JUDGEMENT = ("annotator", "created_at", "seconds", "status")
+JUDGEMENT = ("annotator", "created_at", "seconds", "status", "guideline_version")
 
 
 def gathered(rows: Read) -> Read:

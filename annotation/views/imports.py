@@ -35,14 +35,13 @@ def import_page(request: PersonRequest, slug: str) -> HttpResponse:
             form.add_error("file", "More than 2 GB: use manage.py import_tasks for a file this large.")
         else:
             options = {"source": source} if source else {}
-            if remembered := import_check.remembered(project):
-                options["remembered"] = remembered
             job = jobs.start_check(project, upload, by=request.user, **options)
             if job.state != ImportJob.State.FAILED:
                 return redirect("annotation:import_job", slug, job.pk)
             form.add_error("file", job.report.get("error", "This file cannot be read."))
             jobs.forget(job)
     context = {"project": project, "form": form, "jobs": _earlier(project), "example": EXAMPLES[Kind(project.kind)]}
+    context["mappings"] = import_check.remembered(project)
     return render(request, "annotation/import.html", context, status=422 if request.method == "POST" else 200)
 
 
@@ -75,13 +74,13 @@ def import_live(request: PersonRequest, slug: str, job_id: int) -> HttpResponse:
 @require_POST
 @signed_in
 def import_mapping(request: PersonRequest, slug: str, job_id: int) -> HttpResponse:
-    """Check again with other fields; the reply is the same part of the page."""
+    """Check again with other fields, or what is guessed of them; the reply is the same part of the page."""
     project = access.project_for(request.user, slug, MANAGES)
     job = get_object_or_404(ImportJob, pk=job_id, project=project)
     given = dict(zip(request.POST.getlist("field"), request.POST.getlist("becomes"), strict=False))
     trouble = ""
     try:
-        jobs.check_again(job, Mapping.of(given).becomes)
+        jobs.check_again(job, None if "guess" in request.POST else Mapping.of(given).becomes)
     except CleaningError as error:
         trouble = f"{error.field.removeprefix('mapping.')}: {error.message}"
     if "HX-Request" not in request.headers:
@@ -90,6 +89,16 @@ def import_mapping(request: PersonRequest, slug: str, job_id: int) -> HttpRespon
         return redirect("annotation:import_job", slug, job.pk)
     context = _context(request, project, job) | {"trouble": trouble}
     return render(request, "annotation/_import.html", context, status=422 if trouble else 200)
+
+
+@require_POST
+@signed_in
+def forget_mapping(request: PersonRequest, slug: str, mapping_id: int) -> HttpResponse:
+    """Remember no longer what was said of such files; the next one is guessed at."""
+    project = access.project_for(request.user, slug, MANAGES)
+    get_object_or_404(project.mappings, pk=mapping_id).delete()
+    messages.success(request, "Forgotten: the fields of the next such file are guessed.")
+    return redirect("annotation:import", slug)
 
 
 @require_POST

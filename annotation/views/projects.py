@@ -183,8 +183,16 @@ def _settings_page(request: PersonRequest, found: Project, *, status: int = 200,
     )
     versions = [(version, made_under.get(version.pk, 0)) for version in found.guideline_versions.order_by("-number")]
     context.setdefault("form", forms.QueueForm(initial={name: getattr(found, name) for name in fields}))
-    context.setdefault("guidelines", forms.GuidelinesForm(initial={"text": versions[0][0].text if versions else ""}))
-    context |= {"project": found, "versions": versions, "open": found.tasks.open().count()}
+    now = found.guideline
+    context.setdefault("guidelines", forms.GuidelinesForm(initial={"text": now.text if now else ""}))
+    number = versions[0][0].number + 1 if versions else 1
+    context |= {
+        "project": found,
+        "versions": versions,
+        "guideline": now,
+        "next_version": number,
+        "open": found.tasks.open().count(),
+    }
     context["gold"] = found.tasks.filter(is_gold=True).exclude(pool=Pool.QUALIFICATION).count()
     context["qualification"] = found.tasks.filter(pool=Pool.QUALIFICATION).count()
     context |= question_form.rows(found.kind, questions)

@@ -1,11 +1,13 @@
 """The import wizard, through HTTP."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from annotation import jobs
@@ -74,6 +76,53 @@ def test_fields_can_be_mapped_and_the_next_file_remembers(client: Client, projec
     sent(client, project, file=upload(ASKED | {"question": "Dry?"}))
     mapping = ImportJob.objects.latest("pk").report["source"]["mapping"]
     assert (mapping["answer_1"], mapping["mail"]) == ("response_2", "leave_out")
+    assert "Remembered from an earlier file" in client.get(latest(project)).content.decode()
+    guessed = client.post(latest(project) + "mapping/", {"guess": "1"}, headers={"HX-Request": "true"})
+    assert "Guessed from names" in guessed.content.decode()
+
+
+def latest(project: Project) -> str:
+    return f"/projects/{project.slug}/import/{ImportJob.objects.latest('pk').pk}/"
+
+
+def test_what_was_said_of_fields_holds_for_command_and_api_and_can_be_changed_and_forgotten(
+    client: Client, project: Project, tmp_path: Path
+) -> None:
+    path, api = tmp_path / "asked.jsonl", f"/api/v1/projects/{project.slug}/mappings/"
+    path.write_text(json.dumps({"q": "Wet?", "x": "Yes.", "y": "No.", "note": "n"}))
+    said = ["prompt=q", "response_a=x", "response_b=y", "tag=note"]
+    quiet = {"stdout": io.StringIO(), "stderr": io.StringIO()}
+    call_command("import_tasks", project.slug, path, **quiet, map=said)
+    (kept,) = client.get(api).json()["results"]
+    assert (kept["columns"], kept["becomes"]["x"]) == (["note", "q", "x", "y"], "response_1")
+    changed = kept["becomes"] | {"x": "response_2", "y": "response_1"}
+    one, plain = f"{api}{kept['id']}/", {"content_type": "application/json"}
+    assert client.patch(one, {"becomes": changed | {"note": "odd"}}, **plain).status_code == 400
+    assert client.patch(one, {"becomes": changed}, **plain).json()["becomes"] == changed
+    path.write_text(json.dumps({"q": "Dry?", "x": "Yes.", "y": "No."}))  # an optional field is missing
+    call_command("import_tasks", project.slug, path, **quiet)
+    task = project.tasks.get(prompt__0__content="Dry?")
+    assert [row.text for row in task.responses.order_by("position")] == ["No.", "Yes."]
+    with pytest.raises(CommandError, match="one record is"):
+        call_command("import_tasks", project.slug, path, **quiet, guess=True)
+    page = client.get(f"/projects/{project.slug}/import/").content.decode()
+    assert "What fields became" in page and "Response 2" in page
+    other = factories.project()
+    assert client.post(f"/projects/{other.slug}/import/mappings/{kept['id']}/forget/").status_code == 404
+    client.post(f"/projects/{project.slug}/import/mappings/{kept['id']}/forget/")
+    assert client.get(api).json()["results"] == [] and client.delete(one).status_code == 404
+
+
+def test_personal_data_are_counted_shown_by_line_and_left_out_of_tags(client: Client, project: Project) -> None:
+    rows = [ASKED | {"question": f"Call {n}?", "mail": f"p{n}@b.org"} for n in range(4)]
+    rows[2]["answer_1"] = "Call 0171 234 5678."
+    job = sent(client, project, file=upload(*rows)).url
+    html = client.get(job).content.decode()
+    assert "Looks like an e-mail address in 4 records, first in lines 1, 2, 3, 4" in html
+    assert "Looks like a telephone number in 1 record<" in html and "p1@b.org" not in html
+    assert "hidden, looks personal" in html and "UTF-8, no BOM" in html
+    client.post(job, {})
+    assert project.tasks.count() == 4 and not project.tasks.filter(metadata__has_key="mail").exists()
 
 
 def test_a_file_that_cannot_be_read_is_refused_in_words(client: Client, project: Project) -> None:

@@ -20,6 +20,7 @@ TIMES = [f"2026-01-{day:02}T10:00:00.123456+00:00" for day in range(1, 29)]
 def votes(*bodies: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"annotator": name, "created_at": TIMES[place], "seconds": 1.5 + place, "body": body}
+        | ({"guideline_version": place} if place else {})
         for place, (name, body) in enumerate(zip(("ann", "ben", "=cat"), bodies, strict=False))
     ]
 
@@ -84,6 +85,8 @@ def test_the_raw_record_comes_back_whole(kind: str, format: str, tmp_path: Path)
     report = import_records(copy, path)
     assert (report.bad, report.created) == ([], len(TEXTS))
     assert plain(copy) == plain(project)
+    assert {row["guideline_version"] for row in plain(copy)} >= {None, 1}
+    assert copy.guideline is None  # annotators are shown nothing that came without its text
 
 
 @pytest.mark.parametrize("format", ["label-studio", "argilla"])
@@ -120,6 +123,21 @@ def test_a_correction_comes_back_with_its_history(tmp_path: Path) -> None:
     assert import_records(copy, path).applied
     assert [(row["revision"], row["status"]) for row in plain(copy)] == [(1, "replaced"), (2, "submitted")]
     assert plain(copy) == plain(project)
+
+
+def test_a_judgement_keeps_the_version_of_the_guidelines_it_was_made_under() -> None:
+    project = factories.project()
+    first = project.write_guidelines("Be kind.")
+    rows = [{"id": "1", "prompt": "?", "responses": ["x", "y"], "annotations": votes({"choice": "a"}, {"choice": "b"})}]
+    again = {"annotator": "ann", "choice": "b", "guideline_version": 7}
+    assert import_records(project, rows).applied
+    assert import_records(project, [rows[0] | {"annotations": [again]}], update=True).updated == 1
+    under = project.annotations.order_by("pk").values_list("annotator__username", "guideline__number")
+    assert list(under) == [("ann", None), ("ben", 1), ("ann", 7)]
+    assert project.annotations.get(annotator__username="ben").guideline == first == project.guideline
+    assert project.write_guidelines("Be kinder.").number == 8
+    wrong = [rows[0] | {"id": "2", "annotations": [again | {"guideline_version": 0}]}]
+    assert import_records(project, wrong).bad[0].field == "annotations[0].guideline_version"
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "parquet", "datasets"])

@@ -14,7 +14,7 @@ from tests import postgres
 from tests.database import copy
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORDS = 6000
+RECORDS = 20_000
 COUNT = "SELECT count(*) FROM {} t JOIN annotation_project p ON p.id = t.project_id WHERE p.slug = 'pairs'"
 
 Counter = Callable[[str], int]
@@ -63,7 +63,7 @@ def test_an_import_killed_half_way_leaves_nothing_and_a_second_run_completes(
     with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as running:
         assert running.stderr is not None
         seen = b""
-        while b"3,000 records" not in seen:
+        while b"10,000 records" not in seen:
             piece = os.read(running.stderr.fileno(), 4096)
             assert piece, seen
             seen += piece

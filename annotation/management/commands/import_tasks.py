@@ -15,6 +15,7 @@ from annotation import importing
 from annotation.cleaning import CleaningError
 from annotation.importing import ImportInterrupted, ImportReport
 from annotation.models import Kind, Project, Purpose
+from annotation.personal import KINDS
 from annotation.reading import UnreadableFile
 
 EXAMPLES = """examples:
@@ -58,6 +59,7 @@ class Command(BaseCommand):
             metavar="TARGET=FIELD",
             help="which field of the file holds the prompt, response_a, source_a, id, …; tag and leave_out may repeat",
         )
+        parser.add_argument("--guess", action="store_true", help="forget what was said of such a file's fields before")
         parser.add_argument("--purpose", choices=Purpose.values, default=Purpose.LABEL)
 
     def handle(self, *, project: str, file: str | Path, create: str | None, **options: Any) -> None:
@@ -66,7 +68,7 @@ class Command(BaseCommand):
         target, made = _project(project, create, dry_run=options["dry_run"])
         started, applied = time.monotonic(), False
         try:
-            names = ("format", "update", "skip_bad", "dry_run", "annotator", "purpose")
+            names = ("format", "update", "skip_bad", "dry_run", "annotator", "purpose", "guess")
             report = importing.import_records(
                 target,
                 file,
@@ -89,9 +91,15 @@ class Command(BaseCommand):
             self.stderr.write(str(problem))
         if report.bad_count > PROBLEMS_TOLD:
             self.stderr.write(f"… and {report.bad_count - PROBLEMS_TOLD:,} more")
-        if repeats := report.same_prompts.get("count"):
-            first = ", ".join(f"{line} (as {other})" for line, other in report.same_prompts["first"][:5])
-            self.stderr.write(f"{repeats:,} records repeat an earlier prompt: line {first}")
+        same = report.same_prompts
+        for found, words in ((same, "repeat"), (same.get("near", {}), "nearly repeat")):
+            if found.get("count"):
+                first = ", ".join(f"{line} (as {other})" for line, other in found["first"][:5])
+                self.stderr.write(f"{found['count']:,} records {words} an earlier prompt: line {first}")
+        for one in report.personal:
+            lines = ", ".join(map(str, one["lines"]))
+            told = f"{one['field']} looks like {KINDS[one['kind']]} in {one['count']:,} records: line {lines}"
+            self.stderr.write(told)
         if report.kept_as_metadata:
             self.stderr.write("Kept as metadata: " + ", ".join(report.kept_as_metadata))
         summary = {name: value for name, value in report.as_dict().items() if name not in ("bad", "columns", "samples")}

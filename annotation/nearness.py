@@ -1,0 +1,86 @@
+"""Prompts that are nearly the same: most of their words, and pairs of words, are shared.
+
+MinHash (Broder 1997, "On the resemblance and containment of documents"): of each of 32 hash functions the least value
+over a prompt's words and pairs of words is kept, and two prompts agree in as many of these as their sets overlap
+(Jaccard). Candidates are found by bands of four values (Leskovec et al., Mining of Massive Datasets, section 3.4), and
+eight bits of each value are kept to estimate the overlap with (Li and König 2010). 64 bytes a prompt, however long.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+BANDS, ROWS = 8, 4
+ALIKE = 0.75  # estimated overlap from which two prompts are nearly the same
+MOST_WORDS = 1000  # looked at in one prompt
+PAIR = np.uint64(0x9E3779B97F4A7C15)  # an odd number without a pattern, to make one hash of two
+SHIFT = np.uint64(32)
+_chance = np.random.default_rng(1997)
+FACTORS = _chance.integers(1, 2**63, BANDS * ROWS, dtype=np.uint64) | np.uint64(1)
+SHIFTS = _chance.integers(0, 2**63, BANDS * ROWS, dtype=np.uint64)
+
+Pairs = Iterator[tuple[int, int]]
+
+
+@dataclass
+class NearPrompts:
+    """Takes prompts as they come, each as its text made plain; tells which are nearly the same as an earlier one."""
+
+    bands: list[npt.NDArray[np.uint32]] = field(default_factory=list)  # (prompts, BANDS) each
+    bits: list[npt.NDArray[np.uint8]] = field(default_factory=list)  # (prompts, BANDS * ROWS) each
+
+    def add(self, texts: list[str]) -> None:
+        if texts:
+            least = _least(texts)
+            self.bits.append((least >> np.uint64(56)).astype(np.uint8))
+            mixed = (least.reshape(len(texts), BANDS, ROWS) * FACTORS[:ROWS]).sum(axis=2, dtype=np.uint64)
+            self.bands.append((mixed >> SHIFT).astype(np.uint32))
+
+    def found(self) -> npt.NDArray[np.int64]:
+        """For each prompt the place of an earlier one that it is nearly the same as, or its own."""
+        if not self.bands:
+            return np.zeros(0, dtype=np.int64)
+        self.bits = [np.concatenate(self.bits)]
+        (bits,) = self.bits
+        like = np.arange(len(bits))
+        for band in range(BANDS):
+            keys = np.concatenate([some[:, band] for some in self.bands])
+            _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+            earliest = first[which]
+            asked = np.flatnonzero((earliest < like) & (like == np.arange(len(like))))
+            for part in np.array_split(asked, max(1, len(asked) // 100_000)):
+                overlap = (bits[part] == bits[earliest[part]]).mean(axis=1)
+                near = part[overlap >= ALIKE]
+                like[near] = earliest[near]
+        return like
+
+
+def _least(texts: list[str]) -> npt.NDArray[np.uint64]:
+    """(prompts, BANDS * ROWS): the least value of each hash function over a prompt's words and pairs of words."""
+    words = [text.split(None, MOST_WORDS)[:MOST_WORDS] or [""] for text in texts]
+    lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
+    codes = np.fromiter(
+        (zlib.crc32(word.encode()) for one in words for word in one), dtype=np.uint64, count=int(lengths.sum())
+    )
+    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    single = (codes + np.uint64(1)) * PAIR
+    pairs = single.copy()  # the last word of a prompt stands for itself again
+    inside = np.ones(len(codes), dtype=bool)
+    inside[starts[1:] - 1] = inside[-1] = False
+    places = np.flatnonzero(inside)
+    pairs[places] = (single[places] ^ (single[places] >> SHIFT)) * PAIR + codes[places + 1]
+    found = np.empty((len(texts), BANDS * ROWS), dtype=np.uint64)
+    for number, (factor, shift) in enumerate(zip(FACTORS, SHIFTS, strict=True)):
+        values = np.minimum(_mixed(single, factor, shift), _mixed(pairs, factor, shift))
+        found[:, number] = np.minimum.reduceat(values, starts)
+    return found
+
+
+def _mixed(codes: npt.NDArray[np.uint64], factor: np.uint64, shift: np.uint64) -> npt.NDArray[np.uint64]:
+    values = codes * factor + shift
+    return values ^ (values >> SHIFT)
