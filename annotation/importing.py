@@ -104,8 +104,8 @@ def import_records(
     whose judgement a chosen/rejected pair or a completed demonstration is ("" for nobody's); `metadata` is added to
     every record; `mapping` says what fields become (annotation.mapping) and is remembered for the next file with these
     fields; when None it is what is remembered, or guessed, with `guess` always guessed, and `careful` leaves out
-    columns that are nothing but addresses; `by` may bring in judgements of
-    the project's own people only, unless it is None or a site admin.
+    columns that are nothing but addresses; `by` may bring in judgements of the project's own people only, unless it is
+    None or a site admin.
     """
     checker = Checker(project, annotator, clean_json(metadata or {}, "metadata"))
     raters = Raters(project, by)
@@ -125,24 +125,30 @@ def import_records(
     ImportJob.objects.filter(pk=job.pk).update(state=ImportJob.State.RUNNING, heartbeat=timezone.now())
     place = Staging(job, raters)
     run = _Import(project, checker, raters, update, skip_bad, progress, place, purpose, partial(staging.beat, job))
+    report = _published(run, rows, place)
+    if report.applied and mapping is not None:
+        mapping_memory.keep(project, rows.names, rows.mapping.becomes, by)
+    return report
+
+
+def _published(run: _Import, rows: Incoming, place: Staging) -> ImportReport:
+    """Read, stage and publish; whatever stops it is told in the job, and nothing of it stays."""
     published = False
     try:
         report = run.read(rows)
-        if report.bad_count == 0 or skip_bad:
+        if report.bad_count == 0 or run.skip_bad:
             report.applied = True
             place.publish(report.as_dict())
             published = True
-            if mapping is not None:
-                mapping_memory.keep(project, rows.names, rows.mapping.becomes, by)
     except BaseException as error:  # a stopped process too should say so
-        _fail(job, {"error": storable(str(error)) or "The import was stopped."})
+        _fail(place.job, {"error": storable(str(error)) or "The import was stopped."})
         raise
     finally:
         place.close()
         if not published:
             staging.discard(place.project)
     if not published:
-        _fail(job, report.as_dict())
+        _fail(place.job, report.as_dict())
     return report
 
 
