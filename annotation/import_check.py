@@ -16,6 +16,7 @@ from annotation import rendering, shapes
 from annotation.mapping import LEAVE_OUT, LETTERED, NUMBERED, TAG, TARGETS
 from annotation.models import ImportJob, Kind, Project
 from annotation.personal import KINDS
+from annotation.questions import questions_of
 from annotation.reading.tables import cell_out
 from annotation.screen import ROLES, SHORT
 
@@ -198,6 +199,11 @@ class ImportCheck:
             for turn in shown["prompt"]
         ]
         return {"line": shown["line"], "turns": turns, "sides": sides}
+
+    @property
+    def aspects(self) -> list[dict[str, Any]]:
+        """What a rating asks of each response."""
+        return list(questions_of(self.project)["aspects"])
 
     @property
     def beam(self) -> dict[int, str]:
