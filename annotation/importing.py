@@ -164,9 +164,8 @@ class _Import:
     progress: Progress | None
     place: Staging | None  # None in a dry run
     purpose: str
-    beat: (
-        Callable[[int, float], None] | None
-    )  # tells how far it is, and raises ImportInterrupted when nobody waits for it
+    # Tells how far it is, and raises ImportInterrupted when nobody waits for it.
+    beat: Callable[[int, float], None] | None
     same: SamePrompts = field(default_factory=SamePrompts)
     report: ImportReport = field(default_factory=ImportReport)
     mapping: Mapping = field(default_factory=Mapping)
