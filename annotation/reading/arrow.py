@@ -25,7 +25,7 @@ def read_parquet(path: Path) -> Read:
 
     try:
         # Buffered: else whole column chunks are read at once, and most files have one row group of a million rows.
-        with pq.ParquetFile(path, buffer_size=BUFFER) as table:
+        with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as table:
             yield from enumerate(_records(table.iter_batches(batch_size=ROWS)), start=1)
     except (pa.ArrowInvalid, OSError) as error:
         raise UnreadableFile(f"{path.name} is not a sound Parquet file: {_first_line(error)}") from None

@@ -1,5 +1,6 @@
 import gzip
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,13 @@ def test_a_saved_dataset_may_not_point_elsewhere(tmp_path: Path) -> None:
         saved(tmp_path, "state.json", json.dumps({"_data_files": [{"filename": name}]}))
         with pytest.raises(UnreadableFile, match="which is not in it"):
             read(tmp_path)
+
+
+def test_one_large_row_group_is_not_read_at_once(tmp_path: Path) -> None:
+    chance, path = random.Random(0), tmp_path / "pairs.parquet"
+    pq.write_table(pa.table({"prompt": [chance.randbytes(500).hex() for _ in range(16_000)]}), path)
+    before = pa.total_allocated_bytes()
+    rows = reading.read(path)
+    next(rows)
+    assert pa.total_allocated_bytes() - before < path.stat().st_size / 2
+    rows.close()  # type: ignore[attr-defined]
