@@ -46,6 +46,7 @@ def main() -> None:
         for turn in range(options.rounds):
             for place, side in enumerate(runs):
                 runs[side].append(one(Path(name), f"ppo_{side}_run", 2 * turn + place, options))
+                print(side, json.dumps(runs[side][-1]), flush=True)  # a bench that is stopped has not been for nothing
     report(runs, ppo, work)
 
 

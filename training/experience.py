@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training import advantages, answers, forward, losses, rollout
+from training import advantages, answers, data, forward, losses, rollout
 from training.advantages import ScoreScale
 from training.forward import Answered
 from training.policies import POLICY, Scorer, SharedBase, ValueModel
@@ -17,7 +17,6 @@ from training.prompts import Prompt
 from training.rundir import RunDir
 from training.runfile import RunFile
 
-PART_ROWS = 16
 PART_TENSORS = ("mask", "logps", "values", "advantages", "returns")
 NORM_ANSWERS = 256  # answers of the reference policy that fix the scale of the reward
 
@@ -38,6 +37,12 @@ class Company:
 
     def pack(self, answered: Sequence[Answered]) -> forward.Batch:
         return forward.pack_answers(answered, self.pad_id, self.base.device)
+
+    def parted(self, answered: Sequence[Answered], rows: Sequence[int]) -> list[list[int]]:
+        """`rows` of the answers, longest first, in parts whose backward pass fits into what may be kept for one."""
+        lengths = [sum(map(len, each)) for each in answered]
+        ordered = sorted(rows, key=lambda row: -lengths[row])
+        return data.parts(ordered, lengths, forward.tokens_at_once(self.base.lm))
 
     def policy_weights(self) -> dict[str, nn.Parameter]:
         return self.base.weights(POLICY)
@@ -63,12 +68,10 @@ class Experience:
     metrics: dict[str, float]
 
     def parts(self, players: Players, rows: Sequence[int]) -> list[Part]:
-        """The rows of a minibatch in parts of like length, which wastes less on padding and holds less in memory."""
-        ordered = sorted(rows, key=lambda row: -sum(map(len, self.answered[row])))
+        """The rows of a minibatch in parts of like length."""
         tokens = self.mask[list(rows)].sum()
         found = []
-        for start in range(0, len(ordered), PART_ROWS):
-            picked = ordered[start : start + PART_ROWS]
+        for picked in players.parted(self.answered, rows):
             batch = players.pack([self.answered[row] for row in picked])
             width = int(batch.lengths.max())
             tensors = [getattr(self, name)[picked, :width] for name in PART_TENSORS]

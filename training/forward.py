@@ -124,7 +124,7 @@ def hidden_states(model: Any, batch: Batch) -> Tensor:
 
 def _in_one_row(model: Any, batch: Batch) -> Tensor:
     decoder = model.base_model
-    with attention.over(decoder.config.get_text_config(), batch.trees):
+    with attention.over(decoder.config.get_text_config(), batch.trees, batch.ids.device):
         ids, places = batch.ids[None], batch.positions[None]
         return decoder(input_ids=ids, position_ids=places, use_cache=False).last_hidden_state[0]
 

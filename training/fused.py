@@ -45,7 +45,10 @@ def merge_lora(model: nn.Module) -> None:
 
 
 def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    name = layer.active_adapters[0] if len(layer.active_adapters) == 1 else None
+    active = layer.active_adapters
+    if not (active or args or kwargs or layer.merged):
+        return layer.base_layer(x)  # what PEFT comes to as well, after ten times the work of a small product
+    name = active[0] if len(active) == 1 else None
     if args or kwargs or not _simple(layer, name, x):
         return LoraLinear.forward(layer, x, *args, **kwargs)
     base, a, b = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight

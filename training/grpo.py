@@ -27,7 +27,6 @@ from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile, RunFileError
 
 RELOAD_ROWS = 4
-PART_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -198,11 +197,9 @@ def minibatch_step(
 ) -> dict[str, float]:
     """One update of the policy."""
     params = company.params
-    ordered = sorted(rows, key=lambda row: -sum(map(len, experience.answered[row])))
     tokens = float(experience.mask[list(rows)].sum())
     result = dict.fromkeys(("policy_loss", "entropy", "clip_fraction", "ratio_max"), 0.0)
-    for start in range(0, len(ordered), PART_ROWS):
-        picked = ordered[start : start + PART_ROWS]
+    for picked in company.parted(experience.answered, rows):
         batch = company.pack([experience.answered[row] for row in picked])
         width = int(batch.lengths.max())
         mask = experience.mask[picked, :width]

@@ -244,6 +244,12 @@ def put_back(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
             weight.copy_(tensors[name])
 
 
+def let_go(model: Any) -> None:
+    """Give back the memory of a model that is done with, whoever still holds it; it keeps its shapes alone."""
+    if getattr(model, "hf_quantizer", None) is None:  # quantised weights do not move
+        model.to("meta")
+
+
 def save_policy(model: Any, tokenizer: Any, run: RunDir, config: RunFile, **facts: Any) -> Path:
     """Write the result to model/ with everything plain transformers and PEFT need to load it."""
     return _save(model, tokenizer, run, _card(config, "policy") | facts)

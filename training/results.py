@@ -21,15 +21,20 @@ def save_checked(
     run: RunDir,
     **facts: Any,
 ) -> dict[str, Any]:
-    """Write model/, load it back the plain way and compare it on `probe`; returns the reload check of the report."""
+    """Write model/, load it back the plain way and compare it on `probe`; returns the reload check of the report.
+
+    `base` is used up by it, so that no two models are held at a time.
+    """
     run.phase("saving")
     with torch.no_grad(), base.speaking_as(policy) as lm:
         before = forward.answer_logps(lm, probe).tolist()
     folder = models.save_policy(base, tokenizer, run, config, **facts)
+    tolerance = reports.tolerance_of(base.lm.dtype)
+    models.let_go(base.lm)
     again = models.core(models.load_result(folder, config))
     with torch.no_grad():
         after = forward.answer_logps(again, probe).tolist()
-    return reports.reload_check(before, after, tolerance=reports.tolerance_of(base.lm.dtype))
+    return reports.reload_check(before, after, tolerance=tolerance)
 
 
 def recent(run: RunDir, *names: str) -> dict[str, float]:

@@ -69,18 +69,20 @@ def test_the_rejected_answer_does_not_see_the_chosen_one(llama):
     assert before[0] != after[0]
 
 
-def test_attention_is_computed_tree_by_tree(llama, monkeypatch):
-    batch = forward.pack_pairs(PAIRS[:2], 0, CPU)
+def test_texts_of_like_length_attend_in_one_call_and_others_apart(llama, monkeypatch):
+    long = (list(range(3, 23)), [24, 2], [25, 26, 27, 2])
+    batch = forward.pack_pairs([*PAIRS[:2], long], 0, CPU)
     assert forward.reads_trees(llama)
     seen = []
     genuine = F.scaled_dot_product_attention
-    monkeypatch.setattr(
-        F,
-        "scaled_dot_product_attention",
-        lambda q, *a, **k: (seen.append((q.shape[2], k["is_causal"])), genuine(q, *a, **k))[1],
-    )
+
+    def watched(query, *args, is_causal, **keys):
+        seen.append((query.shape[0], query.shape[2], is_causal))
+        return genuine(query, *args, is_causal=is_causal, **keys)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
     forward.answer_logps(llama, batch)
-    assert seen == [(6, True), (8, True), (8, True), (8, True)] * 2  # prompt and one answer, in two layers
+    assert seen == [(2, 24, True), (4, 8, True)] * 2  # texts of 24 and 22 tokens, then of 8, 8, 8 and 6, in two layers
     assert llama.config._attn_implementation == "sdpa"
 
 

@@ -1,0 +1,199 @@
+"""Does it learn as well as it can? python bench/learning.py --data VAR [--work FOLDER] [--minutes 5]
+
+VAR is the data folder of a finished demo (`manage.py demo`), whose judgements come from a hidden true utility with
+known noise. Reward models are held against what that noise allows, PPO against best-of-n and TRL's GRPO and RLOO at
+equal numbers of answers, DPO against TRL's. Every run is a process of its own and its figures stay in the work folder,
+so that a bench which was stopped, or ran out of `--minutes`, goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)  # otherwise bench/training.py would be `training`
+
+from bench.parts import frontier_plot  # noqa: E402
+
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 % by the number of seeds
+CLOSE_TO_CEILING = 0.02
+FIRST_SEED = 100  # none that the demo itself was run with
+Order = dict[str, Any]
+
+
+def main() -> None:
+    options = arguments()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="hone-bench-") as name:
+        work = options.work or Path(name)
+        work.mkdir(parents=True, exist_ok=True)
+        for unit, module, order in plan(options):
+            out = work / f"{unit}.json"
+            if out.is_file():
+                continue
+            if options.minutes and time.monotonic() - began > 60 * options.minutes:
+                raise SystemExit(f"Out of time before {unit}; what is done stays in {work}.")
+            run(module, order | {"folder": str(work / f"{unit}.{os.getpid()}"), "out": str(out)})
+            print(f"{unit:18}{time.monotonic() - began:8.0f} s", flush=True)
+        found = {unit: json.loads((work / f"{unit}.json").read_text()) for unit, _, _ in plan(options)}
+    report(found, options)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("HONE_DATA", "var")))
+    parser.add_argument("--work", type=Path, help="where figures are kept between calls")
+    parser.add_argument("--minutes", type=float, default=0.0, help="begin no run after so long")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--studies", nargs="+", choices=("reward", "frontier", "dpo"), default=("reward", "frontier", "dpo")
+    )
+    parser.add_argument("--steps", type=int, default=24, help="batches of answers that a policy learns from")
+    parser.add_argument("--every", type=int, default=6, help="batches between two looks at a policy")
+    parser.add_argument("--pairs", type=int, default=1600, help="pairs that DPO learns from")
+    parser.add_argument("--prompts", type=int, default=200, help="held-out prompts of each look")
+    parser.add_argument("--most", type=int, default=64, help="answers to each prompt for best-of-n")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--plot", type=Path, help="write the frontier as an SVG, such as docs/frontier.svg")
+    options = parser.parse_args()
+    if options.seeds not in STUDENT:
+        parser.error(f"--seeds must be one of {', '.join(map(str, STUDENT))}")
+    return options
+
+
+def plan(options: argparse.Namespace) -> Iterator[tuple[str, str, Order]]:
+    """(name, module, order) of every run, one seed after another so that an early stop leaves whole seeds."""
+    for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
+        common = {"data": str(options.data.resolve()), "seed": seed, "threads": options.threads}
+        common |= {"prompts": options.prompts}
+        if "reward" in options.studies:
+            yield f"reward-{seed}", "learning_hone", common | {"study": "reward"}
+        if "frontier" in options.studies:
+            looks = common | {"steps": options.steps, "every": options.every}
+            yield f"ppo-{seed}", "learning_hone", looks | {"study": "ppo"}
+            yield f"best_of_n-{seed}", "learning_hone", common | {"study": "best_of_n", "most": options.most}
+            for method in ("grpo", "rloo"):
+                yield f"{method}-{seed}", "learning_trl", looks | {"study": "online", "method": method}
+        if "dpo" in options.studies:
+            order = common | {"study": "dpo", "steps": options.pairs // 16}
+            yield f"dpo-{seed}", "learning_hone", order
+            yield f"trl_dpo-{seed}", "learning_trl", order
+
+
+def run(module: str, order: Order) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", f"bench.parts.{module}", json.dumps(order)]
+    environment = {key: value for key, value in os.environ.items() if key != "HONE_DATA"}
+    environment |= {"OMP_NUM_THREADS": str(order["threads"])}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{Path(order['out']).stem} failed:\n{done.stdout[-1500:]}\n{done.stderr[-4000:]}")
+
+
+def report(found: dict[str, Any], options: argparse.Namespace) -> None:
+    """The table for a person and the line for a program."""
+    groups: dict[str, list[Any]] = {}
+    for unit, each in found.items():
+        groups.setdefault(unit.rpartition("-")[0], []).append(each)
+    results: dict[str, Any] = {}
+    targets: dict[str, Any] = {}
+    if "reward" in groups:
+        results["reward"] = {key: interval([row[key] for row in groups["reward"]]) for key in ("expected", "ceiling")}
+        results["reward"]["counted"] = interval([row["counted"]["value"] for row in groups["reward"]])
+        gap = results["reward"]["ceiling"]["value"] - results["reward"]["expected"]["value"]
+        targets["reward below ceiling"] = target(gap, CLOSE_TO_CEILING, gap <= CLOSE_TO_CEILING)
+    if "ppo" in groups:
+        curves = {name: curve(groups[name]) for name in ("ppo", "best_of_n", "grpo", "rloo")}
+        results["frontier"] = curves
+        last = curves["ppo"][-1]
+        for rival in ("grpo", "rloo"):
+            other = curves[rival][-1]["utility"]["value"]
+            targets[f"ppo beside {rival}"] = target(last["utility"]["value"], other, last["utility"]["value"] >= other)
+        reach = at_kl(curves["best_of_n"], last["kl"]["value"])
+        targets["ppo beside best of n at its KL"] = target(
+            last["utility"]["value"], reach, last["utility"]["value"] >= reach
+        )
+        if options.plot:
+            options.plot.write_text(picture(curves))
+    if "dpo" in groups:
+        results |= {name: ends(groups[name]) for name in ("dpo", "trl_dpo")}
+        ours, theirs = (results[name]["utility"]["value"] for name in ("dpo", "trl_dpo"))
+        targets["dpo beside trl"] = target(ours, theirs, ours >= theirs)
+    for name, row in rows(results):
+        print(f"{name:22}" + "  ".join(f"{key} {shown(value)}" for key, value in row.items()))
+    device = f"{platform.machine()}, {os.cpu_count()} cores"
+    print(json.dumps({"bench": "learning", "device": device, "results": results, "targets": targets}))
+
+
+def rows(results: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, figures) of each line of the table."""
+    for name, each in results.items():
+        if name != "frontier":
+            yield name, each
+            continue
+        for method, points in each.items():
+            for point in points:
+                place = "n" if "n" in point else "step"
+                yield f"{method} {place}={point[place]}", {key: point[key] for key in ("utility", "kl")}
+
+
+def curve(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The points of several seeds, place by place."""
+    found = []
+    for points in zip(*(run["points"] for run in runs), strict=True):
+        place = {key: points[0][key] for key in ("n", "step") if key in points[0]}
+        found.append(place | ends(list(points)))
+    return found
+
+
+def ends(points: list[dict[str, Any]]) -> dict[str, Any]:
+    return {key: interval([point[key] for point in points]) for key in ("utility", "kl")}
+
+
+def interval(values: list[float]) -> dict[str, float]:
+    """Mean of the seeds with the 95 % interval of Student's t."""
+    mean = statistics.fmean(values)
+    half = STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+    return {"value": mean, "low": mean - half, "high": mean + half}
+
+
+def at_kl(points: list[dict[str, Any]], kl: float) -> float:
+    """The utility of a curve at a KL, straight between its points and flat past its end."""
+    known = [(point["kl"]["value"], point["utility"]["value"]) for point in points]
+    for (left, low), (right, high) in itertools.pairwise(known):
+        if left <= kl <= right:
+            return low + (high - low) * (kl - left) / (right - left)
+    return known[-1][1]
+
+
+def picture(curves: dict[str, list[dict[str, Any]]]) -> str:
+    names = {"ppo": "PPO", "best_of_n": "best of n", "grpo": "GRPO (TRL)", "rloo": "RLOO (TRL)"}
+    drawn = {
+        names[name]: [(p["kl"]["value"], *(p["utility"][key] for key in ("value", "low", "high"))) for p in points]
+        for name, points in curves.items()
+    }
+    return frontier_plot.draw(drawn, across="KL to the model it starts from, nats", up="true utility")
+
+
+def shown(value: dict[str, float]) -> str:
+    return "{value:.3f} [{low:.3f}, {high:.3f}]".format(**value)
+
+
+def target(value: float, wanted: float, met: bool) -> dict[str, Any]:
+    return {"value": round(value, 4), "target": round(wanted, 4), "met": met}
+
+
+if __name__ == "__main__":
+    main()

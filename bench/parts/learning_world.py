@@ -1,0 +1,98 @@
+"""The demo's own models and judgements, and how well a policy does by the hidden truth that made them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+ANSWERS_AT_ONCE = 128
+ANSWER_TOKENS = 64  # the demo's own limit
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a demo left in its data folder: run files with absolute paths, by kind."""
+
+    runs: dict[str, dict[str, Any]]
+    folders: dict[str, Path]
+
+    @property
+    def start(self) -> Path:
+        """The model after supervised fine-tuning, where every policy here begins."""
+        return self.folders["sft"] / "model"
+
+    @property
+    def reward(self) -> Path:
+        return self.folders["reward"] / "model"
+
+    @property
+    def pairs(self) -> Path:
+        return Path(self.runs["dpo"]["snapshot"]["path"])
+
+    def prompts(self, most: int) -> list[dict[str, Any]]:
+        """Held-out prompts, about pairs of product and problem that no training text holds."""
+        lines = (self.folders["evaluate"] / "prompts.jsonl").read_text("utf-8").splitlines()
+        return [json.loads(line) for line in lines][:most]
+
+    def run_file(self, kind: str, seed: int, **params: Any) -> dict[str, Any]:
+        """The demo's own settings of a kind of run, with another seed and these changes."""
+        known = self.runs[kind]
+        return known | {"seed": seed, "params": known["params"] | params}
+
+
+def find(data: Path) -> Demo:
+    """The first finished run of each kind in the demo's data folder."""
+    runs: dict[str, dict[str, Any]] = {}
+    folders: dict[str, Path] = {}
+    for path in sorted((data / "runs").iterdir(), key=lambda path: (len(path.name), path.name)):
+        if not (path / "report.json").is_file():
+            continue
+        known = json.loads((path / "run.json").read_text("utf-8"))
+        if known["kind"] in runs:
+            continue
+        for key in ("base_model", "start_adapter", "reward_model", "snapshot"):
+            if known.get(key):  # the engine alone takes paths as they are; hashes were checked when they were made
+                known[key] = {"path": str((data / known[key]["path"]).resolve())}
+        runs[known["kind"]], folders[known["kind"]] = known, path.resolve()
+    if missing := {"sft", "reward", "dpo", "ppo", "evaluate"} - runs.keys():
+        raise SystemExit(f"{data} holds no finished {', '.join(sorted(missing))} run: make it with manage.py demo.")
+    return Demo(runs, folders)
+
+
+Speaker = Callable[[], AbstractContextManager[Any]]  # the model while it speaks as somebody
+
+
+def measure(
+    policy: Speaker, reference: Speaker, prompts: Sequence[dict[str, Any]], tokenizer: Any, *, seed: int = 0
+) -> dict[str, Any]:
+    """Mean true utility and exact KL to the reference of one answer to each prompt, at temperature 1."""
+    import torch
+
+    from rlhf.demo.utility import utility
+    from training import answers, data, forward, rollout
+
+    ids = [data.encode_prompt(tokenizer, prompt["prompt"]) for prompt in prompts]
+    with policy() as lm:
+        rolled = rollout.sample(
+            lm, ids, stop=rollout.stop_ids(lm, tokenizer), pad_id=tokenizer.pad_token_id,
+            max_new_tokens=ANSWER_TOKENS, generator=torch.Generator().manual_seed(seed),
+        )  # fmt: skip
+        device = lm.device
+    texts = tokenizer.batch_decode([rolled.answer(row) for row in range(len(ids))], skip_special_tokens=True)
+    answered = list(zip(ids, rolled.answers(), strict=True))
+    pack = partial(forward.pack_answers, pad_id=tokenizer.pad_token_id, device=device)
+    drift = answers.in_batches(
+        answered, ANSWERS_AT_ONCE, lambda rows: answers.drift(policy, reference, pack(rows), temperature=1.0)
+    )
+    worth = [utility(prompt["prompt"], text) for prompt, text in zip(prompts, texts, strict=True)]
+    return {
+        "utility": sum(worth) / len(worth),
+        "kl": drift[:, 0].mean().item(),
+        "tokens": rolled.lengths.float().mean().item(),
+        "n": len(worth),
+    }
