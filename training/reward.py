@@ -120,6 +120,7 @@ def save_checked(
         before = scores(probe).tolist()
     run.phase("saving")
     folder = models.save_reward(model, tokenizer, run, config, **facts)
+    models.let_go(model)  # or two would be held at a time
     assert config.base_model is not None
     again = models.load_reward(
         folder,

@@ -74,7 +74,9 @@ def save_checked(model: Any, probe: Sequence[Answered], tokenizer: Any, config: 
     core, pad_id = models.core(model), tokenizer.pad_token_id
     before = answer_scores(core, probe, pad_id)
     run.phase("saving")
-    again = models.core(models.load_result(models.save_policy(model, tokenizer, run, config), config))
+    folder = models.save_policy(model, tokenizer, run, config)
+    models.let_go(model)  # or two would be held at a time
+    again = models.core(models.load_result(folder, config))
     return reports.reload_check(before, answer_scores(again, probe, pad_id), tolerance=reports.tolerance_of(core.dtype))
 
 

@@ -30,6 +30,8 @@ def start(demo: Demo, order: dict[str, Any], kind: str, **params: Any) -> tuple[
     folder = Path(order["folder"])
     folder.mkdir(parents=True)
     hardware = {"device": "cpu", "threads": order["threads"], "dtype": "float32"}
+    if kind == "ppo":
+        params = {"value_warmup_steps": 0} | params  # a run may be shorter than the demo's own warm-up
     known = demo.run_file(kind, order["seed"], checkpoint_every=0, **params) | {"hardware": hardware}
     (folder / "run.json").write_text(json.dumps(known))
     return runfile.read(folder / "run.json"), rundir.RunDir(folder)
@@ -75,7 +77,8 @@ def ppo(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
     from training import ppo as engine
     from training.policies import POLICY
 
-    config, run = start(demo, order, "ppo", steps=order["steps"], eval_prompts=8, sample_every=0)
+    short = {"value_warmup_steps": order["steps"] // 6, "eval_prompts": 8, "sample_every": 0}
+    config, run = start(demo, order, "ppo", steps=order["steps"], **short)
     prompts, points = demo.prompts(order["prompts"]), []
     players: list[Any] = []
 
