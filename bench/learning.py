@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +37,28 @@ Order = dict[str, Any]
 
 def main() -> None:
     options = arguments()
-    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as name:
         work = options.work or Path(name)
         work.mkdir(parents=True, exist_ok=True)
-        for unit, module, order in plan(options):
+        units = list(plan(options))
+        began = time.monotonic()
+
+        def one(unit: str, module: str, order: Order) -> bool:
+            """Whether the figures of this run are there; none begins past `--minutes`."""
             out = work / f"{unit}.json"
             if out.is_file():
-                continue
+                return True
             if options.minutes and time.monotonic() - began > 60 * options.minutes:
-                raise SystemExit(f"Out of time before {unit}; what is done stays in {work}.")
+                return False
             run(module, order | {"folder": str(work / f"{unit}.{os.getpid()}"), "out": str(out)})
             print(f"{unit:18}{time.monotonic() - began:8.0f} s", flush=True)
-        found = {unit: json.loads((work / f"{unit}.json").read_text()) for unit, _, _ in plan(options)}
+            return True
+
+        with ThreadPoolExecutor(options.jobs) as pool:
+            done = list(pool.map(lambda unit: one(*unit), units))
+        if not all(done):
+            raise SystemExit(f"Out of time; what is done stays in {work}.")
+        found = {unit: json.loads((work / f"{unit}.json").read_text()) for unit, _, _ in units}
     report(found, options)
 
 
@@ -67,6 +77,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--prompts", type=int, default=200, help="held-out prompts of each look")
     parser.add_argument("--most", type=int, default=64, help="answers to each prompt for best-of-n")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    parser.add_argument("--rivals", nargs="*", choices=("grpo", "rloo"), default=("grpo", "rloo"))
     parser.add_argument("--plot", type=Path, help="write the frontier as an SVG, such as docs/frontier.svg")
     options = parser.parse_args()
     if options.seeds not in STUDENT:
@@ -85,7 +97,7 @@ def plan(options: argparse.Namespace) -> Iterator[tuple[str, str, Order]]:
             looks = common | {"steps": options.steps, "every": options.every}
             yield f"ppo-{seed}", "learning_hone", looks | {"study": "ppo"}
             yield f"best_of_n-{seed}", "learning_hone", common | {"study": "best_of_n", "most": options.most}
-            for method in ("grpo", "rloo"):
+            for method in options.rivals:
                 yield f"{method}-{seed}", "learning_trl", looks | {"study": "online", "method": method}
         if "dpo" in options.studies:
             order = common | {"study": "dpo", "steps": options.pairs // 16}
@@ -115,10 +127,10 @@ def report(found: dict[str, Any], options: argparse.Namespace) -> None:
         gap = results["reward"]["ceiling"]["value"] - results["reward"]["expected"]["value"]
         targets["reward below ceiling"] = target(gap, CLOSE_TO_CEILING, gap <= CLOSE_TO_CEILING)
     if "ppo" in groups:
-        curves = {name: curve(groups[name]) for name in ("ppo", "best_of_n", "grpo", "rloo")}
+        curves = {name: curve(groups[name]) for name in ("ppo", "best_of_n", *options.rivals)}
         results["frontier"] = curves
         last = curves["ppo"][-1]
-        for rival in ("grpo", "rloo"):
+        for rival in options.rivals:
             other = curves[rival][-1]["utility"]["value"]
             targets[f"ppo beside {rival}"] = target(last["utility"]["value"], other, last["utility"]["value"] >= other)
         reach = at_kl(curves["best_of_n"], last["kl"]["value"])

@@ -21,6 +21,7 @@ from transformers import (
     BitsAndBytesConfig,
 )
 
+from training import heap
 from training.adapters import core as core
 from training.adapters import load, quiet_peft
 from training.rundir import RunDir
@@ -50,6 +51,7 @@ PADS = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "[PAD]", "<unk>", "<|en
 
 def prepare(hardware: Hardware, seed: int) -> torch.device:
     """Seed every generator, set the thread count and choose the device."""
+    heap.keep_freed()
     random.seed(seed)
     np.random.seed(seed)  # libraries draw from the global generator
     torch.manual_seed(seed)
