@@ -43,7 +43,7 @@ def _label_studio_task(project: Project, task: JudgedTask, names: bool) -> Recor
         {
             "id": vote.id,
             "completed_by": {"username": name_of(project, vote, names=names)},
-            "created_at": vote.created_at.isoformat(),
+            "created_at": vote.made_at,
             "lead_time": vote.seconds,
             "was_cancelled": False,
             "result": _results(answers_of(project.kind, task, vote)),
@@ -56,8 +56,8 @@ def _label_studio_task(project: Project, task: JudgedTask, names: bool) -> Recor
 def _argilla_record(project: Project, task: JudgedTask, names: bool) -> Record:
     given: dict[str, list[Record]] = {}
     for vote in task.given:
-        about = {"user_id": name_of(project, vote, names=names), "status": "submitted"}
-        about["inserted_at"] = vote.created_at.isoformat()
+        about: Record = {"user_id": name_of(project, vote, names=names), "status": "submitted"}
+        about["inserted_at"] = vote.made_at
         for question, (kind, value) in answers_of(project.kind, task, vote).items():
             if kind == "ranking":
                 value = [{"value": letter, "rank": place} for letter, place in value.items()]

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from json import JSONDecoder
 from typing import Any, NamedTuple
 
-from django.db.models import QuerySet
+from django.db import connection
+from django.db.models import ExpressionWrapper, F, IntegerField, QuerySet, TextField, Value
 
 from annotation import rulings, withdrawals
-from annotation.models import Adjudication, Annotation, Project, Purpose, Response, Task
+from annotation.models import Adjudication, Annotation, Project, Purpose, Response, Task, User
 from annotation.sameness import prompt_key
+from annotation.spans import about
 
 FIRST_PAGE, PAGE = 50, 1000  # tasks
+UNTIMED = (None, None, None)
+_parse = JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,7 @@ class Selection:
     history: bool = False  # raw: every revision instead of the standing ones
     without: frozenset[str] = frozenset()  # keys of withdrawn prompts; exporting.checked sets it
     shown: bool = False  # votes tell the order in which their judge saw the responses
+    timed: bool = False  # votes tell when they were made, in how long and under which guidelines; raw rows do
     extras: bool = False  # add external_id and metadata to each row; to raw ones, all that an import needs
 
 
@@ -54,10 +60,14 @@ class Vote(NamedTuple):
     simulated: bool
     status: str
     body: dict[str, Any]
-    seconds: float | None
-    guideline: int | None
-    created_at: datetime
-    shown: Sequence[int] = ()  # response ids in the order shown, where asked for
+    seconds: float | None = None  # this and the next two where `timed` asks for them
+    guideline: int | None = None
+    created_at: datetime | None = None
+    shown: Sequence[int] = ()  # response ids in the order shown, where `shown` asks for it
+
+    @property
+    def made_at(self) -> str | None:
+        return self.created_at.isoformat() if self.created_at else None
 
 
 class JudgedTask(NamedTuple):
@@ -121,34 +131,69 @@ def selected(project: Project, selection: Selection) -> QuerySet[Annotation]:
 
 def tasks_of(ids: list[int], rows: QuerySet[Annotation], selection: Selection) -> Iterator[JudgedTask]:
     """The tasks with these ids, each with those of the judgements that are about it."""
-    votes: dict[int, list[Vote]] = {task: [] for task in ids}
-    judged = ("id", "revision", "annotator", "annotator__username", "annotator__is_simulated", "status", "body")
-    more = ("seconds", "guideline__number", "created_at", *(("shown",) if selection.shown else ()))
-    for task, *values in rows.filter(task__in=ids).order_by("id").values_list("task", *judged, *more):
-        votes[task].append(Vote(*values))
+    votes = _votes(ids, rows, selection)
     responses: dict[int, dict[int, str]] = {task: {} for task in ids}
-    texts = Response.objects.filter(task__in=ids).order_by("task", "position").values_list("task", "id", "text")
-    for task, response, text in texts:
-        responses[task][response] = text
+    texts = Response.objects.filter(**about(ids)).order_by("task", "position").values_list("task", "id", "text")
+    for task, response, text in _fetched(texts):
+        if task in responses:
+            responses[task][response] = text
     whole = _whole(ids) if selection.extras else {}
     settled = rulings.standing(ids) if selection.rulings == "prefer" else {}
-    tasks = Task.objects.filter(pk__in=ids).order_by("pk")
-    columns = ("pk", "external_id", "prompt", "metadata", "is_gold")
-    for task, external_id, prompt, metadata, is_gold in tasks.values_list(*columns):
+    tasks = Task.objects.filter(**about(ids, "pk")).order_by("pk")
+    columns = ("pk", "external_id", _text("prompt"), _text("metadata"), ExpressionWrapper(F("is_gold"), IntegerField()))
+    for task, external_id, prompt_text, metadata_text, is_gold in _fetched(tasks.values_list(*columns)):
+        if not votes.get(task):
+            continue
+        prompt, metadata = _value(prompt_text), _value(metadata_text)
         if selection.without and prompt_key(prompt) in selection.without:
             continue
         if not selection.metadata or has_all(metadata, selection.metadata):
-            about = (task, external_id, prompt, metadata, is_gold)
             ruling = settled.get(task)
             counted = [ruled(ruling)] if ruling else votes[task]
-            yield JudgedTask(*about, responses[task], counted, votes[task], whole.get(task, {}), ruling)
+            known = (task, external_id, prompt, metadata, bool(is_gold), responses[task])
+            yield JudgedTask(*known, counted, votes[task], whole.get(task, {}), ruling)
+
+
+def _votes(ids: list[int], rows: QuerySet[Annotation], selection: Selection) -> dict[int, list[Vote]]:
+    votes: dict[int, list[Vote]] = {task: [] for task in ids}
+    columns: tuple[Any, ...] = ("task", "id", "revision", "annotator", "status", _text("body"))
+    columns += (_text("shown") if selection.shown else Value(""),)
+    columns += ("seconds", "guideline__number", "created_at") if selection.timed else ()
+    found = rows.filter(**about(ids)).order_by("task", "id").values_list(*columns)
+    judged = list(found) if selection.timed else _fetched(found)
+    # Not joined: each page has a few judges and a thousand of their judgements.
+    judges = User.objects.in_bulk({row[3] for row in judged})
+    for task, pk, revision, annotator, status, body, shown, *timed in judged:
+        if task in votes:
+            judge = judges[annotator]
+            who = (annotator, judge.username, judge.is_simulated)
+            order = _value(shown) if shown else ()
+            votes[task].append(Vote(pk, revision, *who, status, _value(body), *(timed or UNTIMED), order))
+    return votes
+
+
+def _fetched(rows: QuerySet[Any, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The rows as the database gives them: numbers and texts, which need none of the converters a queryset applies."""
+    sql, params = rows.query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return list(cursor.fetchall())
+
+
+def _text(column: str) -> ExpressionWrapper:
+    """A JSON column as the text that is stored, which is parsed here, a value at a time and without a converter."""
+    return ExpressionWrapper(F(column), output_field=TextField())
+
+
+def _value(text: str) -> Any:
+    return {} if text == "{}" else _parse(text)[0]
 
 
 def ruled(ruling: Adjudication) -> Vote:
     """The ruling in the shape of a vote; its id is the adjudication's, its status the decision."""
     reviewer = ruling.reviewer
-    about = (ruling.pk, 1, reviewer.pk, reviewer.username, reviewer.is_simulated, ruling.decision, ruling.body or {})
-    return Vote(*about, None, None, ruling.created_at)
+    said = (ruling.pk, 1, reviewer.pk, reviewer.username, reviewer.is_simulated, ruling.decision, ruling.body or {})
+    return Vote(*said, created_at=ruling.created_at)
 
 
 def _whole(ids: list[int]) -> dict[int, dict[str, Any]]:

@@ -52,7 +52,7 @@ def _row(project: Project, task: JudgedTask, vote: Vote, names: bool) -> dict[st
         "annotator": name_of(project, vote, names=names),
         "revision": vote.revision,
         "kind": project.kind,
-        "created_at": vote.created_at.isoformat(),
+        "created_at": vote.made_at,
         "seconds": vote.seconds,
         "guideline_version": vote.guideline,
         "body": vote.body,

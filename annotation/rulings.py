@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from annotation.models import Adjudication
+from annotation.spans import about
 
 SETTLES = (Adjudication.Decision.ACCEPT, Adjudication.Decision.OVERRULE)
 
@@ -12,8 +13,11 @@ SETTLES = (Adjudication.Decision.ACCEPT, Adjudication.Decision.OVERRULE)
 def standing(task_ids: Iterable[int]) -> dict[int, Adjudication]:
     """The ruling that stands on each task that has one: the latest, unless taken back or sent back since."""
     found: dict[int, Adjudication] = {}
-    rows = Adjudication.objects.filter(task__in=list(task_ids)).select_related("reviewer").order_by("pk")
+    asked = set(task_ids)
+    rows = Adjudication.objects.filter(**about(list(asked))).select_related("reviewer").order_by("pk")
     for row in rows.filter(withdrawal__isnull=True).exclude(decision=Adjudication.Decision.WITHDRAW):
+        if row.task_id not in asked:
+            continue
         if row.decision in SETTLES:
             found[row.task_id] = row
         else:

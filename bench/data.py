@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=100_000)
     parser.add_argument("--only", choices=("import", "export"), help="one half")
     parser.add_argument("--format", choices=("parquet", "jsonl"), default="parquet", help="of the file that comes in")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of each side of the import")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of each side")
     options = parser.parse_args()
     results, targets = {}, {}
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as folder:
@@ -33,7 +33,7 @@ def main() -> None:
             results["import"] = data_import.measure(Path(folder), options.pairs, options.format, options.repeats)
             targets |= data_import.targets(results["import"])
         if options.only != "import":
-            results["export"] = data_export.measure(Path(folder), options.pairs)
+            results["export"] = data_export.measure(Path(folder), options.pairs, options.repeats)
             targets |= data_export.targets(results["export"])
     for half in results.values():
         for name, figure in half.items():
