@@ -112,13 +112,22 @@ def rating(task: JudgedTask, selection: Selection) -> list[Row]:
 
 def ranking(task: JudgedTask, selection: Selection) -> list[Row]:
     """The mean place of each response, 1 the best; those that share a place share the mean of the places they take."""
-    rows = []
+    rows: list[Row] = []
+    reasons = set()
     for part in _portions(task, selection):
         places = [_places(vote.body["ranking"]) for vote in part.votes]
-        means = [sum(place[response] for place in places) / len(places) for response in task.responses]
-        texts = list(task.responses.values())
-        rows.append({"prompt": task.prompt, "responses": texts, "ranks": means, "task_id": task.id})
-    return rows
+        means = {response: sum(place[response] for place in places) / len(places) for response in task.responses}
+        agreement = _share_in_order(means, places)
+        if len(set(means.values())) == 1 and selection.ties == "drop":
+            reasons.add(TIE)
+        elif agreement < selection.min_agreement:
+            reasons.add(LOW)
+        else:
+            said = {"responses": list(task.responses.values()), "ranks": list(means.values()), "agreement": agreement}
+            rows.append({"prompt": task.prompt, **said, "weight": 1.0, "task_id": task.id})
+    if not rows:
+        raise LeftOut(min(reasons))
+    return _with_weights(rows)
 
 
 Maker = Callable[[JudgedTask, Selection], list[Row]]
@@ -181,16 +190,17 @@ def _edits(task: JudgedTask) -> list[Row]:
 
 
 def choice_lead(vote: Vote, first: int) -> Lead:
-    choice = vote.body["choice"]
+    body = vote.body
+    choice = body["choice"]
     if not isinstance(choice, int):
         return 0, -1.0 if choice == "both_bad" else 0.0
-    return (1 if choice == first else -1), float(vote.body.get("strength") or 0)
+    return (1 if choice == first else -1), float(body.get("strength") or 0)
 
 
 def rank_lead(vote: Vote, first: int, second: int) -> Lead:
     place = {response: index for index, tied in enumerate(vote.body["ranking"]) for response in tied}
     difference = place[second] - place[first]
-    return (difference > 0) - (difference < 0), 0.0
+    return _sign(difference), 0.0
 
 
 def _pair_rows(task: JudgedTask, first: int, second: int, leads: list[Lead], selection: Selection) -> list[Row]:
@@ -203,16 +213,17 @@ def _pair_rows(task: JudgedTask, first: int, second: int, leads: list[Lead], sel
             raise LeftOut(BOTH_BAD)
         if selection.ties == "drop":
             raise LeftOut(TIE)
-    texts = {1: (task.responses[first], task.responses[second]), -1: (task.responses[second], task.responses[first])}
-    lead = sum(side * strength for side, strength in leads if side) / len(leads)
+    sides = [side for side, _ in leads]
+    lead = sum([side * strength for side, strength in leads if side]) / len(leads)
     rows = []
     for verdict in verdicts:
         if not verdict and selection.ties == "drop":
             continue
         for winner in (verdict,) if verdict else (1, -1):
-            share = sum(side == winner for side, _ in leads) / len(leads) if verdict else 0.5
+            better, worse = (first, second) if winner == 1 else (second, first)
+            share = sides.count(winner) / len(sides) if verdict else 0.5
             margin, weight = (winner * lead, 1.0) if verdict else (0.0, 0.5)
-            row = _pair(task, *texts[winner], margin, share, weight)
+            row = _pair(task, task.responses[better], task.responses[worse], margin, share, weight)
             if soft:
                 row["posterior"] = share = soft[1 - winner] + soft[1] / 2
             if share >= selection.min_agreement:
@@ -233,8 +244,8 @@ def _verdicts(leads: list[Lead], soft: Any, aggregation: str) -> list[int]:
         # A vote of unknown strength counts as a slight preference.
         total = sum(side * max(strength, 1.0) for side, strength in leads)
     else:
-        total = sum(side for side, _ in leads)
-    return [(total > 0) - (total < 0)]
+        total = sum([side for side, _ in leads])
+    return [_sign(total)]
 
 
 def _pair(task: JudgedTask, chosen: str, rejected: str, margin: float, agreement: float, weight: float) -> Row:
@@ -251,10 +262,23 @@ def _pair(task: JudgedTask, chosen: str, rejected: str, margin: float, agreement
 
 def _with_weights(rows: list[Row]) -> list[Row]:
     """Each task weighs 1, however many rows it yields."""
-    whole = sum(row["weight"] for row in rows)
+    whole = sum([row["weight"] for row in rows])
     for row in rows:
         row["weight"] /= whole
     return rows
+
+
+def _share_in_order(means: dict[int, float], places: list[dict[int, float]]) -> float:
+    """The share of the judges who order two responses as the mean places do, on average over all pairs."""
+    pairs = list(combinations(means, 2))
+    same = sum(
+        _sign(means[one] - means[other]) == _sign(place[one] - place[other]) for place in places for one, other in pairs
+    )
+    return same / (len(pairs) * len(places))
+
+
+def _sign(difference: float) -> int:
+    return (difference > 0) - (difference < 0)
 
 
 def _places(tied: list[list[int]]) -> dict[int, float]:

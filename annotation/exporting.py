@@ -160,7 +160,14 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     "binary": {"prompt": "messages", "completion": "messages", "label": "boolean"},
     "rating": {"prompt": "messages", "completion": "messages"},
-    "ranking": {"prompt": "messages", "responses": "texts", "ranks": "floats", "task_id": "integer"},
+    "ranking": {
+        "prompt": "messages",
+        "responses": "texts",
+        "ranks": "floats",
+        "agreement": "float",
+        "weight": "float",
+        "task_id": "integer",
+    },
     "raw": RAW,
 }
 EXTRAS = {"external_id": "text", "metadata": "json"}
@@ -174,7 +181,8 @@ def checked(project: Project, type: str, options: dict[str, Any]) -> Selection:
         raise ExportError(f"A {project.kind} project gives {', '.join(types_of(project.kind))}, but no {type} rows.")
     if strange := options.keys() - {known.name for known in fields(Selection)}:
         raise ExportError(f"There is no export option {min(strange)}.")
-    selection = Selection(**options | {"without": withdrawals.prompts_of(project)})
+    more = {"without": withdrawals.prompts_of(project), "timed": type == "raw"}
+    selection = Selection(**options | more)
     for name, allowed in CHOICES.items():
         if getattr(selection, name) not in allowed:
             raise ExportError(f"{name} must be one of {', '.join(allowed)}, not {getattr(selection, name)!r}.")
@@ -185,6 +193,8 @@ def checked(project: Project, type: str, options: dict[str, Any]) -> Selection:
         )
     if not 0 <= selection.min_agreement <= 1:
         raise ExportError(f"min_agreement must lie between 0 and 1, not {selection.min_agreement}.")
+    if selection.min_agreement and type in ("sft", "rating", "raw"):
+        raise ExportError(f"min_agreement is of verdicts, and {type} rows are none: leave it out.")
     if project.kind == Kind.RATING:
         _check_ratings(project, type, selection)
     if type != "raw" and selection.history:
@@ -310,7 +320,7 @@ def _first_of_each(found: Iterator[Outcome]) -> Iterator[Outcome]:
         yield outcome
 
 
-ABOUT = {"prompt", "margin", "agreement", "weight", "task_id", "external_id", "metadata"}
+ABOUT = {"prompt", "margin", "agreement", "weight", "posterior", "task_id", "external_id", "metadata"}
 
 
 def _mark(key: str, row: Row) -> int:

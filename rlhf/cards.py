@@ -16,12 +16,15 @@ WORDS = {
     "preference": ("Preferences", "Two answers per row; people preferred `chosen` over `rejected`."),
     "binary": ("Binary judgements", "One answer per row, with whether people accepted it."),
     "rating": ("Ratings", "One answer per row, with the mean rating of each aspect."),
+    "ranking": ("Rankings", "Several answers per row, each with its place; equal places are ties."),
 }
 COLUMNS = {
     "prompt": "the conversation so far, as chat messages",
     "completion": "the answer, as one assistant message",
     "chosen": "the preferred answer, as one assistant message",
     "rejected": "the other answer, as one assistant message",
+    "responses": "the answers, as texts",
+    "ranks": "the place of each answer in the order of `responses`, 1 the best; equal numbers are ties",
     "margin": "how clearly it was preferred",
     "agreement": "share of the judges who agree with the outcome",
     "weight": "how much the row counts in training",

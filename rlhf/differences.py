@@ -101,7 +101,8 @@ def _read(snapshot: Snapshot, part: str) -> Iterator[dict[str, Any]]:
 
 
 def _answers(row: dict[str, Any]) -> list[str]:
-    return sorted(row[name][0]["content"] for name in ("chosen", "rejected", "completion") if name in row)
+    texts = [row[name][0]["content"] for name in ("chosen", "rejected", "completion") if name in row]
+    return sorted([*texts, *row.get("responses", ())])
 
 
 def _hash(value: Any) -> int:

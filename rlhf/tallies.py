@@ -81,6 +81,15 @@ class Tally:
             self.longer_won += chosen > rejected
             self.characters += chosen + rejected
             self.answers += 2
+        elif "responses" in row:
+            self.agreement += row["agreement"]
+            lengths = [len(text) for text in row["responses"]]
+            ordered = sorted(zip(row["ranks"], lengths, strict=True))
+            told_apart = [(x, y) for (a, x), (b, y) in combinations(ordered, 2) if a != b and x != y]
+            self.uneven += len(told_apart)
+            self.longer_won += sum(better > worse for better, worse in told_apart)
+            self.characters += sum(lengths)
+            self.answers += len(lengths)
         elif "completion" in row:
             self.characters += len(row["completion"][0]["content"])
             self.answers += 1

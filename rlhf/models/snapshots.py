@@ -26,6 +26,7 @@ class Snapshot(models.Model):
         PREFERENCE = "preference", "Preferences"
         BINARY = "binary", "Binary"
         RATING = "rating", "Ratings"
+        RANKING = "ranking", "Rankings"
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="snapshots")
     name = models.SlugField(max_length=80)
@@ -54,6 +55,10 @@ class Snapshot(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("rlhf:snapshot", args=[self.project.slug, self.pk])
+
+    @property
+    def rows(self) -> int:
+        return int(self.counts.get("train") or 0) + int(self.counts.get("eval") or 0)
 
     @property
     def folder(self) -> Path:

@@ -142,6 +142,9 @@ def test_written_answers_rankings_and_ratings_give_their_rows() -> None:
     ranked = filled({"prompt": "?", "responses": ["x", "y", "z"], "annotations": orders}, kind="ranking")
     (row,) = exporting.rows(ranked, "ranking")
     assert (row["responses"], row["ranks"]) == (["x", "y", "z"], [2.25, 1.0, 2.75])
+    assert row["agreement"] == pytest.approx(5 / 6) and row["weight"] == 1  # ann has x and z on one place
+    assert [list(exporting.rows(ranked, "ranking", min_agreement=least)) for least in (0.83, 0.84)] == [[row], []]
+    assert [row["weight"] for row in exporting.rows(ranked, "ranking", aggregation="each")] == [0.5, 0.5]
     assert [row[:2] for row in pairs(ranked)] == [("y", "x"), ("x", "z"), ("y", "z")]
     assert sum(row[4] for row in pairs(ranked)) == pytest.approx(1)
     marks = [
@@ -169,6 +172,7 @@ def test_written_answers_rankings_and_ratings_give_their_rows() -> None:
         ("preference", "argilla", {}, "with the type raw"),
         ("preference", "csv", {"part": "test"}, "one of train, eval"),
         ("raw", "csv", {"part": "eval"}, "Only training rows are split"),
+        ("raw", "csv", {"min_agreement": 0.5}, "is of verdicts"),
     ],
 )
 def test_what_cannot_be_given_is_said_before_the_first_byte(

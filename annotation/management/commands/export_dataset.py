@@ -24,7 +24,7 @@ EXAMPLES = """examples:
 
 # Options that are called as the selection calls them.
 SAME = ("aggregation", "ties", "min_agreement", "threshold", "gap", "aspect", "flags", "guideline", "since", "until")
-MORE = ("improved", "deduplicate", "names", "history", "extras")
+MORE = ("rulings", "improved", "deduplicate", "names", "history", "extras")
 
 
 class Command(BaseCommand):
@@ -50,6 +50,7 @@ class Command(BaseCommand):
         rules.add_argument("--flags", choices=exporting.CHOICES["flags"], default="drop", help="flagged tasks")
         rules.add_argument("--exclude-flag", action="append", default=[], metavar="NAME", help="with --flags keep")
         rules.add_argument("--exclude", action="append", default=[], metavar="NAME", help="leave out an annotator")
+        rules.add_argument("--rulings", choices=exporting.CHOICES["rulings"], default="prefer", help="over the votes")
         rules.add_argument("--guideline", type=int, metavar="N", help="only judgements made under this version")
         rules.add_argument("--exclude-guideline", type=int, action="append", default=[], metavar="N")
         rules.add_argument("--since", type=_moment, metavar="TIME", help="only judgements made then or later")
