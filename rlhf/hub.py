@@ -17,18 +17,23 @@ class HubError(ValueError):
     """The snapshot cannot be pushed; the message is one sentence."""
 
 
-def push(snapshot: Snapshot, repository: str, *, public: bool = False, api: Any = None) -> str:
-    """Push the folder, in a private repository unless `public`, and give the address of the commit.
-
-    Nothing is sent unless HF_TOKEN is set. The commit is tagged with the content hash, so that the very rows of a
-    version can be asked for for ever.
-    """
+def check(snapshot: Snapshot, repository: str) -> None:
+    """HubError says why this snapshot cannot be pushed there, as far as it shows without the hub."""
     if not settings.HF_TOKEN:
         raise HubError("Set HF_TOKEN to a token that may write datasets, and start Hone again.")
     if not REPOSITORY.fullmatch(repository) or ".." in repository or "--" in repository:
         raise HubError(f"{repository!r} is no name of a repository; use owner/name.")
     if not snapshot.folder.is_dir():
         raise HubError(f"The files of {snapshot} are gone, so there is nothing to push.")
+
+
+def push(snapshot: Snapshot, repository: str, *, public: bool = False, api: Any = None) -> str:
+    """Push the folder, in a private repository unless `public`, and give the address of the commit.
+
+    Nothing is sent unless HF_TOKEN is set. The commit is tagged with the content hash, so that the very rows of a
+    version can be asked for for ever.
+    """
+    check(snapshot, repository)
     if api is None:
         from huggingface_hub import HfApi  # only who pushes pays for loading it
 
@@ -43,5 +48,6 @@ def push(snapshot: Snapshot, repository: str, *, public: bool = False, api: Any 
         api.create_tag(**about, tag=snapshot.content_hash[:16], revision=done.oid, exist_ok=True)
     except Exception as error:  # the border: the hub's own errors, the network's, the disk's
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        reason = reason.replace(settings.HF_TOKEN, "…")  # what is told is kept and shown
         raise HubError(f"The hub did not take {snapshot}: {reason}") from error
     return str(done.commit_url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from django import forms
 
 from annotation import exporting
+from annotation.cleaning import CleaningError, strict_json
 from annotation.models import Kind, Project
+from annotation.questions import questions_of
 from rlhf.forms import Styled
 from rlhf.models import Snapshot
 from rlhf.snapshots import SnapshotError
@@ -79,12 +82,27 @@ class SnapshotForm(Styled):
     guideline = forms.IntegerField(
         required=False, min_value=1, label="Guidelines version", help_text="Only judgments made under it"
     )
+    exclude_guidelines = forms.CharField(
+        required=False, label="Leave out guidelines versions", help_text="Numbers, with commas"
+    )
+    exclude_flags = forms.MultipleChoiceField(
+        required=False, widget=forms.CheckboxSelectMultiple, label="Of flagged tasks that are kept, leave out"
+    )
     exclude_annotators = forms.CharField(required=False, label="Leave out annotators", help_text="Names, with commas")
+    where = forms.CharField(
+        required=False, label="Only tasks whose metadata say", help_text='An object, such as {"lang": "en"}'
+    )
     threshold = forms.FloatField(
         required=False, label="Good from", help_text="Mean rating from which an answer is good"
     )
     gap = forms.FloatField(
         required=False, min_value=0, label="Better by", help_text="Difference of mean ratings that makes a pair"
+    )
+    aspect = forms.ChoiceField(required=False, label="Rated on", help_text="What the two figures before are about")
+    rulings = forms.ChoiceField(
+        required=False,
+        choices=[("prefer", "Count instead of the votes"), ("ignore", "Do not count")],
+        label="What reviewers settled",
     )
     ties = forms.ChoiceField(required=False, choices=[("drop", "Leave out"), ("half", "Keep as half and half")])
     license = forms.CharField(required=False, max_length=80, help_text="Such as cc-by-4.0; written on the card")
@@ -101,13 +119,38 @@ class SnapshotForm(Styled):
         usual: dict[str, Any] = {"name": NAMES[Kind(project.kind)], "type": types[0] if types else ""}
         kwargs.setdefault("initial", usual | (_initial_from(like) if like else {}))
         super().__init__(*args, **kwargs)
-        field = self.fields["type"]
-        assert isinstance(field, forms.ChoiceField)
-        field.choices = [(one, Snapshot.Type(one).label) for one in types]
-        for name in ("threshold", "gap") if project.kind != Kind.RATING else ("ties",):
+        self._choose("type", [(one, Snapshot.Type(one).label) for one in types])
+        for name in ("threshold", "gap", "aspect") if project.kind != Kind.RATING else ("ties",):
             del self.fields[name]
+        asked = questions_of(project)
+        self._choose("exclude_flags", [(flag["name"], flag["label"]) for flag in asked["flags"]])
+        aspects = [(aspect["name"], aspect["label"]) for aspect in asked["aspects"]]
+        self._choose("aspect", [("", "All aspects together"), *aspects])
         if project.kind != Kind.PREFERENCE:
             del self.fields["no_edits"]
+
+    def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
+        """Offer these, or no such field where there is nothing to choose."""
+        field = self.fields.get(name)
+        if isinstance(field, forms.ChoiceField):
+            field.choices = choices
+            if not choices:
+                del self.fields[name]
+
+    def clean_exclude_guidelines(self) -> list[int]:
+        try:
+            return [int(number) for number in _listed(self.cleaned_data["exclude_guidelines"])]
+        except ValueError:
+            raise forms.ValidationError("Give numbers of versions with commas, such as 1, 2.") from None
+
+    def clean_where(self) -> dict[str, Any]:
+        try:
+            found = strict_json(self.cleaned_data["where"] or "{}")
+        except CleaningError:
+            found = None
+        if not isinstance(found, dict):
+            raise forms.ValidationError('Give an object of keys and values, such as {"lang": "en"}.')
+        return found
 
     @cached_property
     def chosen_type(self) -> str:
@@ -132,22 +175,27 @@ class SnapshotForm(Styled):
             "min_agreement": float(get("min_agreement") or 0),
             "flags": "drop" if get("drop_flagged") else "keep",
             "ties": get("ties") or "drop",
+            "rulings": get("rulings") or "prefer",
             "deduplicate": bool(get("deduplicate")),
             "improved": "drop" if get("no_edits") else "keep",
             "split": split,
         }
-        names = str(get("exclude_annotators") or "")
+        versions, where = get("exclude_guidelines") or [], get("where") or {}
         more = {
             "since": _iso(get("since")),
             "until": _iso(get("until")),
             "guideline": get("guideline"),
-            "exclude_annotators": [name.strip() for name in names.split(",") if name.strip()],
+            "metadata": where if isinstance(where, dict) else strict_json(where),
+            "exclude_guidelines": versions if isinstance(versions, list) else [int(one) for one in _listed(versions)],
+            "exclude_annotators": _listed(get("exclude_annotators")),
+            "exclude_flags": list(get("exclude_flags") or []),
+            "aspect": get("aspect"),
             "threshold": _number(get("threshold")),
             "gap": _number(get("gap")),
             "license": get("license"),
             "intended_use": get("intended_use"),
         }
-        return recipe | {key: value for key, value in more.items() if value not in (None, "", [])}
+        return recipe | {key: value for key, value in more.items() if value not in (None, "", [], {})}
 
     def refuse(self, error: SnapshotError) -> None:
         """Put the complaint at the field it is about."""
@@ -176,13 +224,18 @@ class SnapshotForm(Styled):
 
     @property
     def more(self) -> list[forms.BoundField]:
-        names: tuple[str, ...] = ("ties", "threshold", "gap", "since", "until", "guideline", "exclude_annotators")
+        names: tuple[str, ...] = ("ties", "threshold", "gap", "aspect", "rulings", "since", "until", "guideline")
+        names += ("exclude_guidelines", "exclude_annotators", "exclude_flags", "where")
         names += ("split_by", "split_at", "split_key", "split_eval", "license", "intended_use")
         return [self[name] for name in names if name in self.fields]
 
     @property
     def switches(self) -> list[forms.BoundField]:
         return [self[name] for name in ("drop_flagged", "deduplicate", "no_edits") if name in self.fields]
+
+
+def _listed(text: str | None) -> list[str]:
+    return [one.strip() for one in (text or "").split(",") if one.strip()]
 
 
 def _iso(value: Any) -> Any:
@@ -211,10 +264,15 @@ def _initial_from(like: Snapshot) -> dict[str, Any]:
         "guideline",
         "threshold",
         "gap",
+        "aspect",
+        "rulings",
+        "exclude_flags",
         "deduplicate",
     )
     kept += ("license", "intended_use")
     initial |= {key: recipe[key] for key in kept if key in recipe}
+    initial["exclude_guidelines"] = ", ".join(map(str, recipe.get("exclude_guidelines") or []))
+    initial["where"] = json.dumps(recipe["metadata"], ensure_ascii=False) if recipe.get("metadata") else ""
     initial["exclude_annotators"] = ", ".join(recipe.get("exclude_annotators") or [])
     initial["no_edits"] = recipe.get("improved") == "drop"
     return initial | {"drop_flagged": recipe.get("flags", "drop") == "drop"}

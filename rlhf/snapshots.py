@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -19,9 +19,14 @@ from rlhf.models import Snapshot
 from rlhf.recipes import SnapshotError, check_recipe, selection_of, split_of
 from rlhf.tallies import Tally
 
-__all__ = ["SnapshotError", "check_recipe", "cut", "preview"]
+__all__ = ["SnapshotError", "check_recipe", "checked", "cut", "preview"]
 
 TYPES = tuple(Snapshot.Type.values)
+LOOK = 5000  # tasks between two looks at whether a preview is still wanted
+
+
+class NotWanted(Exception):
+    """Another recipe is asked about, so this count was given up."""
 
 
 class Draft:
@@ -53,11 +58,7 @@ def cut(
     project: Project, *, name: str, type: str, recipe: dict[str, Any] | None = None, by: User | None = None
 ) -> Snapshot:
     """The next version of `name`; its latest version when that has the very same content. SnapshotError otherwise."""
-    if not name or slugify(name) != name.lower() or len(name) > 80:
-        raise SnapshotError("name", "A name is letters, digits, hyphens and underscores, at most 80.")
-    if type not in TYPES:
-        raise SnapshotError("type", f"A snapshot's type is one of {', '.join(TYPES)}, not {type!r}.")
-    whole = check_recipe(recipe or {})
+    whole = checked(name, type, recipe)
     draft = Draft(project, type, whole)
     facts = {"kind": type, "recipe": whole, "projects": [{"slug": project.slug, "kind": project.kind}]}
     with snapshot_files.Folder(exporting.columns(project, type, **draft.options)) as files:
@@ -75,14 +76,26 @@ def cut(
     return _store(project, name, fields | {"simulated_share": tally.simulated_share})
 
 
-def preview(project: Project, type: str, recipe: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What `cut` would count, storing nothing.
+def checked(name: str, type: str, recipe: dict[str, Any] | None) -> dict[str, Any]:
+    """The recipe with its defaults; SnapshotError for what is wrong whatever the judgements are."""
+    if not name or slugify(name) != name.lower() or len(name) > 80:
+        raise SnapshotError("name", "A name is letters, digits, hyphens and underscores, at most 80.")
+    if type not in TYPES:
+        raise SnapshotError("type", f"A snapshot's type is one of {', '.join(TYPES)}, not {type!r}.")
+    return check_recipe(recipe or {})
+
+
+def preview(
+    project: Project, type: str, recipe: dict[str, Any] | None = None, *, wanted: Callable[[], bool] = lambda: True
+) -> dict[str, Any]:
+    """What `cut` would count, storing nothing; NotWanted as soon as nobody waits for it any more.
 
     `{"train", "eval", "annotations", "annotators", "left_out": {reason: tasks}, "simulated_share"}`.
     """
     draft = Draft(project, type, check_recipe(recipe or {}))
-    for _ in draft.parts():
-        pass
+    for place, _ in enumerate(draft.parts()):
+        if place % LOOK == 0 and not wanted():
+            raise NotWanted
     return draft.tally.counts() | {"simulated_share": draft.tally.simulated_share}
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from rlhf.views import datasets, lineage, loop, models, new_run, rounds, runs, snapshots
+from rlhf.views import datasets, lineage, loop, models, new_run, pushes, rounds, runs, snapshots
 
 app_name = "rlhf"
 
@@ -17,8 +17,10 @@ urlpatterns = [
     path(PROJECT + "datasets/", datasets.datasets, name="datasets"),
     path(PROJECT + "datasets/new/", datasets.new_snapshot, name="new_snapshot"),
     path(PROJECT + "datasets/new/preview/", datasets.preview_snapshot, name="preview_snapshot"),
+    path(PROJECT + "datasets/cuts/<int:pk>/", datasets.cut, name="cut"),
     path(PROJECT + "datasets/<int:pk>/", snapshots.snapshot, name="snapshot"),
     path(PROJECT + "datasets/<int:pk>/against/<int:older>/", lineage.diff_snapshots, name="diff_snapshots"),
+    path(PROJECT + "datasets/<int:pk>/pushes/", pushes.pushes, name="pushes"),
     path(PROJECT + "lineage/", lineage.data_lineage, name="data_lineage"),
     path(PROJECT + "datasets/<int:pk>/snapshot.zip", snapshots.download_snapshot, name="download_snapshot"),
     path(PROJECT + "datasets/<int:pk>/files/<str:name>", snapshots.snapshot_file, name="snapshot_file"),

@@ -16,7 +16,7 @@ from django_tasks_db.models import DBTaskResult
 
 from annotation import disputes, jobs, queue
 from annotation.quality import reports
-from rlhf import rounds, runner
+from rlhf import cutting, pushing, rounds, runner
 from rlhf.models import Round
 from training import rundir
 
@@ -46,6 +46,8 @@ def run_worker(stop: threading.Event) -> None:
             _guarded(jobs.sweep)
             _guarded(disputes.refresh_all)
             _guarded(reports.sweep)
+            _guarded(pushing.sweep)
+            _guarded(cutting.sweep)
             due["leases"] = time.monotonic() + LEASES_EVERY
         stop.wait(INTERVAL)
     chores.join(timeout=5)

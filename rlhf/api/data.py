@@ -10,8 +10,10 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from rlhf import registry, snapshots
+from annotation.models import Project
+from rlhf import cutting, registry, snapshots
 from rlhf.api.serializers import (
+    CutSerializer,
     ModelFilter,
     ModelInput,
     ModelSerializer,
@@ -21,7 +23,7 @@ from rlhf.api.serializers import (
     SnapshotSerializer,
 )
 from rlhf.api.views import LoopView
-from rlhf.models import Model, Snapshot
+from rlhf.models import Cut, Model, Snapshot
 
 
 class Snapshots(LoopView):
@@ -36,11 +38,15 @@ class Snapshots(LoopView):
         """Immutable datasets, newest first."""
         return self.listed(self.get_queryset())
 
-    @extend_schema(request=SnapshotInput, responses={201: SnapshotSerializer})
+    @extend_schema(request=SnapshotInput, responses={201: SnapshotSerializer, 202: CutSerializer})
     def post(self, request: Request) -> Response:
-        """Cut a snapshot; the same judgements and recipe give the one there is."""
+        """Cut a snapshot; the same judgements and recipe give the one there is. The worker cuts large ones (202)."""
         asked = self.sent(SnapshotInput)
         project = self.project_to_train_in(asked.pop("project"))
+        if cutting.is_large(project):
+            cut = cutting.start(project, by=request.user, **asked)  # type: ignore[arg-type]
+            location = {"Location": f"{request.path}cuts/{cut.pk}/"}
+            return Response(CutSerializer(cut).data, status=202, headers=location)
         made = snapshots.cut(project, by=request.user, **asked)  # type: ignore[arg-type]
         return self.created(made, request, made.pk)
 
@@ -53,6 +59,17 @@ class SnapshotDetail(LoopView):
     def get(self, request: Request, pk: int) -> Response:
         """One snapshot."""
         rows = Snapshot.objects.visible_to(request.user).select_related("project")  # type: ignore[arg-type]
+        return Response(self.get_serializer(get_object_or_404(rows, pk=pk)).data)
+
+
+class SnapshotCut(LoopView):
+    serializer_class = CutSerializer
+    queryset = Cut.objects.none()
+
+    @extend_schema(responses=CutSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        """How far the worker is with a large snapshot, and the snapshot once it is cut."""
+        rows = Cut.objects.filter(project__in=Project.objects.data_readable_by(request.user))  # type: ignore[arg-type]
         return Response(self.get_serializer(get_object_or_404(rows, pk=pk)).data)
 
 

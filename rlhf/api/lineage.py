@@ -15,7 +15,7 @@ from annotation.api.serializers import CleanCharField, StrictSerializer
 from annotation.cleaning import MAX_INT
 from annotation.models import Annotation, Project, Task, User, Withdrawal
 from annotation.models.people import MANAGES, SEES_NAMES
-from rlhf import differences, lineage, withdrawing
+from rlhf import comparing, lineage, withdrawing
 from rlhf.api.views import LoopView
 from rlhf.models import Model, Snapshot
 
@@ -83,12 +83,16 @@ class SnapshotDiff(LoopView):
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request, pk: int, older: int) -> Response:
-        """Rows added, removed and changed since an older snapshot of the same project and type, and why."""
+        """Rows added, removed and changed since an older snapshot of the same project and type, and why.
+
+        Large ones are compared once by the worker: 202 until that is done.
+        """
         rows = Snapshot.objects.visible_to(request.user).select_related("project")  # type: ignore[arg-type]
         newer = get_object_or_404(rows, pk=pk)
-        return Response(
-            differences.compare(get_object_or_404(rows, pk=older, project=newer.project, type=newer.type), newer)
-        )
+        told = comparing.compared(get_object_or_404(rows, pk=older, project=newer.project, type=newer.type), newer)
+        if told is None:
+            return Response({"state": "working"}, status=202, headers={"Retry-After": "5"})
+        return Response(told)
 
 
 class Withdrawals(LoopView):

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from annotation.api.serializers import CleanCharField, StrictSerializer
 from annotation.cleaning import CleaningError
 from annotation.models import Project, User
-from rlhf.models import Model, Round, Run, Snapshot
+from rlhf.models import Cut, Model, Round, Run, Snapshot
 from rlhf.prompts import Prompt, distinct, messages
 
 
@@ -97,6 +97,17 @@ class SnapshotSerializer(serializers.ModelSerializer[Snapshot]):
             "withdrawn",
         ]
         fields += ["withdrawn", "simulated_share", "created_at"]
+        read_only_fields = fields
+
+
+class CutSerializer(serializers.ModelSerializer[Cut]):
+    project = serializers.SlugRelatedField[Project](slug_field="slug", read_only=True)
+    snapshot = serializers.PrimaryKeyRelatedField[Snapshot](read_only=True)
+    recipe = serializers.DictField(read_only=True)
+
+    class Meta:
+        model = Cut
+        fields = ["id", "project", "name", "type", "recipe", "state", "snapshot", "problem", "created_at"]
         read_only_fields = fields
 
 

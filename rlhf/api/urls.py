@@ -2,12 +2,14 @@
 
 from django.urls import path
 
-from rlhf.api import data, lineage, rounds, runs
+from rlhf.api import data, lineage, pushes, rounds, runs
 
 urlpatterns = [
     path("snapshots/", data.Snapshots.as_view(), name="api-snapshots"),
+    path("snapshots/cuts/<int:pk>/", data.SnapshotCut.as_view(), name="api-snapshot-cut"),
     path("snapshots/<int:pk>/", data.SnapshotDetail.as_view(), name="api-snapshot"),
     path("snapshots/<int:pk>/diff/<int:older>/", lineage.SnapshotDiff.as_view(), name="api-snapshot-diff"),
+    path("snapshots/<int:pk>/pushes/", pushes.Pushes.as_view(), name="api-snapshot-pushes"),
     path("models/", data.Models.as_view(), name="api-models"),
     path("models/<slug:name>/", data.ModelDetail.as_view(), name="api-model"),
     path("models/<slug:name>/promote/", data.PromoteModel.as_view(), name="api-promote-model"),

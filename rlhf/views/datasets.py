@@ -12,8 +12,8 @@ from annotation.access import project_for
 from annotation.models import Project
 from annotation.models.people import READS_DATA, SEES_NAMES, TRAINS
 from annotation.shell import PersonRequest, signed_in
-from rlhf import snapshots
-from rlhf.models import Snapshot
+from rlhf import cutting, snapshots
+from rlhf.models import Cut, Snapshot
 from rlhf.snapshot_form import SnapshotForm
 
 REASONS = 6  # reasons spelled out in the preview
@@ -61,8 +61,10 @@ def new_snapshot(request: PersonRequest, slug: str) -> HttpResponse:
     if form.is_valid():
         data = form.cleaned_data
         try:
-            row = snapshots.cut(project, name=data["name"], type=data["type"], recipe=form.recipe(), by=request.user)
-            return redirect(row)
+            asked: dict[str, Any] = {"name": data["name"], "type": data["type"], "recipe": form.recipe()}
+            if cutting.is_large(project):
+                return redirect("rlhf:cut", slug, cutting.start(project, **asked, by=request.user).pk)
+            return redirect(snapshots.cut(project, **asked, by=request.user))
         except snapshots.SnapshotError as error:
             form.refuse(error)
     return render(request, "rlhf/new_snapshot.html", _context(project, form), status=422)
@@ -76,6 +78,19 @@ def preview_snapshot(request: PersonRequest, slug: str) -> HttpResponse:
     form = SnapshotForm(request.POST, project=project)
     context = _context(project, form)
     return render(request, "rlhf/_cut_preview.html", context, status=422 if form.errors else 200)
+
+
+@require_GET
+@signed_in
+def cut(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
+    """How far the worker is with a large snapshot; leads to it once it is cut."""
+    project = project_for(request.user, slug, TRAINS)
+    row = get_object_or_404(Cut.objects.filter(project=project).select_related("snapshot__project"), pk=pk)
+    if row.snapshot is None:
+        return render(request, "rlhf/cut.html", {"project": project, "cut": row})
+    if "HX-Request" in request.headers:
+        return HttpResponse(headers={"HX-Redirect": row.snapshot.get_absolute_url()})
+    return redirect(row.snapshot)
 
 
 def described(row: Snapshot) -> dict[str, Any]:
@@ -111,7 +126,7 @@ def _context(project: Project, form: SnapshotForm) -> dict[str, Any]:
     counts: dict[str, Any] | None = None
     if not form.is_bound or form.is_valid():
         try:
-            counts = snapshots.preview(project, form.chosen_type, form.recipe())
+            counts = cutting.preview(project, form.chosen_type, form.recipe())
         except snapshots.SnapshotError as error:
             form.refuse(error)
     left_out = (counts or {}).get("left_out") or {}
@@ -122,6 +137,7 @@ def _context(project: Project, form: SnapshotForm) -> dict[str, Any]:
         "total": ((counts or {}).get("train") or 0) + ((counts or {}).get("eval") or 0),
         "left_out": sum(left_out.values()),
         "reasons": reason_words(left_out),
+        "is_counting": counts is None and not form.problems,
         "noun": "pairs" if form.chosen_type == Snapshot.Type.PREFERENCE else "rows",
         "problems": form.problems,
     }

@@ -15,9 +15,10 @@ from annotation.cleaning import CleaningError
 from annotation.models import Project, User
 from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
 from annotation.shell import PersonRequest, signed_in
-from rlhf import differences, lineage, withdrawing
+from rlhf import comparing, lineage, withdrawing
 from rlhf.forms import Styled
 from rlhf.models import Model, Snapshot
+from rlhf.views.snapshots import by_place
 
 MOST_TEXT = 300
 
@@ -75,13 +76,11 @@ def diff_snapshots(request: PersonRequest, slug: str, pk: int, older: int) -> Ht
     rows = Snapshot.objects.filter(project=project)
     newer = get_object_or_404(rows, pk=pk)
     before = get_object_or_404(rows, pk=older, type=newer.type)
-    told = differences.compare(before, newer)
-    sorts = []
-    for name in ("added", "removed", "changed"):
-        examples = [_example(one) for one in told[name]["examples"]]
-        sorts.append({"name": name, "title": name.capitalize(), **told[name], "examples": examples})
-    recipe = [(key.replace("_", " ").capitalize(), *pair) for key, pair in told["recipe"].items()]
-    context = {"project": project, "newer": newer, "older": before, "told": told, "sorts": sorts, "recipe": recipe}
+    told = comparing.compared(before, newer)
+    context: dict[str, Any] = {"project": project, "newer": newer, "older": before, "told": told}
+    if told is not None:
+        context["sorts"] = [_sort(name, told[name]) for name in ("added", "removed", "changed")]
+        context["recipe"] = [(key.replace("_", " ").capitalize(), *pair) for key, pair in told["recipe"].items()]
     return render(request, "rlhf/snapshot_diff.html", context)
 
 
@@ -137,8 +136,14 @@ def _withdraw(
     return redirect("rlhf:data_lineage", project.slug)
 
 
+def _sort(name: str, told: dict[str, Any]) -> dict[str, Any]:
+    examples = [_example(one) for one in told["examples"]]
+    return {"name": name, "title": name.capitalize(), **told, "examples": examples}
+
+
 def _example(told: dict[str, Any]) -> dict[str, Any]:
     row = told["row"]
     names = [name for name in ("prompt", "chosen", "rejected", "completion") if row.get(name)]
-    texts = {name: row[name][-1]["content"][:MOST_TEXT] for name in names}
+    texts = [(name.capitalize(), row[name][-1]["content"][:MOST_TEXT]) for name in names]
+    texts += [(f"Place {place:g}", text[:MOST_TEXT]) for place, text in by_place(row)]
     return {"why": told["why"], "part": told["part"], "texts": texts}

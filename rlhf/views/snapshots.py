@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import pyarrow.parquet as parquet
@@ -16,6 +17,7 @@ from annotation.shell import PersonRequest, signed_in
 from rlhf import figures, lineage, snapshot_files
 from rlhf.family import family_of_snapshot
 from rlhf.models import Snapshot
+from rlhf.push_form import hub_card
 from rlhf.snapshot_files import FILES
 from rlhf.views.datasets import described
 
@@ -28,7 +30,7 @@ MAX_TEXT = 2000  # characters of a cell
 @signed_in
 def snapshot(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
     """One snapshot and a page of its rows."""
-    row = _find(request, slug, pk)
+    row = find_snapshot(request, slug, pk)
     part = request.GET.get("part") if request.GET.get("part") in SPLITS else "train"
     rows = _rows(row, str(part), request.GET.get("page", "1"))
     manifest = snapshot_files.head(row.folder)
@@ -41,6 +43,7 @@ def snapshot(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
         "family": family_of_snapshot(row),
         "recipe": _recipe(row.recipe),
         "manifest": manifest,
+        "statistics": _statistics(manifest.get("statistics") or {}),
         "annotations_used": row.counts.get("annotations") or 0,
         "files": [
             {"name": name, "size": (row.folder / name).stat().st_size}
@@ -55,6 +58,7 @@ def snapshot(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
         "others": Snapshot.objects.filter(project=row.project, type=row.type, pk__lt=row.pk)[:5],
         "retrain": lineage.made_from([row]) if row.withdrawn else [],
         "may_train": row.project.my_role in TRAINS,
+        **hub_card(row),
     }
     if request.headers.get("HX-Target") == "rows":
         return render(request, "rlhf/_rows.html", context)
@@ -65,7 +69,7 @@ def snapshot(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
 @signed_in
 def snapshot_file(request: PersonRequest, slug: str, pk: int, name: str) -> FileResponse:
     """One file of the snapshot, byte for byte as its manifest lists it."""
-    path = _find(request, slug, pk).folder / name
+    path = find_snapshot(request, slug, pk).folder / name
     if name not in FILES or not path.is_file():
         raise Http404
     return FileResponse(path.open("rb"), as_attachment=True, filename=name)
@@ -75,7 +79,7 @@ def snapshot_file(request: PersonRequest, slug: str, pk: int, name: str) -> File
 @signed_in
 def download_snapshot(request: PersonRequest, slug: str, pk: int) -> StreamingHttpResponse:
     """The whole folder in one archive, streamed; the same snapshot gives the same bytes."""
-    row = _find(request, slug, pk)
+    row = find_snapshot(request, slug, pk)
     if not row.folder.is_dir():
         raise Http404
     name = f"{row.name}-v{row.version}"
@@ -86,7 +90,8 @@ def download_snapshot(request: PersonRequest, slug: str, pk: int) -> StreamingHt
     return response
 
 
-def _find(request: PersonRequest, slug: str, pk: int) -> Snapshot:
+def find_snapshot(request: PersonRequest, slug: str, pk: int) -> Snapshot:
+    """The snapshot, for those who may read the project's data; 404 for everybody else."""
     project = project_for(request.user, slug, READS_DATA)
     row = get_object_or_404(Snapshot.objects.filter(project=project).select_related("created_by"), pk=pk)
     row.project = project
@@ -111,13 +116,22 @@ def _rows(row: Snapshot, part: str, page: str) -> dict[str, Any]:
                 table = file.read_row_group(group).slice(max(first - seen, 0), ROWS - len(records))
                 records += table.to_pylist()
             seen += size
-        columns = [name for name in file.schema_arrow.names if name != "task_id"]
+        columns = [name for name in file.schema_arrow.names if name not in ("task_id", "ranks")]
+    for record in records:
+        record |= {"responses": {"places": by_place(record)}} if "ranks" in record else {}
     shown = [[_cell(record.get(name)) for name in columns] for record in records]
     return {"records": shown, "columns": [_column(name) for name in columns], "page": number, "pages": pages}
 
 
+def by_place(record: dict[str, Any]) -> list[tuple[float, str]]:
+    """The answers of a ranking with their places, the best first; of any other row nothing."""
+    return sorted(zip(record.get("ranks", ()), record.get("responses", ()), strict=True), key=itemgetter(0))
+
+
 def _cell(value: Any) -> dict[str, Any]:
     """A cell as text: a conversation by its last message, with the earlier ones counted."""
+    if isinstance(value, dict):
+        return {"places": [(f"{place:g}", text[:MAX_TEXT]) for place, text in value["places"]]}
     if isinstance(value, list):
         last = str(value[-1]["content"]) if value else ""
         earlier = len(value) - 1
@@ -135,7 +149,7 @@ def _cell(value: Any) -> dict[str, Any]:
 def _column(name: str) -> dict[str, Any]:
     return {
         "label": name.replace("_", " ").capitalize(),
-        "is_text": name in ("prompt", "chosen", "rejected", "completion"),
+        "is_text": name in ("prompt", "chosen", "rejected", "completion", "responses"),
     }
 
 
@@ -154,6 +168,22 @@ def _recipe(recipe: dict[str, Any]) -> list[tuple[str, str]]:
             value = "yes" if value else "no"
         words.append((key.replace("_", " ").capitalize(), str(value)))
     return words
+
+
+def _statistics(told: dict[str, Any]) -> list[tuple[str, str]]:
+    """Agreement, how the work was shared out and biases, as far as they were counted."""
+    found = []
+    if (alpha := told.get("alpha")) is not None:
+        found.append(("Agreement, α", f"{alpha:.2f}"))
+    shares = {"mean_agreement": "Votes for the outcome", "most_by_one": "Most by one person"}
+    found += [(label, f"{told[key]:.0%}") for key, label in shares.items() if told.get(key) is not None]
+    sides = {"first_shown_wins": "First shown wins", "longer_wins": "Longer wins"}
+    found += [
+        (label, f"{side['share']:.1%} of {side['n']:,}") for key, label in sides.items() if (side := told.get(key))
+    ]
+    if (length := told.get("mean_characters")) is not None:
+        found.append(("Mean length", f"{length:,.0f} characters"))
+    return found
 
 
 def _split_words(split: dict[str, Any]) -> str:

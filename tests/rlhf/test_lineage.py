@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from annotation import exporting
 from annotation.importing import import_records
 from annotation.models import Annotation, User, Withdrawal
-from rlhf import contents, differences, hub, lineage, snapshots, withdrawing
+from rlhf import comparing, contents, differences, lineage, snapshots, withdrawing
 from rlhf.models import Model, Run
 from tests import factories
 
@@ -181,58 +181,22 @@ def test_two_snapshots_tell_what_changed_and_why(client):
     assert "Against prefs v1" in client.get(second.get_absolute_url()).content.decode()
 
 
-class FakeHub:
-    """Stands where HfApi stands."""
-
-    def __init__(self):
-        self.calls = []
-
-    def __getattr__(self, name):
-        def call(**given):
-            self.calls.append((name, given))
-            if given["repo_id"] == "team/full":
-                raise OSError("403 Forbidden: storage limit reached")
-            return type("Done", (), {"oid": "abc", "commit_url": "https://hub.example/commit/abc"})
-
-        return call
-
-
-def test_a_snapshot_is_pushed_as_it_is_and_only_with_a_token(settings):
-    snapshot = snapshots.cut(judged(1, 2), name="prefs", type="preference", recipe=ALL_TRAIN)
-    api = FakeHub()
-    settings.HF_TOKEN = ""
-    with pytest.raises(hub.HubError, match="Set HF_TOKEN"):
-        hub.push(snapshot, "team/prefs", api=api)
-    settings.HF_TOKEN = "hf_x"
-    for name in ("team/../prefs", "a b", "a/b/c"):
-        with pytest.raises(hub.HubError, match="no name of a repository"):
-            hub.push(snapshot, name, api=api)
-    assert api.calls == []
-    assert hub.push(snapshot, "team/prefs", api=api) == "https://hub.example/commit/abc"
-    create, upload, tag = api.calls
-    assert create == (
-        "create_repo",
-        {"repo_id": "team/prefs", "repo_type": "dataset", "private": True, "exist_ok": True},
-    )
-    assert upload[1]["folder_path"] == str(snapshot.folder)
-    assert sorted(upload[1]["allow_patterns"]) == sorted(path.name for path in snapshot.folder.iterdir())
-    assert (tag[1]["tag"], tag[1]["revision"]) == (snapshot.content_hash[:16], "abc")
-    with pytest.raises(hub.HubError, match="storage limit reached"):
-        hub.push(snapshot, "team/full", api=api)
-
-
-def test_the_hub_really_has_what_a_push_calls():
-    import inspect
-
-    from huggingface_hub import HfApi
-
-    wanted = {
-        "create_repo": {"repo_id", "repo_type", "private", "exist_ok"},
-        "upload_folder": {"repo_id", "repo_type", "folder_path", "allow_patterns", "commit_message"},
-        "create_tag": {"repo_id", "repo_type", "tag", "revision", "exist_ok"},
-    }
-    for name, names in wanted.items():
-        assert names <= set(inspect.signature(getattr(HfApi, name)).parameters)
+def test_large_snapshots_are_compared_once_by_the_worker(client, monkeypatch, django_capture_on_commit_callbacks):
+    project = judged(1)
+    first = snapshots.cut(project, name="prefs", type="preference", recipe=ALL_TRAIN)
+    import_records(project, records(2))
+    second = snapshots.cut(project, name="prefs", type="preference", recipe=ALL_TRAIN)
+    monkeypatch.setattr(comparing, "SMALL", 2)
+    client.force_login(factories.member(project, "trainer"))
+    page, api = f"{second.get_absolute_url()}against/{first.pk}/", f"/api/v1/snapshots/{second.pk}/diff/{first.pk}/"
+    with django_capture_on_commit_callbacks() as asked:
+        assert 'hx-trigger="load' in client.get(page).content.decode()
+        assert client.get(api).status_code == 202
+    assert len(asked) == 1  # whoever asks again waits for the same answer
+    comparing.compare_later.call(first.pk, second.pk)
+    monkeypatch.setattr(differences, "compare", None)
+    assert client.get(api).json()["added"]["why"] == {"judged since": 1}
+    assert "1 judged since" in client.get(page).content.decode()
 
 
 def test_a_model_without_data_has_nothing_behind_it():

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import zipfile
 
 import pytest
@@ -482,6 +483,25 @@ def test_a_snapshot_is_previewed_frozen_and_read(client, trainer):
     assert b"<html" not in fragment.content
     listed = client.get(address("datasets", trainer)).content.decode()
     assert "prefs v1" in listed and "All judgments are simulated" in listed
+
+
+def test_the_form_takes_every_rule_of_a_recipe_and_the_next_version_begins_with_them(client, trainer):
+    judged(trainer)
+    version = trainer.write_guidelines("Be kind.").number
+    form = {"name": "prefs", "type": "preference", "aggregation": "majority", "min_agreement": 0, "eval_share": 0}
+    form |= {"seed": 0, "split_by": "prompt", "exclude_flags": ["unsafe"], "rulings": "ignore"}
+    form["exclude_guidelines"] = f"{version}, 7"
+    wrong = client.post(address("preview_snapshot", trainer), form | {"where": "[1]", "exclude_guidelines": "one"})
+    assert wrong.status_code == 422 and b"Give an object" in wrong.content and b"numbers of versions" in wrong.content
+    client.post(address("new_snapshot", trainer), form | {"where": '{"lang": "en"}'})
+    assert not trainer.snapshots.exists()  # no task is in English
+    client.post(address("new_snapshot", trainer), form)
+    snapshot = trainer.snapshots.get()
+    kept = {key: snapshot.recipe[key] for key in ("exclude_flags", "exclude_guidelines", "rulings")}
+    assert kept == {"exclude_flags": ["unsafe"], "exclude_guidelines": [version, 7], "rulings": "ignore"}
+    again = client.get(address("new_snapshot", trainer) + f"?like={snapshot.pk}").content.decode()
+    assert f'value="{version}, 7"' in again and '<option value="ignore" selected' in again
+    assert re.search(r'value="unsafe"[^>]* checked', again)
 
 
 def test_a_snapshot_is_downloaded_whole_or_by_file(client, trainer):

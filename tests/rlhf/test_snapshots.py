@@ -3,12 +3,15 @@ import json
 
 import pyarrow.parquet as parquet
 import pytest
+from django.urls import reverse
+from django_tasks_db.models import DBTaskResult
 
 from annotation import freezing, judging, queue, reviewing, splitting
+from annotation.importing import import_records
 from annotation.models import Annotation
 from annotation.sameness import prompt_key
-from rlhf import prompts, snapshots
-from rlhf.models import Snapshot
+from rlhf import cutting, differences, prompts, snapshots
+from rlhf.models import Cut, Snapshot
 from tests import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_folder")]
@@ -48,6 +51,31 @@ def test_a_preference_snapshot_has_the_columns_that_trainers_read():
     assert len(train) + len(held_out) == 20 and held_out
     assert train[0]["chosen"][0]["role"] == "assistant"
     assert snapshot.counts["annotations"] == 20 and snapshot.counts["annotators"] == 1
+
+
+def test_a_snapshot_of_rankings_tells_each_answers_place_and_what_changed(client):
+    project = factories.project("ranking")
+    tied = {"annotator": "ann", "ranking": [["a", "b", "c"]]}
+    votes = [{"annotator": "ann", "ranking": ["b", ["a", "c"]]}, {"annotator": "ben", "ranking": ["b", "a", "c"]}]
+    records = [
+        {"id": "1", "prompt": "Which?", "responses": ["x", "yy", "z"], "annotations": votes},
+        {"id": "2", "prompt": "Who?", "responses": ["p", "q", "r"], "annotations": [tied]},
+    ]
+    assert import_records(project, records).applied
+    recipe = {"split": {"eval_share": 0}}
+    made = snapshots.cut(project, name="orders", type="ranking", recipe=recipe)
+    (row,) = rows(made, "train")
+    assert list(row) == ["prompt", "responses", "ranks", "agreement", "weight", "task_id"]
+    assert (row["responses"], row["ranks"]) == (["x", "yy", "z"], [2.25, 1.0, 2.75])
+    assert made.counts["left_out"] == {"tie": 1}
+    card = (made.folder / "README.md").read_text()
+    assert "Rankings" in card and "`ranks`: the place" in card and "the longer answer won 100.0% of 2 pairs" in card
+    more = snapshots.cut(project, name="orders", type="ranking", recipe=recipe | {"ties": "half"})
+    assert differences.compare(made, more)["added"]["why"] == {"was left out: tie": 1}
+    client.force_login(factories.member(project, role="trainer"))
+    assert b"<small>2.75</small> z" in client.get(more.get_absolute_url()).content
+    url = reverse("rlhf:diff_snapshots", args=[project.slug, more.pk, made.pk])
+    assert client.get(url).content.count(b"<small>Place 2</small>") == 3
 
 
 def test_the_manifest_tells_everything_and_its_hashes_hold():
@@ -222,3 +250,42 @@ def test_the_manifest_names_the_rulings_that_counted():
     assert manifest["adjudications"] == [ruling.pk] and manifest["recipe"]["rulings"] == "prefer"
     ignoring = snapshots.cut(project, name="votes", type="preference", recipe={"rulings": "ignore"})
     assert json.loads((ignoring.folder / "manifest.json").read_text())["adjudications"] == []
+
+
+def test_a_large_project_is_counted_and_cut_by_the_worker(client, monkeypatch, django_capture_on_commit_callbacks):
+    project = judged(6)
+    monkeypatch.setattr(cutting, "SMALL", 5)
+    client.force_login(factories.member(project, role="trainer"))
+    form = {"name": "prefs", "type": "preference", "aggregation": "majority", "min_agreement": 0, "eval_share": 0}
+    form |= {"seed": 0, "split_by": "prompt", "drop_flagged": "on"}
+
+    def counted():
+        return client.post(reverse("rlhf:preview_snapshot", args=[project.slug]), form).content.decode()
+
+    with django_capture_on_commit_callbacks(execute=True):
+        assert "Counting" in counted() and "Counting" in counted()
+        form["eval_share"] = 0.5
+        assert "Counting" in counted()
+    first, _ = DBTaskResult.objects.order_by("enqueued_at")  # asking twice is asking once
+    cutting.count_later.call(*first.args_kwargs["args"])
+    form["eval_share"] = 0
+    assert "Counting" in counted()  # another recipe was asked about meanwhile, so this one was given up
+    cutting.count_later.call(*first.args_kwargs["args"])
+    assert "6 pairs, nothing left out" in counted()
+    with django_capture_on_commit_callbacks(execute=True):
+        cut = client.post(reverse("rlhf:new_snapshot", args=[project.slug]), form)["Location"]
+    assert "Waiting for the worker" in client.get(cut).content.decode()
+    made = Cut.objects.get()
+    assert client.get(f"/api/v1/snapshots/cuts/{made.pk}/").json()["state"] == "queued"
+    cutting.carry_out(made.pk)
+    url = Snapshot.objects.get().get_absolute_url()
+    assert client.get(cut)["Location"] == client.get(cut, headers={"HX-Request": "true"})["HX-Redirect"] == url
+    body = {"project": project.slug, "name": "more", "type": "preference", "recipe": {"min_agreement": 1, "ties": "x"}}
+    assert client.post("/api/v1/snapshots/", body, content_type="application/json").status_code == 400
+    body["recipe"] = {"metadata": {"lang": "en"}}
+    failing = client.post("/api/v1/snapshots/", body, content_type="application/json")
+    assert failing.status_code == 202
+    cutting.carry_out(failing.json()["id"])
+    assert client.get(failing["Location"]).json()["problem"].startswith("No rows to train on")
+    client.force_login(factories.user())
+    assert {client.get(cut).status_code, client.get(failing["Location"]).status_code} == {404}
