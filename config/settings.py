@@ -166,6 +166,8 @@ SPECTACULAR_SETTINGS = {
         "ModelRoleEnum": "rlhf.models.models.Model.Role",
         "ModelStateEnum": "rlhf.models.models.Model.State",
         "RoundStateEnum": "rlhf.models.rounds.Round.State",
+        "CutStateEnum": "rlhf.models.cuts.Cut.State",
+        "PushStateEnum": "rlhf.models.pushes.Push.State",
         "ImportStateEnum": "annotation.models.projects.ImportJob.State",
     },
     "POSTPROCESSING_HOOKS": [

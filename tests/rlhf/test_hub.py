@@ -104,7 +104,7 @@ def test_without_a_token_the_page_says_how_and_nothing_is_taken(client, settings
     page = client.get(snapshot.get_absolute_url()).content.decode()
     assert "HF_TOKEN" in page and "Push this version" not in page
     assert client.post(f"{snapshot.get_absolute_url()}pushes/", {"repository": "team/prefs"}).status_code == 422
-    reply = client.post(f"/api/v1/snapshots/{snapshot.pk}/pushes/", {"repository": "team/prefs"})
+    reply = client.post(f"/api/v1/snapshots/{snapshot.pk}/pushes/", {"repository": "team/prefs"}, "application/json")
     assert (reply.status_code, "Set HF_TOKEN" in reply.json()["errors"]["repository"][0]) == (400, True)
     assert not Push.objects.exists()
 
@@ -113,9 +113,9 @@ def test_the_api_pushes_and_lists(client, settings, snapshot):
     settings.HF_TOKEN = "hf_x"
     url = f"/api/v1/snapshots/{snapshot.pk}/pushes/"
     client.force_login(factories.member(snapshot.project, "reader"))
-    assert client.post(url, {"repository": "team/prefs"}).status_code == 403
+    assert client.post(url, {"repository": "team/prefs"}, "application/json").status_code == 403
     client.force_login(factories.member(snapshot.project, "trainer"))
-    assert client.post(url, {"repository": "team/prefs"}).json()["state"] == "queued"
+    assert client.post(url, {"repository": "team/prefs"}, "application/json").json()["state"] == "queued"
     Push.objects.update(changed_at="2020-01-01T00:00Z")
     assert pushing.sweep() == 1
     (row,) = client.get(url).json()["results"]
