@@ -182,8 +182,10 @@ def _edits(task: JudgedTask) -> list[Row]:
     """Each improved answer over the answer that was improved."""
     rows = []
     for vote in task.votes:
-        text, choice = vote.body.get("improved"), vote.body.get("choice")
-        if text and isinstance(choice, int) and text != task.responses[choice]:
+        if not (text := vote.body.get("improved")):
+            continue
+        choice = vote.body.get("choice")
+        if isinstance(choice, int) and text != task.responses[choice]:
             row = _pair(task, text, task.responses[choice], margin=0.0, agreement=1.0, weight=1.0)
             rows.append(row | {"posterior": 1.0} if task.soft else row)
     return rows
@@ -262,6 +264,9 @@ def _pair(task: JudgedTask, chosen: str, rejected: str, margin: float, agreement
 
 def _with_weights(rows: list[Row]) -> list[Row]:
     """Each task weighs 1, however many rows it yields."""
+    if len(rows) == 1:
+        rows[0]["weight"] = 1.0
+        return rows
     whole = sum([row["weight"] for row in rows])
     for row in rows:
         row["weight"] /= whole

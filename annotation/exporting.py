@@ -264,8 +264,9 @@ def _check_counts(task: JudgedTask, selection: Selection) -> None:
     if task.is_gold and not selection.gold:
         raise LeftOut("quality check")
     if selection.flags == "drop":
-        if any(vote.body.get("flags") for vote in task.votes):
-            raise LeftOut("flagged")
+        for vote in task.votes:
+            if vote.body.get("flags"):
+                raise LeftOut("flagged")
     elif selection.exclude_flags and task.flags & set(selection.exclude_flags):
         raise LeftOut("flagged")
 

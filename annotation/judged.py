@@ -16,7 +16,7 @@ from annotation.models import Adjudication, Annotation, Project, Purpose, Respon
 from annotation.sameness import prompt_key
 from annotation.spans import about
 
-FIRST_PAGE, PAGE = 50, 1000  # tasks
+FIRST_PAGE, PAGE = 50, 2000  # tasks or judgements
 UNTIMED = (None, None, None)
 _parse = JSONDecoder().raw_decode
 
@@ -90,9 +90,16 @@ class JudgedTask(NamedTuple):
 
 def judged_tasks(project: Project, selection: Selection) -> Iterator[JudgedTask]:
     """Tasks that have selected judgements, by id, each with those judgements in order of their ids."""
-    rows = selected(project, selection)
-    for ids in pages(rows):
-        yield from tasks_of(ids, rows, selection)
+    rows = selected(project, selection).order_by("task", "id")
+    last, size = 0, FIRST_PAGE
+    while found := _judgements(rows.filter(task__gt=last)[:size], selection):
+        if len(found) == size:  # more judgements of the last task may follow
+            if found[0][0] == found[-1][0]:
+                size *= 2
+                continue
+            found = [row for row in found if row[0] != found[-1][0]]
+        yield from _tasks(_by_task(found, selection), selection)
+        last, size = found[-1][0], PAGE
 
 
 def pages(rows: QuerySet[Annotation]) -> Iterator[list[int]]:
@@ -131,7 +138,16 @@ def selected(project: Project, selection: Selection) -> QuerySet[Annotation]:
 
 def tasks_of(ids: list[int], rows: QuerySet[Annotation], selection: Selection) -> Iterator[JudgedTask]:
     """The tasks with these ids, each with those of the judgements that are about it."""
-    votes = _votes(ids, rows, selection)
+    found = _judgements(rows.filter(**about(ids)).order_by("task", "id"), selection)
+    votes = _by_task(found, selection)
+    return _tasks({task: votes[task] for task in ids if task in votes}, selection)
+
+
+def _tasks(votes: dict[int, list[Vote]], selection: Selection) -> Iterator[JudgedTask]:
+    """The tasks that these judgements are about, by id."""
+    ids = list(votes)
+    if not ids:
+        return
     responses: dict[int, dict[int, str]] = {task: {} for task in ids}
     texts = Response.objects.filter(**about(ids)).order_by("task", "position").values_list("task", "id", "text")
     for task, response, text in _fetched(texts):
@@ -141,34 +157,41 @@ def tasks_of(ids: list[int], rows: QuerySet[Annotation], selection: Selection) -
     settled = rulings.standing(ids) if selection.rulings == "prefer" else {}
     tasks = Task.objects.filter(**about(ids, "pk")).order_by("pk")
     columns = ("pk", "external_id", _text("prompt"), _text("metadata"), ExpressionWrapper(F("is_gold"), IntegerField()))
+    without, wanted = selection.without, selection.metadata
     for task, external_id, prompt_text, metadata_text, is_gold in _fetched(tasks.values_list(*columns)):
-        if not votes.get(task):
+        if task not in votes:
             continue
         prompt, metadata = _value(prompt_text), _value(metadata_text)
-        if selection.without and prompt_key(prompt) in selection.without:
+        if (without and prompt_key(prompt) in without) or (wanted and not has_all(metadata, wanted)):
             continue
-        if not selection.metadata or has_all(metadata, selection.metadata):
-            ruling = settled.get(task)
-            counted = [ruled(ruling)] if ruling else votes[task]
-            known = (task, external_id, prompt, metadata, bool(is_gold), responses[task])
-            yield JudgedTask(*known, counted, votes[task], whole.get(task, {}), ruling)
+        given = votes[task]
+        ruling = settled.get(task)
+        known = (external_id, prompt, metadata, bool(is_gold), responses[task])
+        yield JudgedTask(task, *known, [ruled(ruling)] if ruling else given, given, whole.get(task, {}), ruling)
 
 
-def _votes(ids: list[int], rows: QuerySet[Annotation], selection: Selection) -> dict[int, list[Vote]]:
-    votes: dict[int, list[Vote]] = {task: [] for task in ids}
+def _judgements(rows: QuerySet[Annotation], selection: Selection) -> list[tuple[Any, ...]]:
+    """The task of each judgement, then what `_by_task` makes a vote of."""
     columns: tuple[Any, ...] = ("task", "id", "revision", "annotator", "status", _text("body"))
     columns += (_text("shown") if selection.shown else Value(""),)
-    columns += ("seconds", "guideline__number", "created_at") if selection.timed else ()
-    found = rows.filter(**about(ids)).order_by("task", "id").values_list(*columns)
-    judged = list(found) if selection.timed else _fetched(found)
+    if selection.timed:
+        return list(rows.values_list(*columns, "seconds", "guideline__number", "created_at"))
+    return _fetched(rows.values_list(*columns))
+
+
+def _by_task(found: list[tuple[Any, ...]], selection: Selection) -> dict[int, list[Vote]]:
     # Not joined: each page has a few judges and a thousand of their judgements.
-    judges = User.objects.in_bulk({row[3] for row in judged})
-    for task, pk, revision, annotator, status, body, shown, *timed in judged:
+    people = User.objects.filter(pk__in={row[3] for row in found}).values_list("pk", "username", "is_simulated")
+    judges = {pk: (pk, username, is_simulated) for pk, username, is_simulated in people}
+    votes: dict[int, list[Vote]] = {}
+    for row in found:
+        task, pk, revision, annotator, status, body, shown = row[:7]
+        order = _value(shown) if shown else ()
+        vote = Vote(pk, revision, *judges[annotator], status, _value(body), *(row[7:] or UNTIMED), order)
         if task in votes:
-            judge = judges[annotator]
-            who = (annotator, judge.username, judge.is_simulated)
-            order = _value(shown) if shown else ()
-            votes[task].append(Vote(pk, revision, *who, status, _value(body), *(timed or UNTIMED), order))
+            votes[task].append(vote)
+        else:
+            votes[task] = [vote]
     return votes
 
 

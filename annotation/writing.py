@@ -7,15 +7,17 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from itertools import accumulate, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from annotation.reading.tables import cell_out
 
 _maker: Any = getattr(json.encoder, "c_make_encoder", None)
-_quote: Any = json.encoder.encode_basestring
-_encode = _maker and _maker(None, None, _quote, None, ": ", ", ", False, False, False)
+_plain, _ascii = (
+    _maker and _maker(None, None, quote, None, ": ", ", ", False, False, False)
+    for quote in (json.encoder.encode_basestring, json.encoder.encode_basestring_ascii)
+)
 
 Row = dict[str, Any]
 Columns = dict[str, str]  # name → messages | texts | floats | json | text | integer | float | boolean
@@ -28,12 +30,26 @@ NESTED = {"messages", "texts", "floats", "json"}  # JSON inside a CSV cell
 
 def as_json(value: Any) -> str:
     """JSON as json.dumps gives it with ensure_ascii and allow_nan off, by one encoder made once."""
-    return "".join(_encode(value, 0)) if _encode else json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return "".join(_plain(value, 0)) if _plain else json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _lines(values: Iterable[Any]) -> Iterator[str]:
+    """Each value as as_json gives it, by the encoder that took the last one: the quicker can only say ASCII."""
+    encode = _ascii
+    for value in values:
+        text = "".join(encode(value, 0)) if encode else as_json(value)
+        if encode is _ascii and "\\u" in text:
+            encode, text = _plain, as_json(value)
+        elif encode is _plain and text.isascii():
+            encode = _ascii
+        yield text
 
 
 def jsonl(rows: Iterable[Row], columns: Columns) -> Iterator[bytes]:
+    names = list(columns)
     for piece in _pieces(rows):
-        yield "".join(as_json({name: row.get(name) for name in columns}) + "\n" for row in piece).encode()
+        whole = (row if list(row) == names else {name: row.get(name) for name in names} for row in piece)
+        yield ("\n".join(_lines(whole)) + "\n").encode()
 
 
 def comma_separated(rows: Iterable[Row], columns: Columns) -> Iterator[bytes]:
@@ -92,13 +108,7 @@ def _array(cells: list[Any], kind: str, type: Any) -> Any:
 
     if kind == "json":
         return pa.array([None if cell is None else as_json(cell) for cell in cells], type)
-    if kind != "messages" or None in cells:
-        return pa.array(cells, type)
-    # Flat columns: pyarrow takes ten times as long to look into a dictionary for each message.
-    messages = [message for cell in cells for message in cell]
-    texts = [pa.array([message[field] for message in messages], pa.string()) for field in ("role", "content")]
-    starts = pa.array(accumulate((len(cell) for cell in cells), initial=0), pa.int32())
-    return pa.ListArray.from_arrays(starts, pa.StructArray.from_arrays(texts, fields=list(type.value_type)), type=type)
+    return pa.array(cells, type)
 
 
 def arrow_schema(columns: Columns) -> Any:
