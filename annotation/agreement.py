@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from itertools import combinations
+from itertools import combinations, zip_longest
 from typing import Any
 
 from annotation import intervals, reliability
@@ -89,7 +89,7 @@ def _labeller(project: Project, aspect: str | None) -> Labeller:
     if project.kind == Kind.RATING:
         if aspect is None:
             raise NotComparable(f"Name the aspect to compare: {', '.join(names)}.")
-        return lambda body, ids: [body["ratings"].get(aspect)]
+        return lambda body, ids: _turn_labels(body, aspect)
     if aspect is not None:
         return lambda body, ids: [_side(body.get("aspects", {}).get(aspect), ids)]
     return lambda body, ids: [_side(body["choice"], ids)]
@@ -102,6 +102,12 @@ def _side(choice: Any, ids: list[int]) -> Hashable:
     return ids.index(choice) if isinstance(choice, int) else TIE
 
 
+def _turn_labels(body: dict[str, Any], aspect: str) -> list[Hashable]:
+    """The rating of the response, then those of the earlier turns where each is rated."""
+    turns = body.get("turns") or {}
+    return [body["ratings"].get(aspect), *(turns[turn].get(aspect) for turn in sorted(turns, key=int))]
+
+
 def _order_labels(ranking: list[list[int]], ids: list[int]) -> list[Hashable]:
     place = {response: index for index, tied in enumerate(ranking) for response in tied}
     differences = [place[second] - place[first] for first, second in combinations(ids, 2)]
@@ -109,8 +115,8 @@ def _order_labels(ranking: list[list[int]], ids: list[int]) -> list[Hashable]:
 
 
 def _tasks(project: Project, purpose: str | None) -> Iterator[Votes]:
-    """The votes on each task that several people judged, by task."""
-    rows = Annotation.objects.standing().filter(project=project, task__done__gte=2)
+    """The votes on each task that several people judged, by task; tasks with a known answer are chosen to be clear."""
+    rows = Annotation.objects.standing().filter(project=project, task__done__gte=2, task__is_gold=False)
     if purpose is not None:
         rows = rows.filter(task__purpose=purpose)
     last = 0
@@ -138,7 +144,7 @@ def _count(tally: _Tally, votes: Votes, patterns: tuple[str, ...], ties: bool, l
         pairs = list(combinations(sorted(vote[0] for vote in members[0]), 2))
     agreeing = counted = 0
     for one, other in pairs:
-        for left, right in zip(named[one], named[other], strict=True):
+        for left, right in zip_longest(named[one], named[other]):
             if left is None or right is None or (not ties and TIE in (left, right)):
                 continue
             tally.people |= {one, other}
@@ -147,6 +153,6 @@ def _count(tally: _Tally, votes: Votes, patterns: tuple[str, ...], ties: bool, l
     if counted:
         tally.clusters.append((agreeing, counted))
         people = sorted({name for pair in pairs for name in pair})
-        for labels in zip(*(named[name] for name in people), strict=True):
+        for labels in zip_longest(*(named[name] for name in people)):
             unit = [label for label in labels if label is not None and (ties or label != TIE)]
             tally.units.append(unit)

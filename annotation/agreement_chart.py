@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from datetime import date
+from collections.abc import Iterable
+from datetime import date, datetime
 from math import ceil, floor
 from typing import Any
-
-from annotation.models import Project
 
 BOX = 1000
 STEP = 0.2
 MOST_LABELS = 5
 
 
-def of(project: Project, parts: list[dict[str, Any]], measure: str) -> dict[str, Any] | None:
-    """The chart of one measure over the report's weeks or days; None where fewer than two have it."""
+def of(
+    parts: list[dict[str, Any]], measure: str, versions: Iterable[tuple[int, datetime]] = ()
+) -> dict[str, Any] | None:
+    """The chart of one measure over weeks or days as the report has them; None where fewer than two have it.
+
+    `versions` are the numbers of guidelines and when they came into force.
+    """
     known = [(part, part["measures"][measure]) for part in parts if measure in part["measures"]]
     known = [(part, found) for part, found in known if found["value"] is not None]
     if len(known) < 2:
@@ -47,20 +51,15 @@ def of(project: Project, parts: list[dict[str, Any]], measure: str) -> dict[str,
         "dot": {"x": _percent(last[0]), "y": _percent(up(last[2]["value"]))},
         "hits": _hits(points),
         "rows": [(_day(part["from"]), part["tasks"], found) for _, part, found in points],
-        "versions": _versions(project, first, span),
+        "versions": _versions(versions, first, span),
         "from": known[0][1]["value"],
         "to": last[2]["value"],
     }
 
 
-def _versions(project: Project, first: date, span: int) -> list[dict[str, Any]]:
+def _versions(versions: Iterable[tuple[int, datetime]], first: date, span: int) -> list[dict[str, Any]]:
     """Where new guidelines came into force, inside of the chart."""
-    rows = (
-        project.guideline_versions.filter(number__gt=1, is_imported=False)
-        .order_by("number")
-        .values_list("number", "created_at")
-    )
-    places = [(number, (when.date() - first).days / span) for number, when in rows]
+    places = [(number, (when.date() - first).days / span) for number, when in versions]
     return [
         {"x": _percent(place), "text": f"guidelines v{number}", "end": place > 0.6}
         for number, place in places

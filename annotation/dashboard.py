@@ -6,6 +6,7 @@ project, comes from its quality report, which the worker keeps.
 
 from __future__ import annotations
 
+from datetime import date
 from statistics import median
 from typing import Any
 
@@ -47,12 +48,15 @@ TYPE_WORDS = {
 }
 
 
-def of(project: Project, *, names: bool) -> dict[str, Any]:
-    """The context of the dashboard; annotators have pseudonyms unless `names`."""
+def of(project: Project, *, names: bool, question: str = "") -> dict[str, Any]:
+    """The context of the dashboard; annotators have pseudonyms unless `names`.
+
+    `question` names the one whose agreement is told by people, sources and time: the main one if there is none such.
+    """
     report = reports.of(project)
     data = reports.named(report.data, project, names=names)
     context = _figures(project, names) if reports.is_small(project) else _drawn(project, data.get("stats"))
-    context |= _quality(project, data) | {"report": report, "stale": reports.is_stale(report)}
+    context |= _quality(project, data, question) | {"report": report, "stale": reports.is_stale(report)}
     if names:
         context["disputes"] = _disputes(project)
     return context | {"exports": [(type_, TYPE_WORDS[type_]) for type_ in types_of(project.kind)]}
@@ -114,26 +118,67 @@ def _verdicts(counted: dict[str, Any]) -> dict[str, Any] | None:
     return {"rows": rows, "total": total, "both_bad": counted["both_bad"], "first_share": share}
 
 
-def _quality(project: Project, data: dict[str, Any]) -> dict[str, Any]:
+def _quality(project: Project, data: dict[str, Any], question: str) -> dict[str, Any]:
     """What only the report knows: nothing of it before there is one."""
     if not data:
         return {}
-    compared = [question for question in data["questions"] if question["overall"] and not _is_unused(question)]
+    compared = [one for one in data["questions"] if one["overall"] and not _is_unused(one)]
     main = next((one for one in data["questions"][:1] if one["overall"] and not one["name"].startswith("flag:")), None)
-    known = [name for name in MEASURES if any(name in one["overall"]["measures"] for one in compared)]
     measure = HEADLINE.get(Kind(project.kind), "alpha_nominal")
     overall = main["overall"]["measures"].get(measure) if main else None
+    versions = project.guideline_versions.filter(number__gt=1).order_by("number")
     return {
         "quality": data,
         "main": main,
+        "moved": _moved(data.get("since"), measure),
         "headline": overall | {"of": main["overall"]["tasks"]} if main and overall else None,
-        "weeks": agreement_chart.of(project, main["time"], measure) if main else None,
-        "questions": [_measured(question["overall"], question["label"], known) for question in compared],
-        "measures": [MEASURES[name] for name in known],
-        "pairs": [_measured(pair, _both(pair), known) for pair in main["people"][:PAIRS]] if main else [],
-        "source_pairs": [_measured(pair, _both(pair), known) for pair in main["sources"]] if main else [],
+        "weeks": agreement_chart.of(main["time"], measure, versions.values_list("number", "created_at"))
+        if main
+        else None,
+        "agreement": _in_full(compared, question) if compared else None,
         "people": [row | {"marks": _marks(row, data, overall)} for row in data["annotators"]],
         "shown": {name for row in data["annotators"] for name, value in row.items() if value not in (None, 0)},
+    }
+
+
+def _moved(since: dict[str, Any] | None, measure: str) -> dict[str, Any] | None:
+    """How far agreement moved with the latest guidelines; sure where the two intervals do not meet."""
+    if not since or None in (since["before"][measure]["value"], since["since"][measure]["value"]):
+        return None
+    before, now = since["before"][measure], since["since"][measure]
+    step = now["value"] - before["value"]
+    apart = None not in (before["low"], now["low"]) and (now["low"] > before["high"] or now["high"] < before["low"])
+    tone = ("ok" if step > 0 else "bad") if apart else ""
+    return {"step": f"{step:+.2f}", "version": since["version"], "tone": tone, "before": before["value"]}
+
+
+def _in_full(compared: list[dict[str, Any]], question: str) -> dict[str, Any]:
+    """Every measure of every question, and of one question by people, by sources and by time."""
+    known = [name for name in MEASURES if any(name in one["overall"]["measures"] for one in compared)]
+    chosen = next((one for one in compared if one["name"] == question), compared[0])
+    asked = [name for name in MEASURES if name in chosen["overall"]["measures"]]
+    parts = (
+        ("people", "Two people at a time", "Shared", [(_both(pair), pair) for pair in chosen["people"][:PAIRS]]),
+        ("sources", "Two sources at a time", "Items", [(_both(pair), pair) for pair in chosen["sources"]]),
+        ("time", "Over time", "Items", [(_since(part), part) for part in reversed(chosen["time"])]),
+    )
+    return {
+        "measures": [MEASURES[name] for name in known],
+        "questions": [_measured(one["overall"], one["label"], known) for one in compared],
+        "choices": [(one["name"], one["label"], one is chosen) for one in compared] if len(compared) > 1 else [],
+        "chosen": chosen["label"],
+        "asked": [MEASURES[name] for name in asked],
+        "parts": [
+            {
+                "name": name,
+                "title": title,
+                "things": things,
+                "told": f"{len(rows)} of {len(chosen[name])}" if len(chosen[name]) > len(rows) else str(len(rows)),
+                "rows": [_measured(found, label, asked) for label, found in rows],
+            }
+            for name, title, things, rows in parts
+            if rows
+        ],
     }
 
 
@@ -144,6 +189,11 @@ def _is_unused(question: dict[str, Any]) -> bool:
 
 def _both(pair: dict[str, Any]) -> str:
     return f"{pair['a']} and {pair['b']}"
+
+
+def _since(part: dict[str, Any]) -> str:
+    day = date.fromisoformat(part["from"])
+    return f"{'Week of ' if part['days'] > 1 else ''}{day.day} {day:%b %Y}"
 
 
 def _measured(found: dict[str, Any], label: str, known: list[str]) -> dict[str, Any]:

@@ -7,12 +7,17 @@ from typing import Any
 
 
 def columns(per_day: list[dict[str, Any]]) -> dict[str, Any]:
-    """Bars, ticks and labels for [{"day": ISO date, "count"}, …]."""
-    top = round_up(max((day["count"] for day in per_day), default=0))
+    """Bars, ticks and labels for [{"day": ISO date, "count", "flagged"?, "skipped"?}, …].
+
+    What was flagged or skipped stands on top of what was kept.
+    """
+    odd = [day.get("flagged", 0) + day.get("skipped", 0) for day in per_day]
+    kept = [day["count"] - day.get("flagged", 0) for day in per_day]
+    top = round_up(max((below + above for below, above in zip(kept, odd, strict=True)), default=0))
     step = 100 / max(len(per_day), 1)
     bars = []
     for i, day in enumerate(per_day):
-        height = 100 * day["count"] / top
+        height, above = 100 * kept[i] / top, 100 * odd[i] / top
         when = date.fromisoformat(day["day"])
         bars.append(
             {
@@ -20,10 +25,13 @@ def columns(per_day: list[dict[str, Any]]) -> dict[str, Any]:
                 "width": f"{step * 0.72:.2f}%",
                 "y": f"{100 - height:.2f}%",
                 "height": f"{height:.2f}%",
+                "odd_y": f"{100 - height - above:.2f}%",
+                "odd_height": f"{above:.2f}%",
                 "at": f"{i * step:.2f}%",
                 "full": f"{step:.2f}%",
                 "day": f"{when.day} {when:%b}",
                 "count": day["count"],
+                "odd": odd[i],
             }
         )
     ticks = [{"y": f"{100 - 25 * i}%", "label": top * i // 4 if top % 4 == 0 else top * i / 4} for i in range(5)]
@@ -32,6 +40,7 @@ def columns(per_day: list[dict[str, Any]]) -> dict[str, Any]:
         "ticks": ticks,
         "labels": bars[:: max(1, len(bars) // 4)],
         "total": sum(b["count"] for b in bars),
+        "odd": sum(odd),
     }
 
 

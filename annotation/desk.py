@@ -10,8 +10,8 @@ from typing import Any
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from annotation import bodies, presenting, rendering, reviewing, rulings, screen, verdicts, wording
-from annotation.models import Adjudication, Annotation, Assignment, Kind, Task, User
+from annotation import bodies, gold, presenting, rendering, reviewing, rulings, screen, verdicts, wording
+from annotation.models import Adjudication, Annotation, Assignment, Kind, QualityReport, Task, User
 
 Decision, Status = Adjudication.Decision, Annotation.Status
 
@@ -58,7 +58,9 @@ class Desk:
     ruling: tuple[Adjudication, tuple[str, str]] | None
     seen: str
     may_decide: bool
+    may_make_gold: bool
     waiting: list[str] = field(default_factory=list)  # names of those who look again
+    versions: list[int] = field(default_factory=list)  # of the guidelines that the verdicts were made under
     known: list[tuple[str, str]] = field(default_factory=list)
     trail: list[Event] = field(default_factory=list)
 
@@ -108,7 +110,9 @@ def of(task: Task, user: User) -> Desk:
         ruling=(ruling, wording.in_words(project.kind, ruling.body, ids)) if ruling else None,
         seen=seen,
         may_decide=reviewing.may_decide(task, user),
+        may_make_gold=gold.comparable(project.kind) and not task.is_gold,
         waiting=[held.annotator.label for held in back.select_related("annotator")],
+        versions=_versions(votes),
         known=_known(task, votes, ids),
         trail=_trail(task, ids),
     )
@@ -136,16 +140,30 @@ def _known(task: Task, votes: list[Annotation], ids: list[int]) -> list[tuple[st
     if len(ids) == 2 and ordered:
         first = sum(vote.shown[0] == ids[0] for vote in ordered)
         rows.append(("Response A was shown first", f"{first} of {len(ordered)} times"))
-    versions = sorted({vote.guideline.number if vote.guideline else 0 for vote in votes})
-    if versions and versions != [0]:
-        told = " and ".join(str(number) if number else "none" for number in versions)
-        rows.append(("Same guidelines", f"yes, version {told}" if len(versions) == 1 else f"no: {told}"))
+    versions, without = _versions(votes), any(vote.guideline is None for vote in votes)
+    if versions:
+        told = " and ".join([*(["none"] if without else []), *map(str, versions)])
+        same = len(versions) == 1 and not without
+        rows.append(("Same guidelines", f"yes, version {told}" if same else f"no: {told}"))
+    rows += _alphas(task, votes)
     flags = sorted({flag for vote in votes for flag in vote.body.get("flags") or []})
     rows += [("Flagged", ", ".join(flags))] if flags else []
     if task.external_id:
         rows.append(("Id", task.external_id))
     rows += [(str(key), str(value)[:80]) for key, value in list(task.metadata.items())[:6]]
     return rows
+
+
+def _versions(votes: list[Annotation]) -> list[int]:
+    return sorted({vote.guideline.number for vote in votes if vote.guideline})
+
+
+def _alphas(task: Task, votes: list[Annotation]) -> list[tuple[str, str]]:
+    """Each voter's agreement with the others, as the project's report last had it."""
+    kept = QualityReport.objects.filter(project=task.project_id, key="").first()
+    known = {row["annotator"]: row.get("alpha") for row in kept.data.get("annotators", [])} if kept else {}
+    told = [f"{vote.annotator.label} {alpha['value']:.2f}" for vote in votes if (alpha := known.get(vote.annotator_id))]
+    return [("α with the others", ", ".join(told))] if told else []
 
 
 def _trail(task: Task, ids: Sequence[int]) -> list[Event]:
@@ -188,7 +206,8 @@ def _decided(made: Adjudication, kind: str, ids: Sequence[int]) -> str:
     if made.decision == Decision.WITHDRAW:
         return f"{who} took the decision back"
     words, _ = wording.in_words(kind, made.body or {}, ids)
-    return f"{who} {'accepted' if made.decision == Decision.ACCEPT else 'overruled'}: {words}"
+    told = f"{who} {'accepted' if made.decision == Decision.ACCEPT else 'overruled'}: {words}"
+    return f"{told}, and made it a gold item" if made.makes_gold else told
 
 
 def told(desk: Desk) -> dict[str, Any]:

@@ -118,6 +118,13 @@ class QueueForm(PageForm):
     gold_window = forms.IntegerField(
         min_value=1, max_value=100, label="Counted over", help_text="The latest gold items of a person"
     )
+    gold_feedback = forms.TypedChoiceField(
+        choices=[("0", "No"), ("1", "A day later, under My work")],
+        coerce=lambda sent: sent == "1",
+        empty_value=None,
+        label="Tell people what they missed",
+        help_text="Off, nobody learns what was gold",
+    )
     qualification_size = forms.IntegerField(
         min_value=0, max_value=100, label="Qualification items", help_text="Before a new annotator starts; 0 for none"
     )
@@ -126,7 +133,7 @@ class QueueForm(PageForm):
     # Sent by the settings page; a caller that leaves one out leaves the rule as it is.
     RULES = (
         "agreement_share", "agreement_overlap", "skip_to", "skip_limit", "repeat_share", "repeat_after", "gold_share",
-        "gold_bar", "gold_window", "qualification_size", "qualification_bar",
+        "gold_bar", "gold_window", "gold_feedback", "qualification_size", "qualification_bar",
     )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -48,6 +48,21 @@ def expected_of(gold: dict[str, Any] | None, ids: list[int]) -> Body | None:
     return judgement_rows.with_ids(body, ids)
 
 
+def answer_of(kind: str, body: Body, ids: list[int]) -> dict[str, Any]:
+    """The opposite of `expected_of`: a stored body as the known answer of a task whose responses as imported are `ids`.
+
+    Aspects of a pair, flags and highlights stay behind: whoever settles an item need not have thought of them.
+    """
+    told = {name: value for name, value in body.items() if name in ("choice", "strength", "ratings")}
+    if kind == Kind.PREFERENCE:
+        side = {response: "ab"[place] for place, response in enumerate(ids[:2])}
+        told["choice"] = side.get(body["choice"], body["choice"])
+    if kind == Kind.RANKING:
+        letters = {response: chr(97 + place) for place, response in enumerate(ids)}
+        told["ranking"] = [[letters[response] for response in tied] for tied in body["ranking"]]
+    return told | ({"rationale": body["rationale"]} if body.get("rationale") else {})
+
+
 def correct(task: Task, body: Body) -> bool | None:
     """Whether `body` is what was expected; None where nothing was, or where nothing can be compared."""
     expected, kind = task.expected, task.project.kind

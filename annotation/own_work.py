@@ -6,7 +6,7 @@ What others said is shown for finished tasks alone, so that nobody judges an ope
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from statistics import quantiles
 from typing import Any
 
@@ -152,17 +152,30 @@ def _agreement(user: User) -> dict[str, Any] | None:
     comparable = (
         standing(user).filter(task__done__gt=OTHERS, task__done__gte=F("task__need")).exclude(kind="demonstration")
     )
-    mine = list(comparable.order_by("-created_at").values_list("task", "kind", "body")[:COMPARED])
-    tasks = [task for task, _, _ in mine]
+    mine = list(comparable.order_by("-created_at").values_list("task", "kind", "body", "created_at")[:COMPARED])
+    tasks = [task for task, *_ in mine]
     others, orders = _others(tasks, user), _orders(tasks)
-    agree = counted = 0
-    for task, kind, body in mine:
+    weeks: dict[date, tuple[int, int]] = {}
+    for task, kind, body, when in mine:
         said = others.get(task, [])
         middle = verdicts.middle(kind, said, orders[task]) if len(said) >= OTHERS else None
         if middle is not None:
+            monday = when.date() - timedelta(days=when.weekday())
             like, of = verdicts.alike(kind, body, middle, orders[task], within=RATED_ALIKE)
-            agree, counted = agree + like, counted + of
-    return (intervals.wilson(agree, counted) or {}) | {"of": counted} if counted else None
+            agree, counted = weeks.get(monday, (0, 0))
+            weeks[monday] = agree + like, counted + of
+    counted = sum(of for _, of in weeks.values())
+    whole = intervals.wilson(sum(like for like, _ in weeks.values()), counted)
+    return (whole or {}) | {"of": counted, "weeks": _weekly(weeks)} if counted else None
+
+
+def _weekly(weeks: dict[date, tuple[int, int]]) -> list[dict[str, Any]]:
+    """The share of each week in the shape of a report's parts, oldest first."""
+    return [
+        {"from": monday.isoformat(), "days": WEEK, "tasks": of, "measures": {"alike": intervals.wilson(like, of)}}
+        for monday, (like, of) in sorted(weeks.items())
+        if of
+    ]
 
 
 def _others(tasks: list[int], user: User) -> dict[int, list[dict[str, Any]]]:

@@ -13,7 +13,8 @@ from typing import Any
 from django.db.models import F, Max
 from django.utils import timezone
 
-from annotation import bodies, disputes, verdicts
+from annotation import bodies, disputes, tasks, verdicts
+from annotation import gold as gold_answers
 from annotation.bodies import BodyError
 from annotation.cleaning import CleaningError, clean_text
 from annotation.models import Adjudication, Annotation, Assignment, Kind, Response, Task, User
@@ -68,9 +69,18 @@ def middle_of(task: Task, votes: list[Annotation] | None = None) -> dict[str, An
 
 
 def accept(
-    task: Task, by: User, *, comment: str = "", annotation: Annotation | None = None, looked_at: str | None = None
+    task: Task,
+    by: User,
+    *,
+    comment: str = "",
+    annotation: Annotation | None = None,
+    looked_at: str | None = None,
+    gold: bool = False,
 ) -> Adjudication:
-    """The votes' own verdict is settled: their median, or of written answers the one that is named."""
+    """The votes' own verdict is settled: their median, or of written answers the one that is named.
+
+    With `gold` the task becomes one whose answer is known, and this is the answer.
+    """
     looked_at, comment = looked_at or seen(task), _checked(comment)
     votes = votes_on(task)
     if annotation is not None and annotation.pk not in {vote.pk for vote in votes}:
@@ -80,20 +90,26 @@ def accept(
     body = annotation.body if annotation is not None else middle_of(task, votes)
     if body is None:
         raise CannotDecide("The votes have no middle that is an answer here; overrule instead.")
-    return _decide(task, by, looked_at, Decision.ACCEPT, body=body, comment=comment, annotation=annotation)
+    act = _making_gold(task, body, comment) if gold else None
+    fields = {"body": body, "comment": comment, "annotation": annotation, "makes_gold": gold}
+    return _decide(task, by, looked_at, Decision.ACCEPT, act=act, **fields)
 
 
-def overrule(task: Task, by: User, body: object, *, comment: str = "", looked_at: str | None = None) -> Adjudication:
+def overrule(
+    task: Task, by: User, body: object, *, comment: str = "", looked_at: str | None = None, gold: bool = False
+) -> Adjudication:
     """The reviewer's own verdict counts. `body` is as an annotator gives it, A and B in the order of `order_of`.
 
-    BodyError names each field that is wrong; the comment is the rationale where one is required.
+    BodyError names each field that is wrong; the comment is the rationale where one is required. With `gold` the task
+    becomes one whose answer is known.
     """
     looked_at, comment = looked_at or seen(task), _checked(comment)
     sent = dict(body) if isinstance(body, dict) else body
     if isinstance(sent, dict) and questions_of(task.project)["rationale"] != "off":
         sent.setdefault("rationale", comment)
     stored = bodies.check(task.project, _completed(task, sent), _shown(task))
-    return _decide(task, by, looked_at, Decision.OVERRULE, body=stored, comment=comment)
+    act = _making_gold(task, stored, comment) if gold else None
+    return _decide(task, by, looked_at, Decision.OVERRULE, act=act, body=stored, comment=comment, makes_gold=gold)
 
 
 def send_back(annotation: Annotation, by: User, *, comment: str, looked_at: str | None = None) -> Adjudication:
@@ -121,6 +137,8 @@ def withdraw(adjudication: Adjudication, by: User) -> Adjudication:
     if returned and returned.task.annotations.filter(annotator=returned.annotator, pk__gt=returned.pk).exists():
         raise CannotDecide("The annotator has answered already, so the return stays.")
     act = (lambda: _take_return_back(returned)) if returned else None
+    if adjudication.makes_gold:
+        act = lambda: tasks.mark_gold(task, None)  # noqa: E731
     return _decide(task, by, looked_at, Decision.WITHDRAW, act=act, withdraws=adjudication)
 
 
@@ -150,6 +168,17 @@ def _refusal(task: Task, by: User, looked_at: str) -> CannotDecide | None:
     if looked_at != seen(task):
         return Overtaken("Somebody decided or judged here meanwhile. Nothing was changed; look again.")
     return None
+
+
+def _making_gold(task: Task, body: dict[str, Any], comment: str) -> Callable[[], None]:
+    """What makes `body` the known answer of a task; the comment is what people are told as the reason."""
+    if not gold_answers.comparable(task.project.kind):
+        raise CannotDecide("What somebody writes is never right or wrong, so it cannot be a gold item.")
+    if task.is_gold:
+        raise CannotDecide("This is a gold item already.")
+    ids = list(task.responses.order_by("position").values_list("pk", flat=True))
+    answer = gold_answers.answer_of(task.project.kind, body | {"rationale": comment}, ids)
+    return lambda: tasks.mark_gold(task, answer)
 
 
 def _check_reachable(annotation: Annotation) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import date, timedelta
 from statistics import median
 from typing import Any
 
@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from annotation import forecast, intervals
 from annotation.exporting import pseudonym
-from annotation.models import Annotation, Kind, Project, User
+from annotation.models import Annotation, Assignment, Kind, Project, User
 from annotation.questions import STEP_LABELS, questions_of, step_of
 
 NEITHER = ("tie", "both_bad")
@@ -36,7 +36,7 @@ def figures(project: Project, *, days: int, annotators: list[dict[str, Any]] | N
     return {
         "kind": project.kind,
         **_progress(project),
-        "per_day": _per_day(standing, days),
+        "per_day": _per_day(project, standing, days),
         "labels": _labels(project, standing),
         "verdicts": _verdicts(standing) if project.kind == Kind.PREFERENCE else None,
         "annotators": _annotators(project, standing) if annotators is None else annotators,
@@ -90,14 +90,24 @@ def _progress(project: Project) -> dict[str, Any]:
     }
 
 
-def _per_day(standing: Any, days: int) -> list[dict[str, Any]]:
-    """Judgements on each of the last `days` days, the quiet ones too, in UTC."""
+def _per_day(project: Project, standing: Any, days: int) -> list[dict[str, Any]]:
+    """Judgements on each of the last `days` days, those with a flag among them, and skips; quiet days too, in UTC."""
     today = timezone.now().date()
     first = today - timedelta(days=days - 1)
-    rows = standing.filter(created_at__date__gte=first).annotate(day=TruncDate("created_at")).values("day")
-    counts = dict(rows.order_by("day").annotate(count=Count("pk")).values_list("day", "count"))
+    recent = standing.filter(created_at__date__gte=first)
+    skipped = Assignment.objects.filter(project=project, state=Assignment.State.SKIPPED, leased_at__date__gte=first)
+    counts = {
+        "count": _by_day(recent, "created_at"),
+        "flagged": _by_day(recent.filter(body__flags__0__isnull=False), "created_at"),
+        "skipped": _by_day(skipped, "leased_at"),
+    }
     dates = [first + timedelta(days=offset) for offset in range(days)]
-    return [{"day": day.isoformat(), "count": counts.get(day, 0)} for day in dates]
+    return [{"day": day.isoformat()} | {name: found.get(day, 0) for name, found in counts.items()} for day in dates]
+
+
+def _by_day(rows: Any, when: str) -> dict[date, int]:
+    found = rows.annotate(day=TruncDate(when)).order_by().values("day").annotate(n=Count("pk"))
+    return dict(found.values_list("day", "n"))
 
 
 def _labels(project: Project, standing: Any) -> dict[str, Any]:

@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from annotation.views import account, data, discussion, imports, joining, own, people, projects, queue, review, work
+from annotation.views import (
+    account,
+    admins,
+    data,
+    discussion,
+    guidelines,
+    imports,
+    joining,
+    own,
+    people,
+    projects,
+    queue,
+    review,
+    work,
+)
 
 app_name = "annotation"
 
@@ -14,6 +28,8 @@ urlpatterns = [
     path("account/preferences/", account.preferences, name="preferences"),
     path("account/tokens/", account.create_token, name="create_token"),
     path("account/tokens/<int:token_id>/revoke/", account.revoke_token, name="revoke_token"),
+    path("account/admins/", admins.grant_admin, name="grant_admin"),
+    path("account/admins/<int:user_id>/revoke/", admins.revoke_admin, name="revoke_admin"),
     path("my-work/", own.my_work, name="my_work"),
     path("annotations/<int:annotation_id>/change/", own.change, name="change"),
     path("annotations/<int:annotation_id>/keep/", own.keep, name="keep"),
@@ -23,6 +39,7 @@ urlpatterns = [
     path("projects/<slug:slug>/settings/", projects.settings, name="settings"),
     path("projects/<slug:slug>/settings/preview/", projects.preview_questions, name="preview_questions"),
     path("projects/<slug:slug>/guidelines/", projects.write_guidelines, name="guidelines"),
+    path("projects/<slug:slug>/guidelines/<int:number>/", guidelines.guideline_changes, name="guideline_changes"),
     path("projects/<slug:slug>/import/", imports.import_page, name="import"),
     path(
         "projects/<slug:slug>/import/mappings/<int:mapping_id>/forget/", imports.forget_mapping, name="forget_mapping"

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
 
 from annotation.accounts import MayNot
+from annotation.admins import NotAnAdmin
 from annotation.agreement import NotComparable
 from annotation.assigning import AssignError
 from annotation.bodies import BodyError
@@ -38,6 +39,7 @@ RAISED: dict[type[Exception], tuple[int, str]] = {
     CannotDecide: (409, "cannot-decide"),
     CannotSay: (400, "invalid"),
     MayNot: (403, "not-allowed"),
+    NotAnAdmin: (409, "not-an-admin"),
     NotInvited: (403, "not-allowed"),
     Overtaken: (409, "overtaken"),
     Frozen: (409, "frozen"),

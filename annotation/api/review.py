@@ -49,6 +49,9 @@ class DecisionInput(StrictSerializer):
         required=False, min_value=1, max_value=MAX_INT, help_text="return: which one; accept: of written answers"
     )
     comment = CleanCharField(required=False, allow_blank=True, max_length=reviewing.LONGEST_COMMENT, default="")
+    gold = serializers.BooleanField(
+        default=False, help_text="accept, overrule: make the item one whose answer is known; undone with the decision"
+    )
     seen = CleanCharField(required=False, max_length=60, help_text="From GET review/: 409 if anything happened since")
 
 
@@ -62,7 +65,8 @@ class AdjudicationSerializer(serializers.ModelSerializer[Adjudication]):
     class Meta:
         model = Adjudication
         fields = [
-            "id", "task_id", "reviewer", "decision", "body", "comment", "annotation_id", "withdraws_id", "created_at",
+            "id", "task_id", "reviewer", "decision", "body", "comment", "annotation_id", "makes_gold", "withdraws_id",
+            "created_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -118,12 +122,15 @@ class Adjudications(APIView):
         sent = DecisionInput(data=request.data)
         sent.is_valid(raise_exception=True)
         given = sent.validated_data
+        if given["gold"] and given["decision"] == "return":
+            raise ValidationError({"gold": ["What goes back has no known answer yet."]})
         asked = {"comment": given["comment"], "looked_at": given.get("seen")}
         named = get_object_or_404(task.annotations, pk=given["annotation"]) if "annotation" in given else None
         if given["decision"] == "accept":
-            made = reviewing.accept(task, caller(request), annotation=named, **asked)
+            made = reviewing.accept(task, caller(request), annotation=named, gold=given["gold"], **asked)
         elif given["decision"] == "overrule":
-            made = reviewing.overrule(task, caller(request), given.get("body", {}), **asked)
+            body = given.get("body", {})
+            made = reviewing.overrule(task, caller(request), body, gold=given["gold"], **asked)
         elif named is None:
             raise ValidationError({"annotation": ["Say which judgement goes back."]})
         else:

@@ -89,6 +89,7 @@ class ProjectSerializer(StrictSerializer):
         min_value=0, max_value=1, required=False, help_text="Who is right less often is paused; 0 pauses nobody."
     )
     gold_window = serializers.IntegerField(min_value=1, max_value=100, required=False)
+    gold_feedback = serializers.BooleanField(required=False)
     qualification_size = serializers.IntegerField(min_value=0, max_value=100, required=False)
     qualification_bar = serializers.FloatField(min_value=0, max_value=1, required=False)
     four_eyes = serializers.BooleanField(required=False, help_text="Nobody settles what they judged themselves")

@@ -2,10 +2,12 @@
 
 from django.urls import path
 
-from annotation.api import data, mappings, people, projects, quality, review, work
+from annotation.api import admins, data, mappings, people, projects, quality, review, work
 
 urlpatterns = [
     path("templates/", projects.Templates.as_view(), name="api-templates"),
+    path("admins/", admins.Admins.as_view(), name="api-admins"),
+    path("admins/<str:username>/", admins.Admin.as_view(), name="api-admin"),
     path("projects/", projects.Projects.as_view(), name="api-projects"),
     path("projects/<slug:slug>/", projects.ProjectDetail.as_view(), name="api-project"),
     path("projects/<slug:slug>/members/", projects.Members.as_view(), name="api-members"),

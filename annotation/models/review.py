@@ -90,6 +90,7 @@ class Adjudication(models.Model):
     annotation = models.ForeignKey(
         Annotation, null=True, blank=True, on_delete=models.CASCADE, related_name="adjudications"
     )
+    makes_gold = models.BooleanField(default=False)  # the task became one whose answer is known, and this is the answer
     withdraws = models.OneToOneField("self", null=True, blank=True, on_delete=models.CASCADE, related_name="withdrawal")
     created_at = models.DateTimeField(default=timezone.now)
 

@@ -46,58 +46,74 @@ def cohen(ballots: Ballots) -> dict[str, float | None]:
     the same things.
     """
     given = ballots.label >= 0
-    people, labels, things = ballots.person[given], ballots.label[given], ballots.thing[given]
+    people = np.unique(ballots.person[given], return_inverse=True)[1]
+    labels, things = ballots.label[given], ballots.thing[given]
     one, other = _pairs(things)
     if not len(one):
         return {"value": None, "low": None, "high": None}
-    k = len(ballots.question.categories)
-    number = int(people.max()) + 1
-    met, which = np.unique(
-        np.minimum(people[one], people[other]).astype(np.int64) * number + np.maximum(people[one], people[other]),
-        return_inverse=True,
-    )
-    equal = (labels[one] == labels[other]).astype(np.float64)
-    cells = people.astype(np.int64) * k + labels
-    of_vote, of_pair = ballots.task[things], ballots.task[things[one]]
+    k, number = len(ballots.question.categories), int(people.max()) + 1
+    group = bootstrap.grouped(int(ballots.task.max()) + 1)
+    groups, of_vote, of_pair = int(group.max()) + 1, group[ballots.task[things]], group[ballots.task[things[one]]]
+    given_by = np.bincount((of_vote * number + people) * k + labels, minlength=groups * number * k)
+    given_by = given_by.reshape(groups, number * k)
+    equal = np.bincount(of_pair, weights=labels[one] == labels[other], minlength=groups)
+    pair = np.minimum(people[one], people[other]) * number + np.maximum(people[one], people[other])
+    cells, shared = np.unique(pair * groups + of_pair, return_counts=True)  # what a pair shares in a group
+    met, which = np.unique(cells // groups, return_inverse=True)
+    in_group = cells % groups
 
     def kappa(weights: Array) -> float:
-        shares = np.bincount(cells, weights=weights[of_vote], minlength=number * k).reshape(number, k)
+        shares = (weights @ given_by).reshape(number, k)
         shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
-        drawn = weights[of_pair]
-        shared = np.bincount(which, weights=drawn, minlength=len(met))
-        total = shared.sum()
+        weight = np.bincount(which, weights=weights[in_group] * shared, minlength=len(met))
+        total = weight.sum()
         if not total:
             return float("nan")
-        observed = float(drawn @ equal) / total
-        expected = float(shared @ (shares[met // number] * shares[met % number]).sum(axis=1)) / total
-        return float("nan") if expected > 1 - 1e-12 else (observed - expected) / (1 - expected)
+        expected = float(weight @ (shares[met // number] * shares[met % number]).sum(axis=1)) / total
+        return float("nan") if expected > 1 - 1e-12 else (float(weights @ equal) / total - expected) / (1 - expected)
 
-    tasks = int(ballots.task.max()) + 1
-    drawn = np.array([kappa(weights) for weights in bootstrap.weights(tasks)])
-    return bootstrap.estimate(kappa(np.ones(tasks)), drawn, tasks=len(np.unique(of_pair)))
+    whole, *drawn = [kappa(weights) for weights in bootstrap.weights(groups)]
+    return bootstrap.estimate(whole, np.array(drawn), tasks=len(np.unique(ballots.task[things[one]])))
 
 
 def by_people(ballots: Ballots, votes: Votes) -> list[dict[str, Any]]:
     """Each two people who judged enough of the same things, those who share most first."""
     given = ballots.label >= 0
-    people, labels = ballots.person[given].astype(np.int64), ballots.label[given]
-    k, number = len(ballots.question.categories), len(votes.people)
-    one, other = _pairs(ballots.thing[given])
+    things, people = ballots.thing[given], ballots.person[given].astype(np.int64)
+    labels = ballots.label[given].astype(np.int64)
+    one, other = _pairs(things)
+    if not len(one):
+        return []
+    number = len(votes.people)
     swap = people[one] > people[other]
     first, second = np.where(swap, other, one), np.where(swap, one, other)
-    pair = people[first] * number + people[second]
-    met, which, often = np.unique(pair, return_inverse=True, return_counts=True)
-    tables = np.bincount(
-        which * k * k + labels[first].astype(np.int64) * k + labels[second], minlength=len(met) * k * k
-    ).reshape(len(met), k, k)
-    most = [place for place in np.argsort(-often, kind="stable")[:MOST_PAIRS] if often[place] >= FEWEST_SHARED]
+    met, which, often = np.unique(people[first] * number + people[second], return_inverse=True, return_counts=True)
+    group = bootstrap.grouped(int(ballots.task.max()) + 1)[ballots.task[things[one]]]
     found = []
-    for place in most:
-        estimates = bootstrap.of_table(tables[place], ballots.question.values)
+    for place in np.argsort(-often, kind="stable")[:MOST_PAIRS]:
+        if often[place] < FEWEST_SHARED:
+            break
+        theirs = which == place
+        tables = _tables(group[theirs], labels[first[theirs]], labels[second[theirs]], ballots)
         a, b = (votes.people[int(person)] for person in divmod(int(met[place]), number))
-        shared = {"a": a, "b": b, "things": int(often[place])}
-        found.append(shared | {"measures": meaningful(estimates, ballots.question.scale)})
+        estimates = meaningful(bootstrap.of_tables(tables, ballots.question.values), ballots.question.scale)
+        found.append({"a": a, "b": b, "things": int(often[place]), "measures": estimates})
     return found
+
+
+def between(ballots: Ballots, ones: Array, others: Array) -> Estimates | None:
+    """Every measure of one vote from each of two groups of people, (P) of who is in which; None without such a pair."""
+    given = ballots.label >= 0
+    things, people = ballots.thing[given], ballots.person[given]
+    labels = ballots.label[given].astype(np.int64)
+    a, b = _pairs(things)
+    a, b = np.concatenate([a, b]), np.concatenate([b, a])
+    across = ones[people[a]] & others[people[b]]
+    if not across.any():
+        return None
+    group = bootstrap.grouped(int(ballots.task.max()) + 1)[ballots.task[things[a[across]]]]
+    tables = _tables(group, labels[a[across]], labels[b[across]], ballots)
+    return meaningful(bootstrap.of_tables(tables, ballots.question.values), ballots.question.scale)
 
 
 def by_sources(ballots: Ballots, votes: Votes) -> list[dict[str, Any]]:
@@ -123,6 +139,13 @@ def over_time(ballots: Ballots, votes: Votes) -> list[dict[str, Any]]:
     return [{"from": date.fromordinal(int(day)).isoformat(), "days": size} | found for day, found in parts]
 
 
+def around(ballots: Ballots, votes: Votes, day: date) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The overall figures of what was last judged before a day, and of what was judged on it or since."""
+    later = (votes.day >= day.toordinal())[ballots.task]
+    before, since = (ballots.only(kept) if kept.any() else None for kept in (~later, later))
+    return tuple(overall(part, part=True) if part else None for part in (before, since))  # type: ignore[return-value]
+
+
 def meaningful(estimates: Estimates, scale: str) -> Estimates:
     """The measures whose distances the scale has: labels without an order have only the nominal ones."""
     no = {"nominal": {"alpha_ordinal", "alpha_interval", "ac2"}, "ordinal": {"alpha_interval"}}.get(scale, set())
@@ -142,12 +165,32 @@ def _parts(ballots: Ballots, part: Array, *, newest: bool = False) -> Iterator[t
 
 def _patterns(ballots: Ballots, counts: Array) -> tuple[Array, Array]:
     """What tasks add to the sums, each different row once, and how many tasks add it."""
-    patterns, which, often = np.unique(counts, axis=0, return_inverse=True, return_counts=True)
-    rows, which = measures.rows_of(patterns), which.reshape(-1)
+    patterns, which, often = _different(counts)
+    rows = measures.rows_of(patterns)
     if int(ballots.task.max()) + 1 == len(ballots.task):
         return rows, often
     totals = np.column_stack([np.bincount(ballots.task, weights=column[which]) for column in rows.T])
     return np.unique(np.round(totals, 9), axis=0, return_counts=True)
+
+
+def _different(counts: Array) -> tuple[Array, Array, Array]:
+    """The rows that differ, the place of each row among them, and how often each comes."""
+    base, columns = int(counts.max(initial=0)) + 1, counts.shape[1]
+    if base**columns >= 2**62:
+        patterns, which, often = np.unique(counts, axis=0, return_inverse=True, return_counts=True)
+        return patterns, which.reshape(-1), often
+    # One number for each row is sorted many times faster than the rows.
+    codes = counts @ np.array([base**column for column in range(columns)], dtype=np.int64)
+    _, first, which, often = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
+    return counts[first], which, often
+
+
+def _tables(group: Array, first: Array, second: Array, ballots: Ballots) -> Array:
+    """(G, K, K) of how often the first of two said what when the second said what, by group of tasks."""
+    k = len(ballots.question.categories)
+    groups, place = np.unique(group, return_inverse=True)
+    cells = np.bincount((place * k + first) * k + second, minlength=len(groups) * k * k)
+    return cells.reshape(len(groups), k, k)
 
 
 def _pairs(things: Array) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-MOST_STEPS, CLOSE = 200, 1e-4
+MOST_STEPS, AGAIN, CLOSE = 200, 12, 1e-4  # steps of a fit, and of one that begins where another ended
 LEAST = 1e-12
 
 
@@ -24,25 +24,38 @@ class Latent:
     prior: Array  # (K)
     reliability: Array  # (P) the chance that a person's vote is right
     confusion: Array  # (P, K, K) of a person's label (last axis) given the true one; empty for MACE
+    habit: Array  # (P, K) of what a person says without looking; empty for Dawid and Skene
 
     @property
     def label(self) -> Array:
         return np.asarray(self.posterior.argmax(axis=1))
 
 
-def dawid_skene(task: Array, person: Array, label: Array, k: int, *, smoothing: float = 0.5) -> Latent:
+def dawid_skene(
+    task: Array,
+    person: Array,
+    label: Array,
+    k: int,
+    *,
+    smoothing: float = 0.5,
+    weights: Array | None = None,
+    start: Latent | None = None,
+) -> Latent:
     """Dawid and Skene (1979), equations 2.3 to 2.5, begun from each task's shares of votes (3.1).
 
     `smoothing` votes are added to every cell of a person's table, spread as everybody's table is, so that somebody who
-    judged little is neither perfect nor useless; 0 is the paper's maximum likelihood.
+    judged little is neither perfect nor useless; 0 is the paper's maximum likelihood. `weights` (T) count each task so
+    many times; `start` is a fit to the same tasks to go on from.
     """
     people, begins, of_task = int(person.max()) + 1, *_begins(task)
-    posterior = _shares(of_task, label, k)
+    posterior = start.posterior if start else _shares(of_task, label, k)
+    counted = np.ones(len(begins)) if weights is None else weights
     cells = person.astype(np.int64) * k + label
     prior, confusion = np.empty(k), np.empty((people, k, k))
-    for _ in range(MOST_STEPS):
-        prior = posterior.mean(axis=0)
-        table = _weighted(cells, posterior[of_task], people * k).reshape(people, k, k).transpose(0, 2, 1)
+    for _ in range(AGAIN if start else MOST_STEPS):
+        true = posterior * counted[:, None]
+        prior = true.sum(axis=0) / counted.sum()
+        table = _weighted(cells, true[of_task], people * k).reshape(people, k, k).transpose(0, 2, 1)
         if smoothing:
             everybody = table.sum(axis=0) + 1.0
             table = table + smoothing * k * everybody / everybody.sum(axis=1, keepdims=True)
@@ -52,36 +65,50 @@ def dawid_skene(task: Array, person: Array, label: Array, k: int, *, smoothing: 
         if np.abs(posterior - before).max() < CLOSE:
             break
     right = np.einsum("pkk,k->p", confusion, prior)
-    return Latent(posterior, prior, right, confusion)
+    return Latent(posterior, prior, right, confusion, np.empty((0, k)))
 
 
-def mace(task: Array, person: Array, label: Array, k: int, *, smoothing: float = 0.1) -> Latent:
+def mace(
+    task: Array,
+    person: Array,
+    label: Array,
+    k: int,
+    *,
+    smoothing: float = 0.1,
+    weights: Array | None = None,
+    start: Latent | None = None,
+) -> Latent:
     """MACE, Hovy et al. (2013), section 3: each vote is the truth, or spam from the person's own habit.
 
     A person spams with probability θ and then says label l with probability ξ_l. Reliability is the competence 1 - θ
-    and what spam gets right by luck is not part of it. `smoothing` counts are added as in the paper's section 3.2.
+    and what spam gets right by luck is not part of it. `smoothing` counts are added as in the paper's section 3.2;
+    `weights` and `start` are as for dawid_skene.
     """
     people, begins, of_task = int(person.max()) + 1, *_begins(task)
-    posterior = _shares(of_task, label, k)
-    votes = np.bincount(person, minlength=people)
+    posterior = start.posterior if start else _shares(of_task, label, k)
+    counted = np.ones(len(task)) if weights is None else weights[of_task]
+    votes = np.bincount(person, weights=counted, minlength=people)
     cells = person.astype(np.int64) * k + label
-    spam, habit = np.full(people, 0.5), np.full((people, k), 1 / k)
-    for _ in range(MOST_STEPS):
-        luck = (spam[:, None] * habit)[person, label]
-        true = posterior[of_task, label]
+    seen = of_task * k + label
+    spam = 1 - start.reliability if start else np.full(people, 0.5)
+    habit = start.habit if start else np.full((people, k), 1 / k)
+    for _ in range(AGAIN if start else MOST_STEPS):
+        luck = (spam[:, None] * habit).reshape(-1)[cells]
+        true = posterior.reshape(-1)[seen]
         by_habit = luck / np.maximum(luck + 1 - spam[person], LEAST)  # the chance of spam when the label is the truth
-        spammed = 1 - true + true * by_habit
+        spammed = (1 - true + true * by_habit) * counted
         spam = (np.bincount(person, weights=spammed, minlength=people) + smoothing) / (votes + 2 * smoothing)
         habit = np.bincount(cells, weights=spammed, minlength=people * k).reshape(people, k) + smoothing
         habit /= habit.sum(axis=1, keepdims=True)
-        luck = np.maximum((spam[:, None] * habit)[person, label], LEAST)
+        luck = np.maximum((spam[:, None] * habit).reshape(-1)[cells], LEAST)
         gain = np.log(luck + 1 - spam[person]) - np.log(luck)
-        scores = np.zeros((len(begins), k))
-        np.add.at(scores, (of_task, label), gain)
-        before, posterior = posterior, _normal(scores)
+        before, posterior = (
+            posterior,
+            _normal(np.bincount(seen, weights=gain, minlength=len(begins) * k).reshape(-1, k)),
+        )
         if np.abs(posterior - before).max() < CLOSE:
             break
-    return Latent(posterior, posterior.mean(axis=0), 1 - spam, np.empty((0, k, k)))
+    return Latent(posterior, posterior.mean(axis=0), 1 - spam, np.empty((0, k, k)), habit)
 
 
 def _begins(task: Array) -> tuple[Array, Array]:

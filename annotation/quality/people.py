@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotation import intervals
-from annotation.quality import latent, measures
+from annotation.quality import latent, measures, reliabilities
 from annotation.quality.votes import NONE, Ballots, Votes
 
 Array = NDArray[Any]
@@ -19,8 +19,9 @@ def figures(ballots: Ballots | None, votes: Votes) -> list[dict[str, Any]]:
 
     agreement: the share of equal votes over pairs with others; alpha: Krippendorff's of this person with the others;
     consensus: how often the vote is the most frequent one of the others; offset (ratings): points above the others'
-    mean; dawid_skene and mace: how far the votes can be relied on; first_side, longer: how often the response shown
-    first, or the longer one, was preferred. Without `ballots` nothing compares, and only counts and speeds are given.
+    mean; dawid_skene and mace: how far the votes can be relied on, each with its interval; first_side, longer: how
+    often the response shown first, or the longer one, was preferred. Without `ballots` nothing compares, and only
+    counts and speeds are given.
     """
     number = len(votes.people)
     done = np.bincount(votes.person, minlength=number)
@@ -95,21 +96,7 @@ def _beside_others(ballots: Ballots, number: int) -> dict[str, list[Any]]:
         seen = np.bincount(people, minlength=number)
         mean = np.bincount(people, weights=ahead, minlength=number) / np.maximum(seen, 1)
         found["offset"] = [round(float(mean[i]), 2) if seen[i] else None for i in range(number)]
-    return found | _reliabilities(ballots, number)
-
-
-def _reliabilities(ballots: Ballots, number: int) -> dict[str, list[Any]]:
-    given = ballots.label >= 0
-    things, people = ballots.thing[given], ballots.person[given]
-    if not len(things) or not (things[1:] == things[:-1]).any():
-        return {}
-    judged = np.bincount(people, minlength=number)
-    k = len(ballots.question.categories)
-    found = {}
-    for name, model in (("dawid_skene", latent.dawid_skene), ("mace", latent.mace)):
-        fitted = model(things, people, ballots.label[given], k).reliability
-        found[name] = [round(float(fitted[i]), 4) if i < len(fitted) and judged[i] else None for i in range(number)]
-    return found
+    return found | reliabilities.of_people(ballots, number)
 
 
 def _alphas(ballots: Ballots, sums: measures.Sums, people: Array, labels: Array, others: Array, number: int) -> list:

@@ -29,6 +29,7 @@ def build(project: Project) -> dict[str, Any]:
         "tasks": len(found.tasks),
         "left_out": found.left_out,
         "questions": [_question(ballots, found) for ballots in found.ballots],
+        "since": _since(project, main, found) if main else None,
         "annotators": rows,
         "strengths": strengths.of_sources(main, found) if main and len(found.sources) > 1 else [],
         "habits": people.habits(found),
@@ -52,6 +53,17 @@ def _question(ballots: Ballots, found: Votes) -> dict[str, Any]:
         "sources": breakdown.by_sources(ballots, found),
         "time": breakdown.over_time(ballots, found),
     }
+
+
+def _since(project: Project, main: Ballots, found: Votes) -> dict[str, Any] | None:
+    """Agreement on the main question before and since the latest guidelines; None without something to compare."""
+    now = project.guideline
+    if now is None or now.number == 1:
+        return None
+    before, since = breakdown.around(main, found, now.created_at.date())
+    if before is None or since is None:
+        return None
+    return {"version": now.number, "before": before["measures"], "since": since["measures"]}
 
 
 def _labels(main: Ballots, found: Votes) -> dict[str, Any] | None:

@@ -33,6 +33,7 @@ LOST = timedelta(minutes=30)  # a refresh that was queued and never came
 PAUSE, SHARE = timedelta(minutes=1), 20  # at least this long between refreshes, and 20 times what the last one took
 MOST_AT_ONCE = 20
 LONGEST_KEY = 500
+FORM = 2  # of the report; one of an earlier form is worked out anew
 
 
 def of(project: Project) -> QualityReport:
@@ -57,7 +58,9 @@ def stats(project: Project, *, names: bool) -> dict[str, Any] | None:
 
 
 def agreement_of(project: Project, options: dict[str, Any]) -> dict[str, Any] | None:
-    """What agreement.agreement says for `options` (a, b: the groups), with the report's measures where they answer it.
+    """What agreement.agreement says for `options` (a, b: the groups), with every measure and its interval.
+
+    Those of everybody's votes are the report's.
 
     The comparison of a large project is the worker's, and so are all measures with replicates: None until it has them.
     """
@@ -69,7 +72,7 @@ def agreement_of(project: Project, options: dict[str, Any]) -> dict[str, Any] | 
             return None
         found, computed_at = kept.data, kept.computed_at or timezone.now()
     found = found | {"computed_at": computed_at}
-    if {name for name in options if options[name] is not True} <= {"aspect"}:
+    if "measures" not in found:
         found["measures"] = _measures(of(project), options.get("aspect"))
     return found
 
@@ -105,6 +108,8 @@ def watermark(project: Project) -> dict[str, Any]:
         "task": project.tasks.aggregate(last=Max("pk"))["last"],
         "standing": judged.standing().count() if is_small(project) else None,
         "questions": project.questions,
+        "guidelines": project.guideline_versions.count(),
+        "form": FORM,
     }
 
 
@@ -214,7 +219,13 @@ def _measures(report: QualityReport, aspect: str | None) -> dict[str, Any] | Non
 def _agreement(project: Project, options: dict[str, Any]) -> dict[str, Any]:
     groups = tuple(options[name] for name in ("a", "b") if name in options)
     rest = {name: value for name, value in options.items() if name not in ("a", "b")}
-    return agreement(project, groups=groups or None, **rest)
+    found = agreement(project, groups=groups or None, **rest)
+    if {name for name in options if options[name] is not True} <= {"aspect"}:
+        return found
+    from annotation.quality.groups import measures  # numpy: only where something is computed
+
+    kept = {name: value for name, value in rest.items() if name in ("ties", "aspect")}
+    return found | {"measures": measures(project, groups=found["groups"], purpose=rest.get("purpose"), **kept)}
 
 
 def _key(options: dict[str, Any]) -> str:

@@ -34,22 +34,21 @@ def of_sources(ballots: Ballots, votes: Votes) -> list[dict[str, Any]]:
     counts &= (place[one] != NONE) & (place[other] != NONE)
     one, other, label = place[one[counts]], place[other[counts]], ballots.label[counts]
     task, size = ballots.task[ballots.thing[counts]], len(kept)
-    cells = np.concatenate([one * size + other, other * size + one])
-    share = np.concatenate([1 - label / 2, label / 2])  # of the win: 1, a half, 0
-
-    def wins(weights: Array) -> Array:
-        return np.bincount(cells, weights=share * np.tile(weights[task], 2), minlength=size * size)
-
-    tasks = int(ballots.task.max()) + 1
-    drawn = [wins(weights) for weights in bootstrap.weights(tasks)]
-    fitted = strengths(np.stack([wins(np.ones(tasks)), *drawn]).reshape(-1, size, size))
+    group = bootstrap.grouped(int(ballots.task.max()) + 1)
+    groups, of_vote = int(group.max()) + 1, group[task]
+    share = 1 - label / 2  # of the win: 1, a half, 0
+    wins = np.zeros((groups, size * size))
+    for cells, won in ((one * size + other, share), (other * size + one, 1 - share)):
+        found = np.bincount(of_vote * size * size + cells, weights=won, minlength=wins.size)
+        wins += found.reshape(wins.shape)
+    fitted = strengths((bootstrap.weights(groups) @ wins).reshape(-1, size, size))
     compared = len(np.unique(task))
-    found = [
+    rows = [
         {"source": votes.sources[int(kept[i])], "votes": int(met[kept[i]])}
         | bootstrap.estimate(fitted[0, i], fitted[1:, i], tasks=compared)
         for i in range(size)
     ]
-    return sorted(found, key=lambda row: -row["value"])
+    return sorted(rows, key=lambda row: -row["value"])
 
 
 def strengths(wins: Array) -> Array:

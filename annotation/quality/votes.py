@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from django.db.models import Q
 from django.db.models.functions import Length
 from numpy.typing import NDArray
 
@@ -42,8 +43,9 @@ class Question:
 class Ballots:
     """Votes on one question, ordered by the thing judged.
 
-    A thing is a task, or for a ranking one pair of its responses; `task` says whose it is, and tasks are what a
-    bootstrap draws. `label` is a category or NONE. `sources` are the places in `Votes.sources` of the two responses.
+    A thing is a task, or for a ranking one pair of its responses, or one turn where each turn is rated; `task` says
+    whose it is, and tasks are what a bootstrap draws. `label` is a category or NONE. `sources` are the places in
+    `Votes.sources` of the two responses.
     """
 
     question: Question
@@ -106,14 +108,14 @@ def questions(project: Project) -> list[Question]:
     return [verdict, Question("strength", "Verdict with its strength", "ordinal", steps), *aspects, *flags]
 
 
-def read(project: Project, *, gold: bool = False) -> Votes:
+def read(project: Project, *, purpose: str | None = None) -> Votes:
     """The standing judgements of the project; tasks with a known answer are chosen to be clear, so they stay out."""
-    return _Reader(project, gold).read()
+    return _Reader(project, purpose).read()
 
 
 class _Reader:
-    def __init__(self, project: Project, gold: bool) -> None:
-        self.project, self.gold, self.kind = project, gold, Kind(project.kind)
+    def __init__(self, project: Project, purpose: str | None) -> None:
+        self.project, self.purpose, self.kind = project, purpose, Kind(project.kind)
         self.questions = questions(project)
         self.people: dict[int, int] = {}
         self.sources: dict[str, int] = {}
@@ -122,6 +124,13 @@ class _Reader:
         self.first, self.longer = array("b"), array("b")
         self.labels = {question.name: array("b") for question in self.questions if question.name != "order"}
         self.task_sources = array("i")
+        self.by_turn = self.kind == Kind.RATING and questions_of(project)["level"] == "turn"
+        self.turns = {name: array("i") for name in ("thing", "person", "task")}
+        self.whole = [  # how each vote on a whole task fills its column
+            (column.append, READERS[name.partition(":")[0], self.kind], name.partition(":")[2])
+            for name, column in self.labels.items()
+            if not (self.by_turn and name.startswith("aspect:"))
+        ]
         self.pairs = {name: array("i") for name in ("thing", "person", "task", "sources")} | {"label": array("b")}
         self.things = self.left_out = 0
         self.keep_every = 1
@@ -129,7 +138,7 @@ class _Reader:
     def read(self) -> Votes:
         if self.kind == Kind.RANKING:
             self.keep_every = self._stride()
-        for rows in _pages(self.project, self.gold):
+        for rows in _pages(self.project, self.purpose):
             self._take(rows)
         votes = Votes(
             list(self.people), list(self.sources), _array(self.tasks, "i8"), _array(self.day), _array(self.task),
@@ -142,8 +151,13 @@ class _Reader:
                 pairs = {name: _array(column, "i1" if name == "label" else "i4") for name, column in self.pairs.items()}
                 pairs["sources"] = pairs["sources"].reshape(-1, 2)
                 votes.ballots.append(Ballots(question, **pairs))
+                continue
+            label = _array(self.labels[question.name], "i1")
+            if self.by_turn and question.name.startswith("aspect:"):
+                thing, person, task = (_array(column) for column in self.turns.values())
+                nowhere = np.full((len(task), 2), NONE)
+                votes.ballots.append(Ballots(question, thing, person, label, task, nowhere))
             else:
-                label = _array(self.labels[question.name], "i1")
                 votes.ballots.append(Ballots(question, votes.task, votes.person, label, every, sources))
         votes.left_out = self.left_out
         return votes
@@ -173,6 +187,8 @@ class _Reader:
                 self._answer(body, shown, given)
             if self.kind == Kind.RANKING:
                 self._rank(place, votes, given)
+            elif self.by_turn:
+                self._rate_turns(place, votes)
 
     def _answer(self, body: dict[str, Any], shown: list[int], given: list[tuple[int, str, int]]) -> None:
         ids = [response for response, _, _ in given]
@@ -186,8 +202,8 @@ class _Reader:
                 longer = int(lengths[choice] == max(lengths.values()))
         self.first.append(first)
         self.longer.append(longer)
-        for name, column in self.labels.items():
-            column.append(READERS[name.partition(":")[0], self.kind](body, name.partition(":")[2], ids))
+        for append, label_of, name in self.whole:
+            append(label_of(body, name, ids))
 
     def _rank(self, place: int, votes: list[tuple[Any, ...]], given: list[tuple[int, str, int]]) -> None:
         if place % self.keep_every:
@@ -206,6 +222,20 @@ class _Reader:
                     self.pairs["thing"].append(self.things)
                     self.pairs["person"].append(person)
                     self.pairs["label"].append(0 if lead > 0 else 2 if lead < 0 else 1)
+            self.things += 1
+
+    def _rate_turns(self, place: int, votes: list[tuple[Any, ...]]) -> None:
+        """The response, then each earlier turn that somebody rated, with everybody's ratings of it side by side."""
+        earlier = sorted({turn for vote in votes for turn in vote[2].get("turns") or {}}, key=int)
+        for turn in (None, *earlier):
+            for _, annotator, body, *_ in votes:
+                rated = body if turn is None else {"ratings": (body.get("turns") or {}).get(turn)}
+                self.turns["thing"].append(self.things)
+                self.turns["person"].append(self.people[annotator])
+                for name, column in self.labels.items():
+                    if name.startswith("aspect:"):
+                        column.append(_rated_aspect(rated, name.partition(":")[2], []))
+            self.turns["task"].append(place)
             self.things += 1
 
     def _sources(self, pair: list[tuple[int, str, int]]) -> list[int]:
@@ -250,7 +280,7 @@ READERS: dict[tuple[str, Kind], Callable[[dict[str, Any], str, list[int]], int]]
 }
 
 
-def _pages(project: Project, gold: bool) -> Iterator[list[tuple[Any, ...]]]:
+def _pages(project: Project, purpose: str | None) -> Iterator[list[tuple[Any, ...]]]:
     """Rows (task, annotator, body, shown, seconds, day) of whole tasks, by task: no read lasts longer than a page."""
     rows = Annotation.objects.standing().filter(project=project).order_by("task", "pk")
     columns = ("task_id", "annotator_id", "body", "shown", "seconds", "created_at")
@@ -262,10 +292,9 @@ def _pages(project: Project, gold: bool) -> Iterator[list[tuple[Any, ...]]]:
         if len(page) == size:
             page = [row for row in page if row[0] != page[-1][0]]
         last, size = page[-1][0], PAGE
-        if not gold:
-            ids = {row[0] for row in page}
-            known = set(Task.objects.filter(pk__in=ids, is_gold=True).values_list("pk", flat=True))
-            page = [row for row in page if row[0] not in known]
+        left_out = Q(is_gold=True) if purpose is None else Q(is_gold=True) | ~Q(purpose=purpose)
+        others = set(Task.objects.filter(left_out, pk__in={row[0] for row in page}).values_list("pk", flat=True))
+        page = [row for row in page if row[0] not in others]
         if page:
             yield [(*row[:5], row[5].date()) for row in page]
 

@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotation import forms
+from annotation import admins, forms
 from annotation.models import ApiToken
 from annotation.shell import PersonRequest, signed_in
 
@@ -110,6 +110,7 @@ def _page(request: PersonRequest, *, status: int = 200, **context: Any) -> HttpR
     context.setdefault("password", PasswordChangeForm(request.user))
     context.setdefault("token_form", forms.TokenForm())
     context["themes"] = forms.THEME_CHOICES
+    context["admins"] = admins.listed() if request.user.is_superuser else []
     context["tokens"] = request.user.tokens.order_by("-created_at")
     for field in context["password"].fields.values():
         field.widget.attrs["class"] = "input"

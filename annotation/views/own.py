@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation import access, bodies, freezing, guidelines, judging, own_work
+from annotation import access, agreement_chart, bodies, freezing, gold_feedback, guidelines, judging, own_work
 from annotation.day_chart import columns
 from annotation.models import Annotation
 from annotation.models.people import JUDGES
@@ -26,7 +26,7 @@ def my_work(request: PersonRequest) -> HttpResponse:
     user = request.user
     rows = own_work.standing(user).select_related("project", "task").order_by("-created_at", "-pk")
     page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
-    waiting, pace = own_work.waiting(user), own_work.pace(user)
+    waiting, pace, agreement = own_work.waiting(user), own_work.pace(user), own_work.agreement(user)
     context = {
         "today": timezone.now(),
         "page": page,
@@ -35,7 +35,9 @@ def my_work(request: PersonRequest) -> HttpResponse:
         "pace": pace,
         "days": columns(pace["per_day"]),
         "goal": sum(row["project"].daily_goal for row in waiting),
-        "agreement": own_work.agreement(user),
+        "agreement": agreement,
+        "weeks": agreement_chart.of(agreement["weeks"], "alike") if agreement else None,
+        "gold": gold_feedback.of(user),
         "waiting": waiting,
     }
     return render(request, "annotation/my_work.html", context)

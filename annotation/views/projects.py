@@ -84,7 +84,7 @@ def project(request: PersonRequest, slug: str) -> HttpResponse:
     """The dashboard "Labeling": progress, verdicts, agreement, who judged, exports."""
     found = access.project_for(request.user, slug, READS_DATA)
     role = found.my_role
-    context = dashboard.of(found, names=role in SEES_NAMES)
+    context = dashboard.of(found, names=role in SEES_NAMES, question=request.GET.get("question", ""))
     context["paused"] = standings.paused(found) if role in MANAGES else []
     context |= {"project": found, "judges": role in JUDGES, "manages": role in MANAGES, "formats": FORMATS}
     return render(request, "annotation/project.html", context)
@@ -182,7 +182,8 @@ def _settings_page(request: PersonRequest, found: Project, *, status: int = 200,
         Annotation.objects.standing().filter(project=found).order_by().values_list("guideline").annotate(n=Count("pk"))
     )
     versions = [(version, made_under.get(version.pk, 0)) for version in found.guideline_versions.order_by("-number")]
-    context.setdefault("form", forms.QueueForm(initial={name: getattr(found, name) for name in fields}))
+    initial = {name: getattr(found, name) for name in fields} | {"gold_feedback": int(found.gold_feedback)}
+    context.setdefault("form", forms.QueueForm(initial=initial))
     now = found.guideline
     context.setdefault("guidelines", forms.GuidelinesForm(initial={"text": now.text if now else ""}))
     number = versions[0][0].number + 1 if versions else 1

@@ -97,19 +97,21 @@ def decide(request: PersonRequest, task_id: int) -> HttpResponse:
     named = get_object_or_404(task.annotations, pk=int(number)) if number.isdigit() and len(number) < 19 else None
     asked: dict[str, Any] = {"comment": str(request.POST.get("comment", ""))}
     asked["looked_at"] = str(request.POST.get("seen", "")) or None
+    settled = asked | {"gold": "gold" in request.POST}
     try:
         if decision == "accept":
-            made = reviewing.accept(task, request.user, annotation=named, **asked)
+            made = reviewing.accept(task, request.user, annotation=named, **settled)
         elif decision == "return" and named is not None:
             named.task = task
             made = reviewing.send_back(named, request.user, **asked)
         else:
-            made = reviewing.overrule(task, request.user, forms.body_of(task.project, request.POST), **asked)
+            made = reviewing.overrule(task, request.user, forms.body_of(task.project, request.POST), **settled)
     except bodies.BodyError as error:
-        return _page(request, task, errors=error.errors, comment=asked["comment"])
+        return _page(request, task, errors=error.errors)
     except reviewing.CannotDecide as error:
-        return _page(request, task, errors={"decision": str(error)}, comment=asked["comment"], status=409)
-    messages.success(request, f"Saved: {made.get_decision_display().lower()}")
+        return _page(request, task, errors={"decision": str(error)}, status=409)
+    told = " and made a gold item" if made.makes_gold else ""
+    messages.success(request, f"Saved: {made.get_decision_display().lower()}{told}")
     return redirect("annotation:next_dispute", task.project.slug)
 
 
@@ -155,7 +157,7 @@ shell.count("annotation:review", waiting)
 
 
 def _page(
-    request: PersonRequest, task: Task, *, errors: dict[str, str] | None = None, comment: str = "", status: int = 422
+    request: PersonRequest, task: Task, *, errors: dict[str, str] | None = None, status: int = 422
 ) -> HttpResponse:
     project, user = task.project, request.user
     shown = desk.of(task, user)
@@ -174,7 +176,8 @@ def _page(
         "item": shown.item,
         "questions": questions_of(project),
         "errors": errors,
-        "comment": comment,
+        "comment": request.POST.get("comment", ""),
+        "gold": "gold" in request.POST,
         "done": done,
         "left": left,
         "share": done / (done + left) if done + left else 0.0,

@@ -52,3 +52,19 @@ def test_an_acknowledgement_never_goes_back_and_only_names_what_exists(project: 
     for number in (2, 1, 9):
         guidelines.acknowledge(project, person, number)
     assert guidelines.last_read(project, person) == 2
+
+
+def test_leads_see_what_changed_between_any_two_versions() -> None:
+    project = factories.project()
+    for text in ("Be kind.", "Be kind and brief.", "Be brief."):
+        project.write_guidelines(text)
+    client = Client()
+    client.force_login(factories.member(project, Role.REVIEWER))
+    base = f"/projects/{project.slug}/guidelines/"
+    page = client.get(f"{base}3/").content.decode()
+    assert "since version 2" in page and "<del>kind and </del>" in page
+    assert "<del>kind" in client.get(f"{base}3/?against=1").content.decode()
+    assert "The first version" in client.get(f"{base}1/").content.decode()
+    assert client.get(f"{base}9/").status_code == 404
+    client.force_login(factories.member(project))
+    assert client.get(f"{base}3/").status_code in (403, 404)

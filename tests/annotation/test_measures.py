@@ -33,6 +33,12 @@ def table(*rows: list[int]) -> Any:
     return np.array(rows, dtype=float)
 
 
+def each(whole: Any) -> Any:
+    """The table as one table for each thing."""
+    k = len(whole)
+    return np.repeat(np.eye(k * k), whole.reshape(-1).astype(int), axis=0).reshape(-1, k, k)
+
+
 def test_alpha_is_the_one_worked_out_by_krippendorff() -> None:
     found = measures.all_of(measures.of_counts(counts_of(OBSERVERS, 5)), FIVE)
     assert found["alpha_nominal"] == pytest.approx(0.743, abs=5e-4)
@@ -122,11 +128,11 @@ def test_an_interval_holds_the_estimate_repeats_itself_and_narrows_with_more_tas
 
 
 def test_the_interval_of_a_share_is_close_to_the_known_one() -> None:
-    found = bootstrap.of_table(table([30, 10], [10, 50]), np.arange(2.0))["percent"]
+    found = bootstrap.of_tables(each(table([30, 10], [10, 50])), np.arange(2.0))["percent"]
     assert (found["value"], found["low"], found["high"]) == pytest.approx((0.8, 0.722, 0.878), abs=0.025)
 
 
 def test_one_task_has_no_interval() -> None:
-    found = bootstrap.of_table(table([1, 0], [0, 0]), np.arange(2.0))
+    found = bootstrap.of_tables(each(table([1, 0], [0, 0])), np.arange(2.0))
     assert found["percent"] == {"value": 1.0, "low": None, "high": None}
     assert found["cohen"]["value"] is None

@@ -7,7 +7,7 @@ from django.core.cache import cache
 from django.test import Client
 
 from annotation import freezing, judging, own_work, queue, reviewing
-from annotation.models import Annotation, Project, Role, Task, User
+from annotation.models import Annotation, GoldResult, Project, Role, Task, User
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -125,3 +125,42 @@ def test_a_hidden_check_looks_like_any_other_item(project: Project, person: User
     Task.objects.filter(pk=hidden.pk).update(need=0, open_slots=0, is_gold=True)
     html = signed_in(person).get("/my-work/").content.decode()
     assert html.count("Not yet, 1 of 3") == 2
+
+
+def test_agreement_is_told_week_by_week(project: Project, person: User) -> None:
+    for week, side in (("02", 0), ("09", 1)):
+        task = factories.task(project)
+        give(task, person, 0)
+        for _ in range(2):
+            give(task, factories.member(project), side)
+        Annotation.objects.filter(task=task).update(created_at=f"2026-11-{week}T12:00Z")
+    html = signed_in(person).get("/my-work/").content.decode()
+    found = own_work.agreement(person)
+    assert found is not None
+    weeks = [(one["from"], one["measures"]["alike"]["value"]) for one in found["weeks"]]
+    assert weeks == [("2026-11-02", 1.0), ("2026-11-09", 0.0)]
+    assert "Agreement, week by week: from 1.00 to 0.00" in html
+
+
+def test_missed_gold_items_are_told_a_day_later_where_the_project_says_so(person: User, project: Project) -> None:
+    for number in range(3):
+        task = factories.task(project, gold={"choice": "a", "rationale": f"Reason {number}."})
+        shown = queue.lease_next(project, person).shown
+        right = number == 0
+        letter = "ab"[shown.index(task.expected["choice"]) ^ (not right)]
+        judging.submit(task, person, {"choice": letter, "strength": 2})
+    client = signed_in(person)
+
+    def told() -> str:
+        page = client.get("/my-work/").content.decode()
+        assert ("Gold" in page) == ("Gold feedback" in page)
+        return page.partition("Gold feedback")[2]
+
+    Project.objects.filter(pk=project.pk).update(gold_feedback=True)
+    assert not told()  # not so soon
+    GoldResult.objects.update(created_at="2026-11-01T00:00Z")
+    page = told()
+    assert "1 of 2 missed" in page and "Reason 1." in page and "I disagree" in page
+    assert "Reason 2." not in page  # the last answer may still be taken back
+    Project.objects.filter(pk=project.pk).update(gold_feedback=False)
+    assert not told()

@@ -151,3 +151,30 @@ def test_who_leaves_a_project_gives_back_what_they_held(project: Project, manage
     assert task.open_slots == 2
     with pytest.raises(membership.LastManager):
         membership.remove(project, manager)
+
+
+def test_admins_make_admins_by_page_and_by_api_and_the_last_one_stays(project: Project, manager: User) -> None:
+    first, person = factories.admin(), factories.user("nora")
+    client, api = signed_in(first), "/api/v1/admins/"
+    page = client.get("/account/").content.decode()
+    assert "Site admins" in page and "Make root an ordinary" not in page
+    client.post("/account/admins/", {"username": "nora"})
+    person.refresh_from_db()
+    assert person.is_superuser and "nora" in client.get("/account/").content.decode()
+    assert [one["username"] for one in client.get(api).json()["results"]] == ["admin", "nora"]
+    assert client.delete(f"{api}nora/").status_code == 204
+    assert client.delete(f"{api}admin/").status_code == 409
+    client.post(f"/account/admins/{first.pk}/revoke/")
+    assert User.objects.get(pk=first.pk).is_superuser
+    assert client.post(api, {"username": "nora"}, content_type="application/json").status_code == 201
+    client.post(f"/account/admins/{first.pk}/revoke/")
+    assert not User.objects.get(pk=first.pk).is_superuser
+    for wrong in ("nobody", factories.user("robot", is_simulated=True).username):
+        answer = signed_in(person).post(api, {"username": wrong}, content_type="application/json")
+        assert (answer.status_code, wrong in answer.json()["title"]) == (409, True)
+    for stranger in (signed_in(manager), client):
+        assert "Site admins" not in stranger.get("/account/").content.decode()
+        assert stranger.get(api).status_code == stranger.delete(f"{api}nora/").status_code == 404
+        assert stranger.post("/account/admins/", {"username": manager.username}).status_code == 404
+        assert stranger.post(f"/account/admins/{person.pk}/revoke/").status_code == 404
+    assert User.objects.get(pk=person.pk).is_superuser and not User.objects.get(pk=manager.pk).is_superuser

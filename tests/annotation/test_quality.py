@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from annotation import statistics
+from annotation.agreement import agreement
 from annotation.importing import import_records
 from annotation.models import Annotation, GoldResult, Project, QualityReport, RepeatCheck, Role
 from annotation.quality import bootstrap, breakdown, measures, report, reports, votes
@@ -133,6 +134,24 @@ def test_ratings_have_interval_measures_and_show_who_is_lenient() -> None:
     assert all(offset == -0.5 for who, offset in offsets.items() if who != eve)
 
 
+def test_turns_that_are_rated_are_things_of_their_own() -> None:
+    asked = {"level": "turn", "aspects": [{"name": "clear", "label": "Clear", "points": 5}]}
+    project = factories.project("rating", questions=asked)
+    prompt = [{"role": role, "content": "?"} for role in ("user", "assistant", "user", "assistant", "user")]
+    given = {"ann": (1, 2, 3), "ben": (1, 2, 5), "cat": (1, 4, 3)}
+    said = [
+        {"annotator": who, "ratings": {"clear": last}, "turns": {"1": {"clear": one}, "3": {"clear": two}}}
+        for who, (one, two, last) in given.items()
+    ]
+    records = [{"id": str(n), "prompt": prompt, "completion": f"x{n}", "annotations": said} for n in range(2)]
+    assert import_records(project, records).applied
+    overall = question(project, "aspect:clear")["overall"]
+    assert (overall["tasks"], overall["things"], overall["votes"]) == (2, 6, 18)
+    assert overall["measures"]["percent"]["value"] == round((3 + 1 + 1) / 9, 4)
+    assert votes.read(project).ballots[0].counts().tolist()[:3] == [[0, 0, 2, 0, 1], [3, 0, 0, 0, 0], [0, 2, 0, 1, 0]]
+    assert agreement(project, aspect="clear")["percent"]["agree"] == 10
+
+
 def test_sources_and_weeks_have_agreement_of_their_own() -> None:
     project = noisy()
     rows = Annotation.objects.filter(project=project).order_by("task")
@@ -149,6 +168,21 @@ def test_sources_and_weeks_have_agreement_of_their_own() -> None:
     ]
 
 
+def test_the_page_says_how_agreement_moved_with_the_guidelines() -> None:
+    project = judged([{"ann": "a", "ben": "ab"[n // 6]} if n % 2 else {"ann": "b", "ben": "b"} for n in range(12)])
+    for row in Annotation.objects.filter(project=project):
+        late = int(row.task.external_id or 0) < 6
+        Annotation.objects.filter(pk=row.pk).update(created_at=f"2026-0{5 if late else 1}-05T12:00Z")
+    project.write_guidelines("one")
+    version = project.write_guidelines("two")
+    type(version).objects.filter(pk=version.pk).update(created_at="2026-03-01T00:00Z")
+    since = report.build(project)["since"]
+    assert (since["version"], since["since"]["percent"]["value"], since["before"]["percent"]["value"]) == (2, 1.0, 0.5)
+    client = Client()
+    client.force_login(factories.member(project, Role.MANAGER))
+    assert "since guidelines v2" in client.get(f"/projects/{project.slug}/").content.decode()
+
+
 def test_people_are_told_by_consensus_reliability_and_habits() -> None:
     project = noisy()
     for row in Annotation.objects.filter(project=project):
@@ -161,7 +195,10 @@ def test_people_are_told_by_consensus_reliability_and_habits() -> None:
     assert rows["ann"]["consensus"]["value"] > rows["cat"]["consensus"]["value"] + 0.2
     assert rows["ann"]["alpha"]["value"] > rows["cat"]["alpha"]["value"]
     for model in ("dawid_skene", "mace"):
-        assert rows["ann"][model] > rows["cat"][model] + 0.15
+        careful, careless = rows["ann"][model], rows["cat"][model]
+        assert careful["low"] > careless["value"] + 0.05
+        assert careless["low"] < careless["value"] < careless["high"]
+        assert (rows["dan"][model]["value"] is not None, rows["dan"][model]["low"]) == (True, None)  # one vote
     assert rows["cat"]["first_side"]["value"] == built["habits"]["first_side"]["value"] == 1.0
     assert rows["cat"]["median_seconds"] == 10
     assert built["speed"] == {"low": 10, "median": 10, "high": 10}
@@ -313,6 +350,25 @@ def test_a_page_of_a_large_project_computes_nothing(
     assert client.get(f"/api/v1{base}agreement/", {"a": "ann", "b": "ben"}).status_code == 202
 
 
+def test_the_page_tells_each_question_by_people_sources_and_time() -> None:
+    project = judged([{"ann": {"choice": "a", "strength": 1 + n % 3}, "ben": "ab"[n % 2]} for n in range(8)])
+    client = Client()
+    client.force_login(factories.member(project, Role.MANAGER))
+    page = client.get(f"/projects/{project.slug}/", {"question": "strength"})
+    shown = page.context["agreement"]
+    assert [(part["name"], part["rows"][0]["label"]) for part in shown["parts"]][:2] == [
+        ("people", "ann and ben"),
+        ("sources", "m1 and m2"),
+    ]
+    assert (shown["chosen"], "α interval" in shown["asked"], "AC2" in shown["asked"]) == (
+        "Verdict with its strength",
+        False,
+        True,
+    )
+    assert 'href="?question=verdict#agreement"' in page.content.decode()
+    assert client.get(f"/projects/{project.slug}/", {"question": "x"}).context["agreement"]["chosen"] == "Verdict"
+
+
 def test_names_are_for_those_who_may_see_them_and_strangers_see_nothing() -> None:
     project = noisy(8)
     for role, sees in ((Role.MANAGER, True), (Role.TRAINER, False)):
@@ -339,7 +395,15 @@ def test_agreement_by_api_has_every_measure_beside_the_old_figures() -> None:
     assert found["percent"]["value"] == pytest.approx(found["measures"]["percent"]["value"], abs=1e-4)
     assert found["alpha"] == pytest.approx(found["measures"]["alpha_nominal"]["value"], abs=1e-4)
     grouped = client.get(f"/api/v1/projects/{project.slug}/agreement/", {"a": "ann", "b": "ben", "ties": "0"}).json()
-    assert (grouped["groups"], "measures" in grouped) == (["ann", "ben"], False)
+    assert (grouped["groups"], grouped["percent"]["n"]) == (["ann", "ben"], grouped["percent"]["n"])
+    measured = grouped["measures"]
+    assert measured["percent"]["value"] == pytest.approx(grouped["percent"]["value"], abs=1e-4)
+    assert measured["cohen"]["value"] == pytest.approx(grouped["kappa"], abs=1e-4)
+    assert set(measured) >= {"fleiss", "alpha_ordinal", "ac2"} and measured["percent"]["low"] is not None
+    within = client.get(f"/api/v1/projects/{project.slug}/agreement/", {"a": "*n"}).json()
+    assert within["measures"]["alpha_nominal"]["value"] == pytest.approx(within["alpha"], abs=1e-4)
+    nobody = client.get(f"/api/v1/projects/{project.slug}/agreement/", {"a": "x*", "b": "ann"}).json()
+    assert nobody["measures"] is None
     assert client.post(f"/api/v1/projects/{project.slug}/quality/").status_code == 200
 
 

@@ -85,15 +85,18 @@ def test_the_page_shows_all_verdicts_the_median_and_the_history() -> None:
 def test_overruling_goes_on_to_the_next_one_and_can_be_taken_back() -> None:
     task = disputed()
     _, client = reviewer_of(task.project)
-    sent = {"decision": "overrule", "verdict": "7", "comment": "See line 2.", "seen": reviewing.seen(task)}
+    page = client.get(f"/tasks/{task.pk}/review/").content.decode()
+    assert 'name="gold" value="1" data-key="o"' in page
+    sent = {"decision": "overrule", "verdict": "7", "comment": "See line 2.", "seen": reviewing.seen(task), "gold": "1"}
     answer = client.post(f"/tasks/{task.pk}/decide/", sent)
+    assert Task.objects.get(pk=task.pk).is_gold
     assert answer.url == f"/projects/{task.project.slug}/review/next/"
     made = Adjudication.objects.get()
     assert (made.decision, made.body["choice"]) == ("overrule", reviewing.order_of(task)[1])
     assert client.get(answer.url).url == f"/projects/{task.project.slug}/review/"  # nothing is left
     assert client.post(f"/tasks/{task.pk}/decide/", sent).status_code == 409
     client.post(f"/adjudications/{made.pk}/withdraw/")
-    assert Dispute.objects.get(task=task).state == "open"
+    assert Dispute.objects.get(task=task).state == "open" and not Task.objects.get(pk=task.pk).is_gold
     assert client.get(answer.url).url == f"/tasks/{task.pk}/review/"
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from annotation import disputes, exporting, freezing, judging, queue, reviewing, rulings
-from annotation.models import Adjudication, Annotation, Assignment, Dispute, Project, Role, Task, User
+from annotation import desk, disputes, exporting, freezing, gold, judging, queue, reviewing, rulings, tasks
+from annotation.models import Adjudication, Annotation, Assignment, Dispute, Pool, Project, Role, Task, User
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -191,6 +191,34 @@ def test_a_decision_is_taken_back_by_a_row_of_its_own(project, reviewer):
     assert Adjudication.objects.count() == 2
     with pytest.raises(reviewing.CannotDecide):
         reviewing.withdraw(first, reviewer)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_what_is_settled_can_become_a_gold_item_and_plain_work_again(project, reviewer, share):
+    tasks.change_gold_share(project, share)
+    task = judged(project, 0, 1)
+    factories.task(project)
+    made = reviewing.overrule(task, reviewer, A, comment="Only A is right.", gold=True)
+    task.refresh_from_db()
+    assert task.is_gold and made.makes_gold and (task.pool == Pool.GOLD) == (share > 0)
+    assert task.expected == {"choice": reviewing.order_of(task)[0], "strength": 3, "rationale": "Only A is right."}
+    assert gold.correct(task, votes(task)[0].body) and not gold.correct(task, votes(task)[1].body)
+    assert "made it a gold item" in desk.of(task, reviewer).trail[0].words
+    with pytest.raises(reviewing.CannotDecide, match="gold item already"):
+        reviewing.accept(task, reviewer, gold=True)
+    reviewing.withdraw(made, reviewer)
+    task.refresh_from_db()
+    assert (task.is_gold, task.gold, task.expected, task.pool) == (False, None, None, Pool.QUEUE)
+    assert (task.need, task.open_slots) == (3, 1) if share else (2, 0)
+
+
+def test_an_order_and_ratings_become_known_answers_and_a_written_answer_does_not(reviewer):
+    for kind, body in (("ranking", {"ranking": [[7], [3, 5]]}), ("rating", {"ratings": {"clear": 4}, "flags": ["x"]})):
+        told = gold.answer_of(kind, body, [3, 5, 7])
+        assert gold.expected_of(told, [3, 5, 7]) == {name: value for name, value in body.items() if name != "flags"}
+    written = factories.task(factories.project("demonstration"))
+    with pytest.raises(reviewing.CannotDecide, match="never right or wrong"):
+        reviewing.overrule(written, reviewer, {"text": "Yes."}, gold=True)
 
 
 def test_a_return_is_taken_back_until_it_is_answered(project, reviewer):

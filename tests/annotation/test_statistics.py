@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from annotation.day_chart import columns
 from annotation.importing import import_records
-from annotation.models import Annotation, Project
+from annotation.models import Annotation, Assignment, Project
 from annotation.statistics import project_stats
 from tests import factories
 
@@ -29,10 +30,16 @@ def judged() -> Project:
 
 
 def test_progress_counts_tasks_and_judgements() -> None:
-    stats = project_stats(judged())
+    project = judged()
+    ann = Annotation.objects.filter(annotator__username="ann").order_by("pk")
+    Annotation.objects.filter(pk=ann[0].pk).update(body=ann[0].body | {"flags": ["unsafe"]})
+    Assignment.objects.filter(annotator__username="ben", task=ann[1].task_id).update(state="skipped")
+    stats = project_stats(project)
     assert stats["tasks"] == {"total": 4, "finished": 2, "open": 2}
     assert stats["judgements"] == {"done": 5, "wanted": 8, "share": 5 / 8}
-    assert stats["per_day"][-1] == {"day": timezone.now().date().isoformat(), "count": 5}
+    assert stats["per_day"][-1] == {"day": timezone.now().date().isoformat(), "count": 5, "flagged": 1, "skipped": 1}
+    chart = columns(stats["per_day"])
+    assert (chart["odd"], chart["bars"][-1]["height"], chart["bars"][-1]["odd_y"]) == (2, "50.00%", "25.00%")
     assert len(stats["per_day"]) == 30
     assert sum(day["count"] for day in stats["per_day"]) == 5
 
