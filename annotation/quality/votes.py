@@ -180,28 +180,22 @@ class _Reader:
             self.day.append(max(vote[5] for vote in votes).toordinal())
             given = answers.get(task, [])
             self.task_sources.extend(self._sources(given) if len(given) == 2 else (NONE, NONE))
+            ids, longest = [response for response, _, _ in given], _longest(given)
             for _, annotator, body, shown, seconds, _ in votes:
                 self.task.append(place)
                 self.person.append(self.people.setdefault(annotator, len(self.people)))
                 self.seconds.append(float("nan") if seconds is None else seconds)
-                self._answer(body, shown, given)
+                self._answer(body, shown, ids, longest)
             if self.kind == Kind.RANKING:
                 self._rank(place, votes, given)
             elif self.by_turn:
                 self._rate_turns(place, votes)
 
-    def _answer(self, body: dict[str, Any], shown: list[int], given: list[tuple[int, str, int]]) -> None:
-        ids = [response for response, _, _ in given]
+    def _answer(self, body: dict[str, Any], shown: list[int], ids: list[int], longest: int | None) -> None:
         choice = body.get("choice")
-        first = longer = NONE
-        if isinstance(choice, int) and choice in ids and len(ids) == 2:
-            lengths = {response: length for response, _, length in given}
-            if choice in shown:
-                first = int(choice == shown[0])
-            if len(set(lengths.values())) == 2:
-                longer = int(lengths[choice] == max(lengths.values()))
-        self.first.append(first)
-        self.longer.append(longer)
+        decided = len(ids) == 2 and choice in ids
+        self.first.append(int(choice == shown[0]) if decided and choice in shown else NONE)
+        self.longer.append(int(choice == longest) if decided and longest is not None else NONE)
         for append, label_of, name in self.whole:
             append(label_of(body, name, ids))
 
@@ -240,6 +234,13 @@ class _Reader:
 
     def _sources(self, pair: list[tuple[int, str, int]]) -> list[int]:
         return [self.sources.setdefault(source, len(self.sources)) if source else NONE for _, source, _ in pair]
+
+
+def _longest(pair: list[tuple[int, str, int]]) -> int | None:
+    """The longer response of two; None when both are as long."""
+    if len(pair) != 2 or pair[0][2] == pair[1][2]:
+        return None
+    return max(pair, key=lambda response: response[2])[0]
 
 
 def _side(choice: Any, ids: list[int]) -> int:

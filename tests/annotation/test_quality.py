@@ -11,7 +11,7 @@ from annotation import statistics
 from annotation.agreement import agreement
 from annotation.importing import import_records
 from annotation.models import Annotation, GoldResult, Project, QualityReport, RepeatCheck, Role
-from annotation.quality import bootstrap, breakdown, measures, report, reports, votes
+from annotation.quality import bootstrap, breakdown, measures, reliabilities, report, reports, votes
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -22,6 +22,7 @@ def fewer_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interval of twenty replicates has the same path through the code as one of a thousand."""
     monkeypatch.setattr(bootstrap, "REPLICATES", 40)
     monkeypatch.setattr(bootstrap, "FEWER", 20)
+    monkeypatch.setattr(reliabilities, "REPLICATES", 10)
 
 
 def record(number: int, cast: dict[str, Any], **fields: Any) -> dict[str, Any]:
