@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import timedelta
 from statistics import median
 from typing import Any
 
@@ -94,20 +94,16 @@ def _per_day(project: Project, standing: Any, days: int) -> list[dict[str, Any]]
     """Judgements on each of the last `days` days, those with a flag among them, and skips; quiet days too, in UTC."""
     today = timezone.now().date()
     first = today - timedelta(days=days - 1)
-    recent = standing.filter(created_at__date__gte=first)
-    skipped = Assignment.objects.filter(project=project, state=Assignment.State.SKIPPED, leased_at__date__gte=first)
-    counts = {
-        "count": _by_day(recent, "created_at"),
-        "flagged": _by_day(recent.filter(body__flags__0__isnull=False), "created_at"),
-        "skipped": _by_day(skipped, "leased_at"),
-    }
+    flagged = Count("pk", filter=Q(body__flags__0__isnull=False))
+    recent = standing.filter(created_at__date__gte=first).annotate(day=TruncDate("created_at"))
+    judged = recent.order_by().values("day").annotate(count=Count("pk"), flagged=flagged)
+    found = {row["day"]: row for row in judged.values("day", "count", "flagged")}
+    seats = Assignment.objects.filter(project=project, state=Assignment.State.SKIPPED, leased_at__date__gte=first)
+    skips = seats.annotate(day=TruncDate("leased_at")).order_by().values("day").annotate(n=Count("pk"))
+    skipped = dict(skips.values_list("day", "n"))
+    nothing = {"count": 0, "flagged": 0}
     dates = [first + timedelta(days=offset) for offset in range(days)]
-    return [{"day": day.isoformat()} | {name: found.get(day, 0) for name, found in counts.items()} for day in dates]
-
-
-def _by_day(rows: Any, when: str) -> dict[date, int]:
-    found = rows.annotate(day=TruncDate(when)).order_by().values("day").annotate(n=Count("pk"))
-    return dict(found.values_list("day", "n"))
+    return [{**found.get(day, nothing), "skipped": skipped.get(day, 0), "day": day.isoformat()} for day in dates]
 
 
 def _labels(project: Project, standing: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A whole quality report of a large project, as the worker makes it: python bench/quality.py [--judgements 1000000]
 
 Generated people of known reliability judge pairs, or rate with four aspects; the report is then worked out in a process
-of its own, from reading the database to the row that pages read. Set DATABASE_URL for another database than SQLite.
+of its own, from reading the database to the row that pages read. With --data a filled database is kept and used again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--judgements", type=int, default=1_000_000)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--data", type=Path, help="a folder to keep the databases in")
     options = parser.parse_args()
     results = {}
     for kind in options.kinds:
-        with tempfile.TemporaryDirectory(prefix="hone-bench-") as folder:
-            subprocess.run(_command("fill", kind, options.judgements), env=_environment(folder), check=True)
+        with _filled(kind, options.judgements, options.data) as folder:
             results[kind] = _report(kind, options.judgements, folder)
         print(f"{kind}: {results[kind]}")
     targets = {}
@@ -42,6 +44,19 @@ def main() -> None:
             targets[f"{kind}_{name}"] = {"value": value, "target": most, "met": value <= most}
     device = f"{platform.machine()}, {os.cpu_count()} cores"
     print(json.dumps({"bench": "quality", "device": device, "results": results, "targets": targets}))
+
+
+@contextmanager
+def _filled(kind: str, judgements: int, data: Path | None) -> Iterator[str]:
+    """The folder of a database with that many judgements."""
+    with tempfile.TemporaryDirectory(prefix="hone-bench-") as passing:
+        folder = data / f"{kind}-{judgements}" if data else Path(passing)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "filled").exists():
+            environment = _environment(str(folder))
+            subprocess.run(_command("fill", kind, judgements), env=environment, check=True)
+            (folder / "filled").touch()
+        yield str(folder)
 
 
 def _report(kind: str, judgements: int, folder: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class AdminSerializer(serializers.ModelSerializer[User]):
 
 class Admins(generics.GenericAPIView[User]):
     serializer_class = AdminSerializer
+    ordering = ("username",)
 
     @extend_schema(operation_id="admins_list", responses=AdminSerializer(many=True))
     def get(self, request: Request) -> Response:

@@ -177,11 +177,11 @@ def test_the_page_says_how_agreement_moved_with_the_guidelines() -> None:
     project.write_guidelines("one")
     version = project.write_guidelines("two")
     type(version).objects.filter(pk=version.pk).update(created_at="2026-03-01T00:00Z")
-    since = report.build(project)["since"]
-    assert (since["version"], since["since"]["percent"]["value"], since["before"]["percent"]["value"]) == (2, 1.0, 0.5)
     client = Client()
     client.force_login(factories.member(project, Role.MANAGER))
     assert "since guidelines v2" in client.get(f"/projects/{project.slug}/").content.decode()
+    since = QualityReport.objects.get().data["since"]
+    assert (since["version"], since["since"]["percent"]["value"], since["before"]["percent"]["value"]) == (2, 1.0, 0.5)
 
 
 def test_people_are_told_by_consensus_reliability_and_habits() -> None:

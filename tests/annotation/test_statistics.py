@@ -79,5 +79,5 @@ def test_ratings_are_counted_by_aspect_and_an_empty_project_has_zeros() -> None:
 
 def test_the_number_of_queries_does_not_grow(django_assert_max_num_queries: Any) -> None:
     project = judged()
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         project_stats(project)
