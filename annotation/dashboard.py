@@ -24,7 +24,7 @@ from annotation.questions import STEP_LABELS, questions_of
 REMEMBERED = 60  # seconds: what is taken back or returned shows after a minute
 DAYS = 28
 PACE_DAYS = 7
-DISPUTES = 3
+DISPUTES, MOST_DISPUTED = 3, 1000  # open disagreements that are listed, and counted
 PAIRS = 20  # of people, in the table
 FAST = 1 / 3  # of everybody's median time: answers that quick were hardly read
 HEADLINE = {Kind.RATING: "alpha_interval"}  # of the other kinds nominal: their categories are few and mean no distance
@@ -59,6 +59,7 @@ def of(project: Project, *, names: bool, question: str = "") -> dict[str, Any]:
     context |= _quality(project, data, question) | {"report": report, "stale": reports.is_stale(report)}
     if names:
         context["disputes"] = _disputes(project)
+        context["disputed"] = Dispute.objects.filter(project=project).open()[:MOST_DISPUTED].count()
     return context | {"exports": [(type_, TYPE_WORDS[type_]) for type_ in types_of(project.kind)]}
 
 

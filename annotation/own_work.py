@@ -15,7 +15,7 @@ from django.db.models import Count, F, QuerySet, Sum
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from annotation import freezing, intervals, verdicts, wording
+from annotation import freezing, intervals, qualifying, verdicts, wording
 from annotation.models import Annotation, Assignment, Project, Response, User
 from annotation.models.people import JUDGES
 
@@ -92,6 +92,23 @@ def agreement(user: User) -> dict[str, Any] | None:
         known = _agreement(user) or {}
         cache.set(key, known, COMPARED_SECONDS)
     return known or None
+
+
+def qualifications(user: User) -> list[dict[str, Any]]:
+    """What came of one's qualifications: right answers, how many there were and were needed, and which try it was."""
+    seats = user.memberships.filter(qualification_done__gt=0, project__qualification_size__gt=0)
+    return [
+        {
+            "project": seat.project,
+            "right": seat.qualification_right,
+            "done": seat.qualification_done,
+            "size": seat.project.qualification_size,
+            "needed": qualifying.needed(seat.project),
+            "try": seat.qualification_try,
+            "state": "failed" if seat.state == seat.State.FAILED else "passed" if seat.qualified_at else "",
+        }
+        for seat in seats.select_related("project").order_by("-qualified_at", "-pk")[:MOST_PROJECTS]
+    ]
 
 
 def waiting(user: User) -> list[dict[str, Any]]:

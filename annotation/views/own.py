@@ -38,6 +38,7 @@ def my_work(request: PersonRequest) -> HttpResponse:
         "agreement": agreement,
         "weeks": agreement_chart.of(agreement["weeks"], "alike") if agreement else None,
         "gold": gold_feedback.of(user),
+        "qualifications": own_work.qualifications(user),
         "waiting": waiting,
     }
     return render(request, "annotation/my_work.html", context)

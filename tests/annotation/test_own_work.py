@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
 from annotation import freezing, judging, own_work, queue, reviewing
-from annotation.models import Annotation, GoldResult, Project, Role, Task, User
+from annotation.models import Annotation, GoldResult, Membership, Project, Role, Task, User
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -164,3 +165,12 @@ def test_missed_gold_items_are_told_a_day_later_where_the_project_says_so(person
     assert "Reason 2." not in page  # the last answer may still be taken back
     Project.objects.filter(pk=project.pk).update(gold_feedback=False)
     assert not told()
+
+
+def test_the_qualification_is_told_afterwards(project: Project, person: User) -> None:
+    Project.objects.filter(pk=project.pk).update(qualification_size=5, qualification_bar=0.7)
+    assert "Qualification" not in signed_in(person).get("/my-work/").content.decode()
+    passed = {"qualification_done": 5, "qualification_right": 4, "qualified_at": timezone.now()}
+    Membership.objects.filter(user=person).update(**passed)
+    html = signed_in(person).get("/my-work/").content.decode()
+    assert "4 of 5 right, 4 needed" in html and "Passed" in html
