@@ -17,6 +17,7 @@ Array = NDArray[Any]
 
 MOST_PAIRS, MOST_PARTS = 100, 60  # of people; of sources or weeks: the ones with the most in common
 FEWEST_SHARED = 5  # things that two people must both have judged
+MOST_SINGLE = 5000  # tasks of several things each that are drawn one by one
 DAILY = 21  # days: up to here time goes by the day, beyond by the week
 
 
@@ -164,12 +165,15 @@ def _parts(ballots: Ballots, part: Array, *, newest: bool = False) -> Iterator[t
 
 
 def _patterns(ballots: Ballots, counts: Array) -> tuple[Array, Array]:
-    """What tasks add to the sums, each different row once, and how many tasks add it."""
+    """What tasks add to the sums, each different row once, and how many tasks add it; of many tasks in groups."""
     patterns, which, often = _different(counts)
-    rows = measures.rows_of(patterns)
-    if int(ballots.task.max()) + 1 == len(ballots.task):
+    rows, tasks = measures.rows_of(patterns), int(ballots.task.max()) + 1
+    if tasks == len(ballots.task):
         return rows, often
-    totals = np.column_stack([np.bincount(ballots.task, weights=column[which]) for column in rows.T])
+    group = bootstrap.grouped(tasks) if tasks > MOST_SINGLE else np.arange(tasks)
+    totals = np.column_stack([np.bincount(group[ballots.task], weights=column[which]) for column in rows.T])
+    if tasks > MOST_SINGLE:
+        return totals, np.ones(len(totals), dtype=np.int64)
     return np.unique(np.round(totals, 9), axis=0, return_counts=True)
 
 

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotation import reliability
-from annotation.quality import bootstrap, measures
+from annotation.quality import bootstrap, breakdown, measures
+from annotation.quality.votes import NONE, SIDES, Ballots, Question, Votes
 
 # Krippendorff (2011), section C, and Gwet (2014), table 2.12: four observers, twelve units, gaps.
 OBSERVERS = [
@@ -138,3 +139,42 @@ def test_one_task_has_no_interval() -> None:
     found = bootstrap.of_tables(each(table([1, 0], [0, 0])), np.arange(2.0))
     assert found["percent"] == {"value": 1.0, "low": None, "high": None}
     assert found["cohen"]["value"] is None
+
+
+def ballots(tasks: int, *, things: int = 1) -> Ballots:
+    """Three of six people on each thing, reliable to different degrees."""
+    random = np.random.default_rng(7)
+    thing = np.repeat(np.arange(tasks * things), 3)
+    person = np.concatenate([random.permutation(6)[:3] for _ in range(tasks * things)])
+    truth = random.integers(3, size=tasks * things)
+    right = random.random(len(thing)) < np.linspace(0.4, 0.95, 6)[person]
+    label = np.where(right, truth[thing], random.integers(3, size=len(thing)))
+    of_thing = np.arange(tasks * things) // things
+    question = Question("verdict", "Verdict", "ordinal", SIDES)
+    return Ballots(question, thing, person, label, of_thing, np.full((tasks * things, 2), NONE))
+
+
+def test_tasks_drawn_in_groups_have_the_interval_of_tasks_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone, together = [], []
+    for found, groups, single in ((alone, 10_000, 10_000), (together, 100, 10)):
+        monkeypatch.setattr(bootstrap, "GROUPS", groups)
+        monkeypatch.setattr(breakdown, "MOST_SINGLE", single)
+        measured = breakdown.overall(ballots(400, things=2), part=True)
+        assert measured is not None
+        found += [measured["measures"][name] for name in ("cohen", "alpha_nominal", "percent")]
+    for one, other in zip(alone, together, strict=True):
+        assert one["value"] == other["value"]
+        assert (one["high"] - one["low"]) / (other["high"] - other["low"]) == pytest.approx(1, abs=0.3)
+
+
+def test_two_groups_of_one_person_each_agree_as_the_two_people_do() -> None:
+    voted = ballots(60)
+    people = np.arange(6)
+    votes = Votes(list(range(6)), [], *(np.empty(0) for _ in range(7)))
+    pairs = breakdown.by_people(voted, votes)
+    for pair in pairs[:2]:
+        found = breakdown.between(voted, people == pair["a"], people == pair["b"])
+        assert found is not None
+        assert found["cohen"]["value"] == pair["measures"]["cohen"]["value"]
+        assert found["percent"]["low"] < found["percent"]["value"] < found["percent"]["high"]
+    assert breakdown.between(voted, people == 0, people == 0) is None
