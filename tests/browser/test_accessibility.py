@@ -67,7 +67,8 @@ def test_the_pages_of_those_who_lead_have_no_findings(open_page: Open, phone: bo
         judging.submit(assignment.task, judge, body, seconds=20)
     slug = project.slug
     page = open_page(lead, "/", phone=phone, **STILL)
-    paths = ["", "settings/", "people/", "import/", "review/", "queue/"]
+    project.write_guidelines("# Fair\n\nBe fair and brief.")
+    paths = ["", "settings/", "people/", "import/", "review/", "queue/", "guidelines/2/"]
     found = []
     for path in [
         "/",
