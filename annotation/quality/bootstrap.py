@@ -58,11 +58,12 @@ def estimate(value: Any, replicates: Array, *, tasks: int) -> dict[str, float | 
     return {"value": round(float(value), DIGITS), "low": round(float(low), DIGITS), "high": round(float(high), DIGITS)}
 
 
-def grouped(tasks: int) -> Array:
-    """The group in which each of `tasks` is drawn: itself, or where there are many one of GROUPS."""
-    if tasks <= GROUPS:
+def grouped(tasks: int, most: int | None = None) -> Array:
+    """The group in which each of `tasks` is drawn: itself, or where there are many one of `most`, else of GROUPS."""
+    most = most or GROUPS
+    if tasks <= most:
         return np.arange(tasks)
-    return np.random.default_rng(SEED).permutation(tasks) % GROUPS
+    return np.random.default_rng(SEED).permutation(tasks) % most
 
 
 def weights(groups: int, replicates: int | None = None) -> Array:

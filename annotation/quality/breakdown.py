@@ -18,6 +18,7 @@ Array = NDArray[Any]
 MOST_PAIRS, MOST_PARTS = 100, 60  # of people; of sources or weeks: the ones with the most in common
 FEWEST_SHARED = 5  # things that two people must both have judged
 MOST_SINGLE = 5000  # tasks of several things each that are drawn one by one
+PART_GROUPS = 100  # of the tasks of one of many parts
 DAILY = 21  # days: up to here time goes by the day, beyond by the week
 
 
@@ -29,7 +30,7 @@ def overall(ballots: Ballots, *, part: bool = False) -> dict[str, Any] | None:
         return None
     question = ballots.question
     estimates = bootstrap.of_tasks(*_patterns(ballots, counts), question.values, part=part)
-    estimates["cohen"] = cohen(ballots)
+    estimates["cohen"] = cohen(ballots, part=part)
     several = votes > 1
     return {
         "tasks": len(np.unique(ballots.task[several])),
@@ -39,7 +40,7 @@ def overall(ballots: Ballots, *, part: bool = False) -> dict[str, Any] | None:
     }
 
 
-def cohen(ballots: Ballots) -> dict[str, float | None]:
+def cohen(ballots: Ballots, *, part: bool = False) -> dict[str, float | None]:
     """Cohen's kappa for two people; for more Conger's (1980): observed and chance agreement averaged over the pairs.
 
     A pair weighs what it shares; a person's share of each category is taken over everything that person judged, so
@@ -53,28 +54,41 @@ def cohen(ballots: Ballots) -> dict[str, float | None]:
     if not len(one):
         return {"value": None, "low": None, "high": None}
     k, number = len(ballots.question.categories), int(people.max()) + 1
-    group = bootstrap.grouped(int(ballots.task.max()) + 1)
+    group = bootstrap.grouped(int(ballots.task.max()) + 1, PART_GROUPS if part else None)
     groups, of_vote, of_pair = int(group.max()) + 1, group[ballots.task[things]], group[ballots.task[things[one]]]
     given_by = np.bincount((of_vote * number + people) * k + labels, minlength=groups * number * k)
-    given_by = given_by.reshape(groups, number * k)
     equal = np.bincount(of_pair, weights=labels[one] == labels[other], minlength=groups)
     pair = np.minimum(people[one], people[other]) * number + np.maximum(people[one], people[other])
     cells, shared = np.unique(pair * groups + of_pair, return_counts=True)  # what a pair shares in a group
+    weights = bootstrap.weights(groups)
+    shares = (weights @ given_by.reshape(groups, number * k)).reshape(-1, number, k)
+    shares = shares / np.maximum(shares.sum(axis=2, keepdims=True), 1e-12)
+    total, expected = _by_chance(cells, shared, weights, shares)
+    left = total - expected
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kappas = np.where(left > 1e-12 * total, (weights @ equal - expected) / left, np.nan)
+    return bootstrap.estimate(kappas[0], kappas[1:], tasks=len(np.unique(ballots.task[things[one]])))
+
+
+def _by_chance(cells: Array, shared: Array, weights: Array, shares: Array) -> tuple[Array, Array]:
+    """(R) pairs of votes, and how many of them are equal by chance, in each replicate; some pairs of people at a time.
+
+    `cells` are the numbers pair * G + group, ascending, and `shared` how many votes they hold; `weights` (R, G) and
+    each person's `shares` (R, P, K) of the categories.
+    """
+    groups, number = weights.shape[1], shares.shape[1]
     met, which = np.unique(cells // groups, return_inverse=True)
-    in_group = cells % groups
-
-    def kappa(weights: Array) -> float:
-        shares = (weights @ given_by).reshape(number, k)
-        shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
-        weight = np.bincount(which, weights=weights[in_group] * shared, minlength=len(met))
-        total = weight.sum()
-        if not total:
-            return float("nan")
-        expected = float(weight @ (shares[met // number] * shares[met % number]).sum(axis=1)) / total
-        return float("nan") if expected > 1 - 1e-12 else (float(weights @ equal) / total - expected) / (1 - expected)
-
-    whole, *drawn = [kappa(weights) for weights in bootstrap.weights(groups)]
-    return bootstrap.estimate(whole, np.array(drawn), tasks=len(np.unique(ballots.task[things[one]])))
+    total, expected = np.zeros(len(weights)), np.zeros(len(weights))
+    step = max(1, bootstrap.CELLS // (groups + len(weights) * shares.shape[2]))
+    for first in range(0, len(met), step):
+        begin, end = np.searchsorted(which, [first, first + step])
+        table = np.zeros((len(met[first : first + step]), groups))
+        table[which[begin:end] - first, cells[begin:end] % groups] = shared[begin:end]
+        weight = weights @ table.T
+        one, other = np.divmod(met[first : first + step], number)
+        total += weight.sum(axis=1)
+        expected += (weight * (shares[:, one] * shares[:, other]).sum(axis=2)).sum(axis=1)
+    return total, expected
 
 
 def by_people(ballots: Ballots, votes: Votes) -> list[dict[str, Any]]:
