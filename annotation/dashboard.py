@@ -127,7 +127,7 @@ def _quality(project: Project, data: dict[str, Any], question: str) -> dict[str,
     main = next((one for one in data["questions"][:1] if one["overall"] and not one["name"].startswith("flag:")), None)
     measure = HEADLINE.get(Kind(project.kind), "alpha_nominal")
     overall = main["overall"]["measures"].get(measure) if main else None
-    versions = project.guideline_versions.filter(number__gt=1).order_by("number")
+    versions = project.guideline_versions.filter(number__gt=1, is_imported=False).order_by("number")
     return {
         "quality": data,
         "main": main,

@@ -16,7 +16,7 @@ from annotation.shell import PersonRequest, signed_in
 def guideline_changes(request: PersonRequest, slug: str, number: int) -> HttpResponse:
     """One version with its differences, word by word, from the one before it, or from the one named `against`."""
     project = access.project_for(request.user, slug, SEES_NAMES)
-    versions = project.guideline_versions.order_by("-number")
+    versions = project.guideline_versions.filter(is_imported=False).order_by("-number")
     now = get_object_or_404(versions, number=number)
     against = request.GET.get("against", "")
     earlier = versions.filter(number__lt=number)

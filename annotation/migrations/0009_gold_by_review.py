@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("annotation", "0007_check_indexes"),
+        ("annotation", "0008_mappings_and_versions"),
     ]
 
     operations = [
