@@ -60,7 +60,7 @@ class Desk:
     may_decide: bool
     may_make_gold: bool
     waiting: list[str] = field(default_factory=list)  # names of those who look again
-    versions: list[int] = field(default_factory=list)  # of the guidelines that the verdicts were made under
+    versions: list[int] = field(default_factory=list)  # of our guidelines that the verdicts were made under
     known: list[tuple[str, str]] = field(default_factory=list)
     trail: list[Event] = field(default_factory=list)
 
@@ -112,7 +112,7 @@ def of(task: Task, user: User) -> Desk:
         may_decide=reviewing.may_decide(task, user),
         may_make_gold=gold.comparable(project.kind) and not task.is_gold,
         waiting=[held.annotator.label for held in back.select_related("annotator")],
-        versions=_versions(votes),
+        versions=_versions([vote for vote in votes if vote.guideline and not vote.guideline.is_imported]),
         known=_known(task, votes, ids),
         trail=_trail(task, ids),
     )
