@@ -72,6 +72,7 @@ def train(config: RunFile, run: RunDir) -> None:
         config, run, base.lm, learn.lengths,
         lambda rows: backward(learner, learn, references[0], rows),
         wrapper=base.wrapper,
+        most_at_once=forward.tokens_at_once(base.lm),
         looks=[Look(params.eval_every if held_out.rows else 0, look), Look(params.sample_every, shown.pass_by)],
     )  # fmt: skip
     run.phase("evaluating")

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
-from training import budget, checkpoints, data, models
+from training import budget, checkpoints, data, memory, models
+from training.failures import OutOfMemory, is_out_of_memory
 from training.rundir import RunDir
 from training.runfile import RunFile
 from training.schedule import learning_rate, set_rate
@@ -54,13 +55,14 @@ class Loop:
         weights: Mapping[str, Tensor],
         optimizers: Mapping[str, Optimizer],
         total: int,
-        memory: Callable[[], dict[str, Any]] = dict,
+        remember: Callable[[], dict[str, Any]] = dict,
     ) -> None:
-        """`memory` is what else a step depends on, as plain values; `restored` brings it back, None at the start."""
-        self.config, self.run, self.total, self.memory = config, run, total, memory
+        """`remember` is what else a step depends on, as plain values; `restored` brings it back, None at the start."""
+        self.config, self.run, self.total, self.remember = config, run, total, remember
         self.weights, self.optimizers = dict(weights), dict(optimizers)
         self.first, self.tokens = 1, 0
         self._told: set[str] = set()
+        self.smaller = self._smaller  # what to do when a step does not fit into memory
         self.restored: dict[str, Any] | None = None
         if checkpoint := checkpoints.latest(run):
             models.put_back(self.weights, checkpoint.tensors())
@@ -79,7 +81,7 @@ class Loop:
             rate = learning_rate(params, step, self.total)
             for optimizer in self.optimizers.values():
                 set_rate(optimizer, rate)
-            done = one_step(step)
+            done = self._fitting(one_step, step)
             seconds = time.monotonic() - began
             self.tokens += done.tokens
             speed = {"tokens_per_s": done.tokens / seconds, "samples_per_s": done.samples / seconds}
@@ -101,10 +103,33 @@ class Loop:
                 self.run.say("warning", f"Step {step}: {text}")
                 self._told.add(text)
 
+    def _fitting(self, one_step: Callable[[int], Done], step: int) -> Done:
+        """The step done, or OutOfMemory with the setting under which it would fit."""
+        device = next(iter(self.weights.values())).device
+        before = memory.held(device)
+        try:
+            return one_step(step)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            most = memory.peak(device) + memory.asked(error)
+            share = memory.share_that_fits(before, most, memory.there(device))
+            first = (str(error) or "nothing is left").splitlines()[0]
+            raise OutOfMemory(f"Out of memory at step {step}: {first}", self.smaller(share)) from error
+
+    def _smaller(self, share: float) -> str:
+        """What to do so that a step takes this share of the memory: fewer answers in one update."""
+        params = self.config.params
+        allowed = [n for n in range(1, params.minibatch) if params.rollout_batch % n == 0]
+        if not allowed:
+            return f"The minibatch is as small as it gets: set params.max_new_tokens to {params.max_new_tokens // 2}."
+        fits = max([n for n in allowed if n <= params.minibatch * share], default=1)
+        return f"Set params.minibatch to {fits} (it is {params.minibatch}), which should fit, and run again."
+
     def _save(self, step: int) -> None:
         state = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
         state |= {"rng": checkpoints.capture_rng(), "tokens": self.tokens}
-        checkpoints.save(self.run, step, self.weights, state | self.memory())
+        checkpoints.save(self.run, step, self.weights, state | self.remember())
 
 
 def over_rows(
@@ -116,11 +141,12 @@ def over_rows(
     *,
     wrapper: Any = None,
     looks: Sequence[Look] = (),
+    most_at_once: int | None = None,
 ) -> Loop:
     """The whole training of what learns in `model` on rows of these lengths, by AdamW; returns the loop when it ended.
 
-    `one_batch` computes the gradients of some rows and returns their loss and other metrics. `wrapper` is what holds
-    the adapter, where that is not `model` itself.
+    `one_batch` computes the gradients of some rows and returns their loss and other metrics, in parts of at most
+    `most_at_once` tokens where that is given. `wrapper` is what holds the adapter, where that is not `model` itself.
     """
     params = config.params
     weights = models.trainable(model)
@@ -139,5 +165,16 @@ def over_rows(
         optimizer.zero_grad()
         return Done(metrics | {"epoch": step / per_epoch}, len(rows), sum(lengths[row] for row in rows))
 
+    def smaller(share: float) -> str:
+        """The batch size whose longest rows are this share of what one pass held."""
+        longest = max(lengths)
+        whole = params.batch_size * longest
+        fits = int(share * min(whole, max(longest, most_at_once or whole)))
+        if fits >= longest:
+            size = fits // longest
+            return f"Set params.batch_size to {size} (it is {params.batch_size}), which should fit, and run again."
+        return f"Not even the longest row fits: set params.max_length to {max(8, fits)}, or take a smaller model."
+
+    loop.smaller = smaller
     loop.go(one_step, looks)
     return loop

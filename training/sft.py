@@ -40,7 +40,8 @@ def train(config: RunFile, run: RunDir) -> None:
         return {"eval_loss": evaluate(core, eval_rows, params, pad_id, run)} if eval_rows else {}
 
     model.train()
-    loop = over_rows(config, run, model, lengths, one_batch, looks=[Look(params.eval_every if eval_rows else 0, look)])
+    looks = [Look(params.eval_every if eval_rows else 0, look)]
+    loop = over_rows(config, run, model, lengths, one_batch, most_at_once=at_once, looks=looks)
     run.phase("evaluating")
     if found := look(loop.total):
         run.log(loop.total, **found)
