@@ -12,7 +12,8 @@ from typing import Any
 from training import answers, data, models, prompts, reports
 from training.answers import Answer
 from training.generations import Generations
-from training.policies import POLICY, SharedBase, load_scorer
+from training.policies import POLICY, Scorer, SharedBase, load_scorer
+from training.prompts import Prompt
 from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile
 
@@ -28,10 +29,10 @@ def train(config: RunFile, run: RunDir) -> None:
     if config.start_adapter:
         base.load(POLICY, config.start_adapter.path)
         policy = POLICY
-    scorer = load_scorer(config.reward_model.path, base, config.base_model.path, config.hardware, tokenizer)
+    path = config.reward_model.path
+    scorer = load_scorer(path, base, config.base_model.path, config.hardware, tokenizer, params.caution)
     asked, account = prompts.load(config, run.path, tokenizer, params.split, context=base.context)
     asked = asked[: params.limit]
-
     file = Generations(run.path)
     file.keep([config.name])
     # Batches are cut by the plan alone, and each has a seed of its own: what is missing can be written at any time.
@@ -41,45 +42,54 @@ def train(config: RunFile, run: RunDir) -> None:
     for start in starts:
         run.leave_if_stopped()
         batch = asked[start : start + size]
-        if all(file.has(config.name, prompt.id) for prompt in batch):
-            continue
-        written = answers.write(
-            base,
-            policy,
-            batch,
-            tokenizer,
-            seed=(config.seed * 1_000_003 + start) % 2**63,
-            max_new_tokens=params.max_new_tokens,
-            temperature=params.temperature,
-            top_p=params.top_p,
-            samples=params.samples,
-        )
-        answered = [answer.answered for answer in written]
-        rewards = answers.scores(scorer, answered, params.batch_size, tokenizer.pad_token_id).tolist()
-        kept = chosen(rewards, params.samples, params.keep)
-        mean, best = figures_of(rewards, params.samples)
-        run.log(start // size + 1, reward=best, mean_reward=mean, **drift_bound(params.samples))
-        file.add(config.name, *picked(written, rewards, kept))
-        run.progress(start + len(batch))
-
+        if not all(file.has(config.name, prompt.id) for prompt in batch):
+            seed = (config.seed * 1_000_003 + start) % 2**63
+            written, rewards = answered(base, policy, batch, tokenizer, scorer, params, seed=seed)
+            mean, best = figures_of(rewards, params.samples)
+            run.log(start // size + 1, reward=best, mean_reward=mean, **drift_bound(params.samples))
+            file.add(config.name, *picked(written, rewards, chosen(rewards, params.samples, params.keep)))
+            run.progress(start + len(batch))
     found = file.responses(config.name)
-    rows = read_metrics(run.path)
     run.write_report(
         reports.common(run, config, [account], steps=len(starts), tokens=sum(row["tokens"] for row in found))
         | {
             "train": {},
-            "eval": {
-                "n": len(found),
-                "reward": mean_of(rows, "reward"),
-                "mean_reward": mean_of(rows, "mean_reward"),
-                "length": sum(row["tokens"] for row in found) / len(found),
-                "eos_rate": sum(row["finish"] == "eos" for row in found) / len(found),
-            }
-            | drift_bound(params.samples),
+            "eval": figures(found, read_metrics(run.path)) | drift_bound(params.samples),
             "sample_rendered": data.render(tokenizer, asked[0].ids, []),
             "warnings": [],
         }
     )
+
+
+def answered(
+    base: SharedBase,
+    policy: str | None,
+    batch: Sequence[Prompt],
+    tokenizer: Any,
+    scorer: Scorer,
+    params: Any,
+    *,
+    seed: int,
+) -> tuple[list[Answer], list[float]]:
+    """(answers, side by side for each prompt; what each is worth)."""
+    written = answers.write(
+        base, policy, batch, tokenizer,
+        seed=seed, max_new_tokens=params.max_new_tokens,
+        temperature=params.temperature, top_p=params.top_p, samples=params.samples,
+    )  # fmt: skip
+    rows = [answer.answered for answer in written]
+    return written, answers.scores(scorer, rows, params.batch_size, tokenizer.pad_token_id).tolist()
+
+
+def figures(found: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What was kept, and what was earned with it; `rows` are the metrics of all batches."""
+    return {
+        "n": len(found),
+        "reward": mean_of(rows, "reward"),
+        "mean_reward": mean_of(rows, "mean_reward"),
+        "length": sum(row["tokens"] for row in found) / len(found),
+        "eos_rate": sum(row["finish"] == "eos" for row in found) / len(found),
+    }
 
 
 def chosen(rewards: Sequence[float], samples: int, keep: str) -> list[int]:

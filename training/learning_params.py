@@ -123,6 +123,29 @@ class Reward(Training):
     per_prompt: bool = param(
         False, "Prompts weigh alike", "A ranking of many answers counts as much as one pair.", group=LOSS
     )
+    ranking_loss: str = param(
+        "all_pairs",
+        "Loss of rankings",
+        "All pairs of a ranking at once, or its likelihood by repeated choice (Plackett-Luce).",
+        group=LOSS,
+        choices=("all_pairs", "plackett_luce"),
+    )
+    rating_loss: str = param(
+        "mse",
+        "Loss of ratings",
+        "Squared error of each aspect, or cross-entropy with its share of the scale.",
+        group=LOSS,
+        choices=("mse", "bce"),
+    )
+    aspect_weights: str | None = param(
+        None, "Aspect weights", "What each rated aspect adds to the score, as helpful=0.7, brief=0.3. Empty: the mean.",
+        group=LOSS,
+    )  # fmt: skip
+    # 1: one score; Coste et al. (2024), section 4, and Eisenstein et al. (2023) take 5 where they want doubt.
+    members: int = param(
+        1, "Members", "Score heads that learn on weights of their own; their spread tells what is uncertain.",
+        group=LOSS, min=1, max=64,
+    )  # fmt: skip
     label_smoothing: float = label_smoothing_field()
     # 0.01: Eisenstein et al. (2023), Helping or Herding, section 3.
     center_coefficient: float = param(

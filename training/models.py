@@ -24,6 +24,7 @@ from transformers import (
 from training import heap
 from training.adapters import core as core
 from training.adapters import load, quiet_peft
+from training.heads import Heads
 from training.rundir import RunDir
 from training.runfile import Adapter, Hardware, RunFile, RunFileError
 
@@ -141,11 +142,12 @@ def load_classifier(
     training: bool = False,
     new_head: bool = True,
     adapter: Adapter | None = None,
+    outputs: int = 1,
 ) -> Any:
-    """The model in `folder` with a score head of one output, which reads the last token that is not padding."""
+    """The model in `folder` with a score head, which reads the last token that is not padding."""
     lack = "score.weight" if new_head else ""
     kind = AutoModelForSequenceClassification
-    model = _load(kind, folder, hardware, training=training, may_lack=lack, num_labels=1, **_quantised(adapter))
+    model = _load(kind, folder, hardware, training=training, may_lack=lack, num_labels=outputs, **_quantised(adapter))
     model.config.pad_token_id = pad_token_id
     return model
 
@@ -190,9 +192,12 @@ def load_reward(
     adapter: Adapter | None = None,
 ) -> Any:
     """A trained reward model, ready to score: an adapter on `base`, or a whole classifier when it is none."""
+    count = Heads.of(folder).outputs
     if not is_adapter(folder):
-        return load_classifier(folder, hardware, pad_token_id, training=training, new_head=False).eval()
-    model = load_classifier(base or base_of(folder), hardware, pad_token_id, training=training, adapter=adapter)
+        return load_classifier(folder, hardware, pad_token_id, training=training, new_head=False, outputs=count).eval()
+    model = load_classifier(
+        base or base_of(folder), hardware, pad_token_id, training=training, adapter=adapter, outputs=count
+    )
     return load(model, folder).eval()
 
 

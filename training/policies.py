@@ -15,6 +15,7 @@ from training import adapters, data, forward, fused, models
 from training.advantages import ScoreScale
 from training.compatibility import LAYERS
 from training.forward import Answered
+from training.heads import Heads, require_members
 from training.runfile import Adapter, Hardware, RunFileError, model_hash
 
 # PEFT writes the adapter of this name straight into the folder and any other one into a folder below.
@@ -39,7 +40,8 @@ class SharedBase:
         self.lm = models.load_causal(folder, hardware, training=learns, adapter=adapter)
         self.lm.eval().requires_grad_(learns)
         self.wrapper: Any = None  # what PEFT, or our own module, wraps the model in
-        self.family: str | None = None
+        # What may still stand on it; on weights that learn, nothing.
+        self.family: str | None = "all weights" if learns else None
         self._layers: list[Any] = []
 
     @property
@@ -87,6 +89,10 @@ class SharedBase:
     def weights(self, name: str) -> dict[str, nn.Parameter]:
         """The weights of one adapter, by a name that does not depend on how the adapter is called."""
         return adapters.weights_of(self.lm, name)
+
+    def learning(self, name: str | None) -> dict[str, Tensor]:
+        """What learns under this name: an adapter's weights, or those of the bare model (None)."""
+        return dict(self.weights(name)) if name else models.learning(self.lm)
 
     def _learns(self, name: str) -> bool:
         return any(weight.requires_grad for weight in self.weights(name).values())
@@ -163,9 +169,9 @@ class SharedBase:
 class SharedScorer:
     """A reward adapter and its score head on a base that other adapters share."""
 
-    def __init__(self, base: SharedBase, folder: Path, name: str = "reward") -> None:
-        self.base, self.name = base, name
-        self.weight, self.bias = score_head(base.load(name, folder), base.device)
+    def __init__(self, base: SharedBase, folder: Path, name: str = "reward", caution: float = 0.0) -> None:
+        self.base, self.name, self.heads, self.caution = base, name, Heads.of(folder), caution
+        self.weight, self.bias = score_head(base.load(name, folder), base.device, self.heads.outputs)
 
     @torch.no_grad()
     def score(self, answered: Sequence[Answered], pad_id: int) -> Tensor:
@@ -173,20 +179,22 @@ class SharedScorer:
         batch = forward.pack_answers(answered, pad_id, self.base.device)
         with self.base.answering_as(self.name) as lm:
             hidden = forward.hidden_states(lm, batch)[batch.ends]
-        return (hidden.float() @ self.weight.T + self.bias)[:, 0]
+        return self.heads.scores(hidden.float() @ self.weight.T + self.bias, self.caution)
 
 
 class SeparateScorer:
     """A reward model of its own: a whole classifier, or an adapter on another base."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, heads: Heads | None = None, caution: float = 0.0) -> None:
         self.model = model.eval().requires_grad_(False)
+        self.heads, self.caution = heads or Heads(), caution
 
     @torch.no_grad()
     def score(self, answered: Sequence[Answered], pad_id: int) -> Tensor:
         """(N,) raw scores; the classifier itself looks for the last token that is not padding."""
         ids, real = (t.to(self.model.device) for t in data.pad([p + a for p, a in answered], pad_id))
-        return self.model(input_ids=ids, attention_mask=real, use_cache=False).logits[:, 0].float()
+        logits = self.model(input_ids=ids, attention_mask=real, use_cache=False).logits
+        return self.heads.scores(logits.float(), self.caution)
 
 
 class Scorer(Protocol):
@@ -195,26 +203,33 @@ class Scorer(Protocol):
     def score(self, answered: Sequence[Answered], pad_id: int) -> Tensor: ...
 
 
-def score_head(saved: dict[str, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """The (1, D) weight and (1,) bias of the head that was saved with a reward adapter."""
-    weights = [t for key, t in saved.items() if key.endswith("weight") and t.ndim == 2 and t.shape[0] == 1]
+def score_head(saved: dict[str, Tensor], device: torch.device, outputs: int = 1) -> tuple[Tensor, Tensor]:
+    """The (O, D) weight and (O,) bias of the head that was saved with a reward adapter."""
+    weights = [t for key, t in saved.items() if key.endswith("weight") and t.ndim == 2 and t.shape[0] == outputs]
     biases = [t for key, t in saved.items() if key.endswith("bias")]
     if len(weights) != 1 or len(saved) != len(weights) + len(biases):
         raise RunFileError("reward_model.path", "is an adapter without one score head; train it as a reward run")
     weight = weights[0].to(device, torch.float32)
-    return weight, biases[0].to(device, torch.float32) if biases else weight.new_zeros(1)
+    return weight, biases[0].to(device, torch.float32) if biases else weight.new_zeros(outputs)
 
 
-def load_scorer(folder: Path, base: SharedBase, base_folder: Path, hardware: Hardware, tokenizer: Any) -> Scorer:
-    """The reward model in `folder`: on `base` when it was trained there, else in memory by itself."""
+def load_scorer(
+    folder: Path, base: SharedBase, base_folder: Path, hardware: Hardware, tokenizer: Any, caution: float = 0.0
+) -> Scorer:
+    """The reward model in `folder`: on `base` when it was trained there, else in memory by itself.
+
+    With `caution` an ensemble's doubt lowers its score.
+    """
+    heads = Heads.of(folder)
+    require_members(heads, caution)
     if models.is_adapter(folder) and base.holds(folder) and trained_on(folder, base_folder):
-        return SharedScorer(base, folder)
+        return SharedScorer(base, folder, caution=caution)
     if (folder / "tokenizer_config.json").is_file():
         theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True).get_vocab()
         ours = tokenizer.get_vocab()
         if any(theirs.get(token) != number for token, number in ours.items() if number != tokenizer.pad_token_id):
             raise RunFileError("reward_model.path", "reads another vocabulary than the policy writes")
-    return SeparateScorer(models.load_reward(folder, None, hardware, tokenizer.pad_token_id))
+    return SeparateScorer(models.load_reward(folder, None, hardware, tokenizer.pad_token_id), heads, caution)
 
 
 def trained_on(adapter: Path, base: Path) -> bool:
@@ -235,18 +250,23 @@ class ValueModel:
     With a reward model of another base there is nothing to start from but the policy's own first state and zero.
     """
 
-    name = "value"
-
-    def __init__(self, base: SharedBase, adapter: Adapter, scorer: Scorer, reward: Path, start: Path | None) -> None:
+    def __init__(
+        self, base: SharedBase, adapter: Adapter | None, scorer: Scorer, reward: Path, start: Path | None
+    ) -> None:
+        """On `base`, as an adapter beside others; without an `adapter` the base itself learns, and is nobody else's."""
         self.base = base
+        self.name = "value" if adapter else None
         self.head = nn.Linear(base.lm.config.get_text_config().hidden_size, 1, device=base.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        if isinstance(scorer, SharedScorer):
+        if adapter is None or self.name is None:
+            return
+        if isinstance(scorer, SharedScorer) and scorer.base is base:
             base.load(self.name, reward, learns=True)
             with torch.no_grad():
-                self.head.weight.copy_(scorer.weight)
-                self.head.bias.copy_(scorer.bias)
+                weight, bias = scorer.heads.linear(scorer.weight, scorer.bias)
+                self.head.weight.copy_(weight)
+                self.head.bias.copy_(bias)
         else:
             base.add(self.name, adapter, start=start)
 
@@ -263,5 +283,5 @@ class ValueModel:
             hidden = forward.hidden_states(lm, batch)[batch.sources]
         return batch.per_answer(self.head(hidden.float())[:, 0])
 
-    def weights(self) -> dict[str, nn.Parameter]:
-        return self.base.weights(self.name) | {f"head.{key}": weight for key, weight in self.head.named_parameters()}
+    def weights(self) -> dict[str, Tensor]:
+        return self.base.learning(self.name) | {f"head.{key}": w for key, w in self.head.named_parameters()}

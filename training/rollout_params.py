@@ -16,6 +16,7 @@ from training.setting_fields import (
     SAMPLING,
     SCHEDULE,
     batch_size_field,
+    caution_field,
     checkpoint_every_field,
     decay_field,
     learning_rate_field,
@@ -103,6 +104,7 @@ class PPO:
     )
     whiten: bool = param(True, "Whiten advantages", "Give each step's advantages mean 0 and deviation 1.", group=LOSS)
     reward_norm: bool = param(True, "Normalize rewards", "Scale rewards by the reference policy's own.", group=LOSS)
+    caution: float = caution_field()
     missing_eos_penalty: float = param(
         1.0, "Missing-end penalty", "Taken from the reward of an answer that never ends.", group=LOSS, min=0.0, max=1000
     )
@@ -160,6 +162,7 @@ class Groups:
         f"Scores answers in the place of a reward model: {rules.KNOWN}.",
         group=LOSS,
     )
+    caution: float = caution_field()
     missing_eos_penalty: float = param(
         0.0, "Missing-end penalty", "Taken from the reward of an answer that never ends.", group=LOSS, min=0.0, max=1000
     )
@@ -180,6 +183,8 @@ class Groups:
             message = f"must divide the {self.rollout_batch} answers of a step, got {self.minibatch}"
             raise RunFileError("params.minibatch", message)
         if self.rule is not None:
+            if self.caution:
+                raise RunFileError("params.caution", "has no meaning with a rule, which has no doubts; leave it at 0")
             try:
                 rules.parse(self.rule)
             except ValueError as error:
@@ -244,6 +249,7 @@ class BestOfN:
         group=SAMPLING,
         choices=("best", "best_and_worst"),
     )
+    caution: float = caution_field()
     temperature: float = temperature_field(0.01)
     top_p: float = top_p_field()
     max_new_tokens: int = max_new_tokens_field()

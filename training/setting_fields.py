@@ -54,6 +54,11 @@ def label_smoothing_field() -> Any:
     return param(0.0, "Label smoothing", text, group=LOSS, min=0.0, max=0.49, unit="share")
 
 
+def caution_field() -> Any:
+    text = "A score is the mean of the reward model's members less this many of their deviations; 0: the mean."
+    return param(0.0, "Caution", text, group=LOSS, min=0.0, max=100.0)
+
+
 def batch_size_field(default: int, text: str) -> Any:
     return param(default, "Batch size", text, group=DATA, min=1, max=65536, unit="rows")
 

@@ -1,6 +1,5 @@
 import json
 import math
-import signal
 from pathlib import Path
 
 import pytest
@@ -9,14 +8,15 @@ from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
 from tests.training.conftest import LORA, preferences, write_snapshot
-from tests.training.engine import run_engine
-from tests.training.test_sft import KILL_AT_13, run_here, stop_at, weights
-from training import models, reward, rundir, runfile
+from tests.training.test_sft import run_here
+from training import models, reward, reward_rows, rundir, runfile
+from training.reward_losses import preference_loss
 from training.rundir import RunDir, read_metrics
 from training.runfile import Hardware
 
 QUICK = {"epochs": 4, "batch_size": 8, "checkpoint_every": 5, "learning_rate": 5e-3, "max_length": 128}
-PAIRS = [([5, 6, 7], [8, 9, 2], [10, 2]), ([11], [2], [12, 13, 14, 2]), ([15, 16], [17, 2], [2])]
+TOKENS = [([5, 6, 7], [8, 9, 2], [10, 2]), ([11], [2], [12, 13, 14, 2]), ([15, 16], [17, 2], [2])]
+PAIRS = [reward_rows.Pair(tokens, 0.0, 1.0, (1, 1), False, "a") for tokens in TOKENS]
 
 
 def loss_of(chosen: list[float], rejected: list[float], **keys: object) -> float:
@@ -27,7 +27,7 @@ def loss_of(chosen: list[float], rejected: list[float], **keys: object) -> float
         "center": 0.0,
     } | keys
     tensors = {name: torch.tensor(options.pop(name)) for name in ("margin", "weight")}
-    return reward.preference_loss(torch.tensor(chosen), torch.tensor(rejected), **tensors, **options).item()
+    return preference_loss(torch.tensor(chosen), torch.tensor(rejected), **tensors, **options).item()
 
 
 def nll(lead: float) -> float:
@@ -48,35 +48,12 @@ def test_scores_do_not_depend_on_how_pairs_are_laid_out(tiny_model_dir) -> None:
     core = models.load_classifier(tiny_model_dir, Hardware(device="cpu"), 0).eval()
     with torch.no_grad():
         core.score.weight.normal_()
-        found = reward.scorer(core, 0)(PAIRS).tolist()
-    assert core.hone_reads_trees
-    assert found == pytest.approx(reward.plain_scores(core, PAIRS, 0), abs=1e-4)
+        found = reward.outputs_of(core, PAIRS, 0)
+    assert core.hone_reads_trees and found.shape == (6, 1)
+    assert torch.allclose(found, reward.plain_outputs(core, PAIRS, 0), atol=1e-4)
     core.hone_reads_trees = False
     with torch.no_grad():
-        assert reward.scorer(core, 0)(PAIRS).tolist() == pytest.approx(found, abs=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("adapter", [LORA | {"dropout": 0.1}, None], ids=["lora", "all weights"])
-def test_killed_stopped_and_resumed_it_ends_as_if_nothing_had_happened(
-    make_run, tiny_snapshot, monkeypatch, adapter
-) -> None:
-    keys = {"params": QUICK, "snapshot": tiny_snapshot, "adapter": adapter}
-    unbroken, broken = make_run("reward", "unbroken", **keys), make_run("reward", "broken", **keys)
-    assert run_here(unbroken) == 0
-
-    code, output = run_engine(broken, prelude=KILL_AT_13)
-    assert code == -signal.SIGKILL, output
-    with monkeypatch.context() as patch:
-        stop_at(17, patch)
-        assert run_here(broken) == 143
-    assert run_here(broken) == 0
-
-    assert weights(broken) == weights(unbroken)
-    assert rundir.read_report(broken)["eval"] == rundir.read_report(unbroken)["eval"]
-    assert [row["loss"] for row in rundir.read_metrics(broken)] == [
-        row["loss"] for row in rundir.read_metrics(unbroken)
-    ]
+        assert torch.allclose(found, reward.outputs_of(core, PAIRS, 0), atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT's, of transformers
@@ -156,9 +133,7 @@ def test_soft_labels_are_the_cross_entropy_with_the_share_of_judges():
     chosen, rejected = torch.tensor([2.0, 0.5]), torch.tensor([0.0, 0.0])
     doubt = torch.tensor([0.25, 0.5])
     ones = torch.ones(2)
-    got = reward.preference_loss(
-        chosen, rejected, margin=torch.zeros(2), weight=ones, label_smoothing=doubt, center=0.0
-    )
+    got = preference_loss(chosen, rejected, margin=torch.zeros(2), weight=ones, label_smoothing=doubt, center=0.0)
     right = [-math.log(1 / (1 + math.exp(-lead))) for lead in (2.0, 0.5)]
     wrong = [-math.log(1 / (1 + math.exp(lead))) for lead in (2.0, 0.5)]
     assert got.item() == pytest.approx((0.75 * right[0] + 0.25 * wrong[0] + 0.5 * right[1] + 0.5 * wrong[1]) / 2)
@@ -168,17 +143,15 @@ def test_a_tie_pulls_two_scores_together():
     scores = torch.tensor([1.0, -1.0], requires_grad=True)
     chosen, rejected = scores.chunk(2)
     one = torch.ones(1)
-    reward.preference_loss(
-        chosen, rejected, margin=0 * one, weight=one, label_smoothing=0.5 * one, center=0.0
-    ).backward()
+    preference_loss(chosen, rejected, margin=0 * one, weight=one, label_smoothing=0.5 * one, center=0.0).backward()
     assert scores.grad[0] > 0 > scores.grad[1]
 
 
 def test_a_ranking_weighs_as_much_as_one_pair():
     def pair(task, weight=1.0):
-        return reward.Pair(([1], [2], [3]), 0.0, weight, (1, 1), False, task)
+        return reward_rows.Pair(([1], [2], [3]), 0.0, weight, (1, 1), False, task)
 
-    found = reward.prompts_alike([pair("a"), pair("a"), pair("a", 2.0), pair("b", 2.0)])
+    found = reward_rows.prompts_alike([pair("a"), pair("a"), pair("a", 2.0), pair("b", 2.0)])
     assert [each.weight for each in found] == pytest.approx([1 / 3, 1 / 3, 2 / 3, 2.0])
 
 
