@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,28 @@ _TYPES = {
 
 def refusal(kind: str, method: str | None) -> str | None:
     """Why a run of `kind` cannot train `method` (None: all weights), with the nearest that it can; None when it can."""
-    if kind in ROLLOUTS and method is None:
-        return "trains an adapter only, because policy, reference and reward model share one frozen base; take lora"
-    if kind in ROLLOUTS and method not in ("lora", "dora", "rslora"):
-        near = "rslora" if method == "adalora" else "lora"
+    if found := _why_not(kind, method):
+        why, near = found
+        return f"cannot be {method} in a {kind} run: {why}; the nearest that works is {near}"
+    return None
+
+
+def _why_not(kind: str, method: str | None) -> tuple[str, str] | None:
+    """(reason, the nearest that works)."""
+    if kind in ROLLOUTS and method == "adalora":
         return (
-            f"cannot be {method} in a {kind} run: policy, reference and reward model are LoRA layers on one base, "
-            f"folded into its float weights while it writes; the nearest that works is {near}"
+            "each step learns several times from what one policy wrote, which must not lose ranks in between",
+            "rslora",
+        )
+    if kind in ROLLOUTS and method == "qlora":
+        return (
+            "answers written with quantised weights are not yet shown to agree with the training pass",
+            "lora",
         )
     if kind == "reward" and method in VIRTUAL:
         return (
-            f"cannot be {method} in a reward run: behind trained positions, transformers no longer finds the last "
-            "token, at which the score is read; the nearest that works is ia3"
+            "behind trained positions, transformers no longer finds the last token, at which the score is read",
+            "ia3",
         )
     return None
 
@@ -86,14 +97,21 @@ def table() -> str:
 
 
 def reasons() -> str:
-    """Every refusal of the table, as a Markdown list."""
-    found: dict[str, None] = {}
-    for method in (None, *METHODS):
-        for kind in TRAINERS:
-            if reason := refusal(kind, method):
-                where = f"`adapter.method` = `{method}`" if method else "Without an `adapter`, a run"
-                found[f"- `{kind}`: {where} {reason}."] = None
-    return "\n".join(found)
+    """Why the table says no, as a Markdown list: each reason once, with all that it holds for."""
+    found: dict[tuple[str, str], tuple[dict[str, None], dict[str, None]]] = {}
+    for kind in TRAINERS:
+        for method in METHODS:
+            if reason := _why_not(kind, method):
+                kinds, methods = found.setdefault(reason, ({}, {}))
+                kinds[kind], methods[method] = None, None
+    return "\n".join(
+        f"- {_listed(methods)} in {_listed(kinds)}: {why}; the nearest that works is `{near}`."
+        for (why, near), (kinds, methods) in found.items()
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def saved_method(saved: dict[str, Any]) -> str:

@@ -4,55 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from training import advantages, answers, data, forward, losses, rollout
+from training import advantages, answers, forward, losses, rollout
 from training.advantages import ScoreScale
+from training.company import Players
 from training.forward import Answered
-from training.policies import POLICY, Scorer, SharedBase, ValueModel
+from training.policies import SharedBase
 from training.prompts import Prompt
 from training.rundir import RunDir
 from training.runfile import RunFile
 
 PART_TENSORS = ("mask", "logps", "values", "advantages", "returns")
 NORM_ANSWERS = 256  # answers of the reference policy that fix the scale of the reward
-
-
-@dataclass(frozen=True)
-class Company:
-    """Who speaks in a run that answers prompts, all on one base unless the reward model has its own."""
-
-    base: SharedBase
-    reference: str | None
-    scorer: Scorer
-    tokenizer: Any
-    params: Any
-
-    @property
-    def pad_id(self) -> int:
-        return self.tokenizer.pad_token_id
-
-    def pack(self, answered: Sequence[Answered]) -> forward.Batch:
-        return forward.pack_answers(answered, self.pad_id, self.base.device)
-
-    def parted(self, answered: Sequence[Answered], rows: Sequence[int]) -> list[list[int]]:
-        """`rows` of the answers, longest first, in parts whose backward pass fits into what may be kept for one."""
-        lengths = [sum(map(len, each)) for each in answered]
-        ordered = sorted(rows, key=lambda row: -lengths[row])
-        return data.parts(ordered, lengths, forward.tokens_at_once(self.base.lm))
-
-    def policy_weights(self) -> dict[str, nn.Parameter]:
-        return self.base.weights(POLICY)
-
-
-@dataclass(frozen=True)
-class Players(Company):
-    """Those of PPO, where a value model speaks as well."""
-
-    value: ValueModel
 
 
 @dataclass(frozen=True)
@@ -100,7 +66,7 @@ def reference_scale(players: Players, learn: Sequence[Prompt], config: RunFile, 
     run.phase("reference")
     asked = [learn[row % len(learn)] for row in range(NORM_ANSWERS)]
     written = answers.write_in_batches(
-        players.base, players.reference, asked, players.tokenizer, run=run,
+        players.reference_base, players.reference, asked, players.tokenizer, run=run,
         batch_size=params.rollout_batch, seed=config.seed + 1,
         max_new_tokens=params.max_new_tokens, temperature=params.temperature,
     )  # fmt: skip
@@ -124,7 +90,7 @@ def pick(learn: Sequence[Prompt], step: int, count: int, seed: int) -> list[Prom
 def gather(players: Players, batch: Sequence[Prompt], scale: ScoreScale, beta: float, *, seed: int) -> Experience:
     """Answer the prompts with the policy as it is, and work out what each token was worth."""
     params, base = players.params, players.base
-    with base.answering_as(POLICY) as lm:
+    with base.answering_as(players.policy) as lm:
         rolled = rollout.sample(
             lm,
             [prompt.ids for prompt in batch],
@@ -136,18 +102,18 @@ def gather(players: Players, batch: Sequence[Prompt], scale: ScoreScale, beta: f
         )
     answered = list(zip(rolled.prompts, rolled.answers(), strict=True))
 
-    def logps_as(name: str | None) -> Tensor:
+    def logps_as(who: SharedBase, name: str | None) -> Tensor:
         def compute(rows: list[Answered]) -> Tensor:
             packed = players.pack(rows)
-            with base.answering_as(name) as lm:
+            with who.answering_as(name) as lm:
                 return packed.per_answer(forward.given_logps(lm, packed, temperature=params.temperature))
 
         return answers.in_batches(answered, params.minibatch, compute)
 
     # In bfloat16 the kernels of generation and of training differ by more than a ratio may.
     exact = base.lm.dtype == torch.float32
-    logps = rolled.logps if exact else logps_as(POLICY)
-    ref_logps = logps_as(players.reference)
+    logps = rolled.logps if exact else logps_as(base, players.policy)
+    ref_logps = logps_as(players.reference_base, players.reference)
     values = answers.in_batches(answered, params.minibatch, lambda rows: players.value(players.pack(rows)))
     scores = answers.scores(players.scorer, answered, params.minibatch, players.pad_id)
     mask = rolled.mask

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from training import answers, data, forward, groups, losses, models, ppo, reports, rollout, rules
 from training.advantages import ScoreScale
-from training.experience import Company, pick
+from training.company import Company, speakers
+from training.experience import pick
 from training.forward import Answered
 from training.loop import Done, Look, Loop
-from training.policies import POLICY, SharedBase, load_scorer
+from training.policies import Scorer, SharedBase, load_scorer
 from training.prompts import Prompt
 from training.results import recent, save_checked
 from training.rundir import RunDir, read_metrics
@@ -83,7 +84,7 @@ def train(config: RunFile, run: RunDir) -> None:
     run.phase("evaluating")
     figures = ppo.evaluate(company, shown, ScoreScale(), run) if held_out else {}
     last = [a.answered for a in shown.before[:RELOAD_ROWS]] or ppo.experience_probe(company, learn, config)
-    check = save_checked(company.base, POLICY, company.pack(last), tokenizer, config, run)
+    check = save_checked(company.base, company.policy, company.pack(last), tokenizer, config, run)
     run.write_report(
         reports.common(run, config, accounts, steps=params.steps, tokens=loop.tokens)
         | {
@@ -97,29 +98,24 @@ def train(config: RunFile, run: RunDir) -> None:
 
 
 def assemble(config: RunFile, tokenizer: Any) -> Company:
-    """The base with the policy on it, its reference, and what scores the answers: a reward model or a rule."""
-    assert config.base_model is not None and config.adapter is not None
-    start = config.start_adapter.path if config.start_adapter else None
-    base = SharedBase(config.base_model.path, config.hardware)
-    base.add(POLICY, config.adapter, start=start)
-    reference = None
-    if config.reference == "start_adapter" and start:
-        base.load(ppo.REFERENCE, start)
-        reference = ppo.REFERENCE
+    """The policy, its reference, and what scores the answers: a reward model or a rule."""
+    assert config.base_model is not None
+    base, named = speakers(config)
+    params = config.params
+    scorer: Scorer
     if config.reward_model is None:
-        return Company(
-            base, reference, RuleScorer(config.params.rule, tokenizer, base.device), tokenizer, config.params
-        )
-    path = config.reward_model.path
-    scorer = load_scorer(path, base, config.base_model.path, config.hardware, tokenizer)
-    return Company(base, reference, scorer, tokenizer, config.params)
+        scorer = RuleScorer(params.rule, tokenizer, base.device)
+    else:
+        path = config.reward_model.path
+        scorer = load_scorer(path, base, config.base_model.path, config.hardware, tokenizer, params.caution)
+    return Company(base=base, scorer=scorer, tokenizer=tokenizer, params=params, **named)
 
 
 @torch.no_grad()
 def gather(company: Company, batch: Sequence[Prompt], kind: str, *, seed: int) -> Groups:
     """Answer each prompt several times with the policy as it is, and compare the answers with one another."""
     params, base = company.params, company.base
-    with base.answering_as(POLICY) as lm:
+    with base.answering_as(company.policy) as lm:
         rolled = rollout.sample(
             lm,
             [prompt.ids for prompt in batch],
@@ -132,17 +128,17 @@ def gather(company: Company, batch: Sequence[Prompt], kind: str, *, seed: int) -
         )
     answered = list(zip(rolled.prompts, rolled.answers(), strict=True))
 
-    def logps_as(name: str | None) -> Tensor:
+    def logps_as(who: SharedBase, name: str | None) -> Tensor:
         def compute(rows: list[Answered]) -> Tensor:
             packed = company.pack(rows)
-            with base.answering_as(name) as lm:
+            with who.answering_as(name) as lm:
                 return packed.per_answer(forward.token_logps(lm, packed, temperature=params.temperature)[0])
 
         return answers.in_batches(answered, params.minibatch, compute)
 
     # In bfloat16 the kernels of generation and of training differ by more than a ratio may.
-    logps = rolled.logps if base.lm.dtype == torch.float32 else logps_as(POLICY)
-    ref_logps, mask = logps_as(company.reference), rolled.mask
+    logps = rolled.logps if base.lm.dtype == torch.float32 else logps_as(base, company.policy)
+    ref_logps, mask = logps_as(company.reference_base, company.reference), rolled.mask
     scores = answers.scores(company.scorer, answered, params.minibatch, company.pad_id)
     kl = (losses.kl_k1(logps, ref_logps) * mask).sum(dim=1)
     earned = scores - params.missing_eos_penalty * (~rolled.ended)
@@ -203,7 +199,7 @@ def minibatch_step(
         batch = company.pack([experience.answered[row] for row in picked])
         width = int(batch.lengths.max())
         mask = experience.mask[picked, :width]
-        with company.base.speaking_as(POLICY) as lm:
+        with company.base.speaking_as(company.policy) as lm:
             found, entropy = forward.token_logps(lm, batch, temperature=params.temperature)
             loss, ratio = part_loss(batch.per_answer(found), experience, picked, mask, kind, params, len(rows), tokens)
             loss.backward()

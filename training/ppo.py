@@ -1,4 +1,4 @@
-"""Proximal policy optimisation against a reward model: one frozen base with policy, value and reward adapters.
+"""Proximal policy optimisation against a reward model; with LoRA, one frozen base carries all four models.
 
 The details that decide whether it learns follow Ouyang et al. (2022), Huang et al. (2024, The N+ Implementation
 Details of RLHF with PPO) and Zheng et al. (2023, Secrets of RLHF).
@@ -10,23 +10,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from training import answers, data, forward, losses, models, prompts, reports
 from training.advantages import KLController, ScoreScale
+from training.company import Company, Players, speakers, value_base
 from training.data import RowAccount
-from training.experience import Company, Experience, Part, Players, gather, pick, reference_scale
+from training.experience import Experience, Part, gather, pick, reference_scale
 from training.forward import Answered
 from training.loop import Done, Look, Loop, Metrics
-from training.policies import POLICY, SharedBase, ValueModel, load_scorer
+from training.policies import SharedBase, ValueModel, load_scorer
 from training.prompts import Prompt
 from training.results import recent, save_checked
 from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile, RunFileError
 from training.schedule import learning_rate, set_rate
 
-REFERENCE = "reference"
 RELOAD_ROWS = 4
 ADAM_EPS = 1e-5  # as in the PPO baselines; Huang et al. (2024), section 4.4
 RATIO_TOLERANCE = 1e-2  # how far the first ratio may be from 1 before somebody should know
@@ -34,7 +34,7 @@ RATIO_TOLERANCE = 1e-2  # how far the first ratio may be from 1 before somebody 
 
 def train(config: RunFile, run: RunDir) -> None:
     params = config.params
-    if config.adapter is None or config.adapter.dropout:
+    if config.adapter and config.adapter.dropout:
         raise RunFileError("adapter.dropout", "must be 0 in a ppo run: with dropout the ratio is not 1 at the start")
     run.phase("loading")
     models.prepare(config.hardware, config.seed)
@@ -57,7 +57,7 @@ def train(config: RunFile, run: RunDir) -> None:
     figures = evaluate(players, shown, state.scale, run) if held_out else {}
     last = [a.answered for a in shown.before[:RELOAD_ROWS]] or experience_probe(players, learn, config)
     facts = {"reward_mean": state.scale.mean, "reward_std": state.scale.std, "beta": state.controller.beta}
-    check = save_checked(players.base, POLICY, players.pack(last), tokenizer, config, run, **facts)
+    check = save_checked(players.base, players.policy, players.pack(last), tokenizer, config, run, **facts)
     run.write_report(
         reports.common(run, config, accounts, steps=params.steps, tokens=state.loop.tokens)
         | {
@@ -119,19 +119,14 @@ def one_step(state: LearningState, learn: Sequence[Prompt], step: int) -> Done:
 
 
 def assemble(config: RunFile, tokenizer: Any) -> Players:
-    """The base with its adapters: the policy and the value learn, the reward and the reference never do."""
-    assert config.base_model is not None and config.adapter is not None and config.reward_model is not None
+    """The policy and the value, which learn, and the reward and the reference, which never do."""
+    assert config.base_model is not None and config.reward_model is not None
+    base, named = speakers(config)
+    path, params = config.reward_model.path, config.params
+    scorer = load_scorer(path, base, config.base_model.path, config.hardware, tokenizer, params.caution)
     start = config.start_adapter.path if config.start_adapter else None
-    base = SharedBase(config.base_model.path, config.hardware)
-    base.add(POLICY, config.adapter, start=start)
-    reference = None
-    if config.reference == "start_adapter" and start:
-        base.load(REFERENCE, start)
-        reference = REFERENCE
-    reward = config.reward_model.path
-    scorer = load_scorer(reward, base, config.base_model.path, config.hardware, tokenizer)
-    value = ValueModel(base, config.adapter, scorer, reward, start)
-    return Players(base, reference, scorer, tokenizer, config.params, value)
+    value = ValueModel(value_base(config, base), config.adapter, scorer, path, start)
+    return Players(base=base, scorer=scorer, tokenizer=tokenizer, params=params, value=value, **named)
 
 
 def split_prompts(
@@ -158,7 +153,7 @@ def samples_of(players: Company, held_out: list[Prompt], config: RunFile, run: R
     """What the policy answers to the held-out prompts before it learns."""
     params = config.params
     return answers.BeforeAndAfter(
-        players.base, POLICY, held_out, players.tokenizer, players.scorer, run,
+        players.base, players.policy, held_out, players.tokenizer, players.scorer, run,
         batch_size=params.rollout_batch, seed=config.seed,
         max_new_tokens=params.max_new_tokens, temperature=params.temperature,
     )  # fmt: skip
@@ -197,7 +192,7 @@ def policy_step(players: Players, parts: Sequence[Part], optimizer: torch.optim.
     params = players.params
     row = dict.fromkeys(("policy_loss", "entropy", "clip_fraction", "ratio_max"), 0.0)
     for part in parts:
-        with players.base.speaking_as(POLICY) as lm:
+        with players.base.speaking_as(players.policy) as lm:
             tokens, entropy = forward.token_logps(lm, part.batch, temperature=params.temperature)
             logps = part.batch.per_answer(tokens)
             loss, ratio = losses.policy_loss(logps, part.logps, part.advantages, part.mask, clip=params.clip)
@@ -213,7 +208,7 @@ def value_step(players: Players, parts: Sequence[Part], optimizer: torch.optim.O
     """One update of the value on a minibatch."""
     params, total = players.params, 0.0
     for part in parts:
-        with players.base.speaking_as(players.value.name):
+        with players.value.base.speaking_as(players.value.name):
             values = players.value(part.batch)
             loss = losses.value_loss(values, part.values, part.returns, part.mask, clip=params.value_clip)
             (params.value_coefficient * part.share * loss).backward()
@@ -222,7 +217,7 @@ def value_step(players: Players, parts: Sequence[Part], optimizer: torch.optim.O
     return {"value_loss": total, "value_grad_norm": norm}
 
 
-def take_step(optimizer: torch.optim.Optimizer, weights: dict[str, nn.Parameter], max_norm: float) -> float:
+def take_step(optimizer: torch.optim.Optimizer, weights: dict[str, Tensor], max_norm: float) -> float:
     """Clip, update, forget the gradients; returns the norm before clipping. A step that is no number moves nothing."""
     norm = clip_grad_norm_(weights.values(), max_norm)
     if torch.isfinite(norm):
@@ -238,8 +233,8 @@ def evaluate(players: Company, shown: answers.BeforeAndAfter, scale: ScoreScale,
     assert scores is not None and shown.scores_before is not None
     run.log(params.steps, eval_score=scores.mean().item(), eval_reward=scale(scores).mean().item())
     drifted = answers.in_batches([a.answered for a in after], params.rollout_batch, lambda rows: answers.drift(
-        lambda: players.base.speaking_as(POLICY),
-        lambda: players.base.speaking_as(players.reference),
+        lambda: players.base.speaking_as(players.policy),
+        lambda: players.reference_base.speaking_as(players.reference),
         players.pack(rows),
         temperature=params.temperature,
     ))  # fmt: skip
@@ -265,7 +260,7 @@ def experience_probe(players: Company, learn: Sequence[Prompt], config: RunFile)
     """A few answers to compare the saved policy on when no prompt was held out."""
     params = config.params
     written = answers.write(
-        players.base, POLICY, learn[:RELOAD_ROWS], players.tokenizer,
+        players.base, players.policy, learn[:RELOAD_ROWS], players.tokenizer,
         seed=config.seed, max_new_tokens=params.max_new_tokens, temperature=params.temperature,
     )  # fmt: skip
     return [answer.answered for answer in written]

@@ -137,6 +137,37 @@ def test_every_pair_of_the_table_trains_and_loads_again(make, kind, method, tiny
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+ROLLED = [
+    ("ppo", None), ("ppo", "ia3"), ("ppo", "prefix"), ("ppo", "houlsby"),
+    ("grpo", None), ("grpo", "prompt"), ("rloo", "p_tuning"), ("rloo", "pfeiffer"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "method"), ROLLED)
+def test_what_answers_prompts_learns_with_adapters_of_any_family(make_run, tiny_model_dir, tmp_path, kind, method):
+    params = {"steps": 2, "max_new_tokens": 4, "eval_prompts": 2, "learning_rate": 0.02, "minibatch": 4}
+    if kind == "ppo":
+        params |= {"rollout_batch": 4, "ppo_epochs": 1, "value_warmup_steps": 0, "reward_norm": False}
+    else:
+        params |= {"prompts_per_step": 1, "samples": 4, "missing_eos_penalty": 0.5}
+    torch.manual_seed(1)
+    reward = tmp_path / "reward"
+    stirred(models.load_classifier(tiny_model_dir, CPU, 0)).save_pretrained(reward)
+    adapter = {"method": method} | SMALL[method] if method else None
+    folder = make_run(
+        kind, adapter=adapter, reference="base", reward_model=reward, prompts="prompts.jsonl", params=params
+    )
+    asked = [{"id": str(n), "prompt": [{"role": "user", "content": f"where is order {n}"}]} for n in range(8)]
+    (folder / "prompts.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    train(folder)
+    first, second = read_metrics(folder)
+    assert first["ratio_max"] == pytest.approx(1, abs=1e-3)  # what was written is what the training pass computes
+    if method not in compatibility.VIRTUAL:  # trained positions begin elsewhere than the base
+        assert first["kl"] == pytest.approx(0, abs=1e-4)
+    assert second["kl3"] > 1e-9 and read_report(folder)["reload_check"]["ok"]
+    assert (folder / "model/adapter_config.json").exists() == (method is not None)
+
+
 def stirred(model, seed=0):
     """Trained weights moved away from where they began, so that an adapter that does nothing would show."""
     generator = torch.Generator().manual_seed(seed)
