@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.conftest import LORA, question, user
+from tests.training.conftest import LORA, question, tiny_llama, tiny_tokenizer, user
 from training import groups, losses, rules, runfile
 from training.rundir import RunDir, read_metrics, read_report, read_samples, read_status
 
@@ -138,19 +138,32 @@ def test_a_reward_model_on_the_same_base_scores_the_groups(make_group, make_run,
     assert report["eval"]["score_before"] is not None and "reward_before" in read_samples(folder)[0]
 
 
-@pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="the score stays where it was on this model, and nobody knows yet why")
+@pytest.fixture
+def outspoken_model_dir(tmp_path) -> Path:
+    """The tiny model with embeddings fifteen times as long.
+
+    Its head is its embedding, which does not learn: of a fresh one, whose numbers deviate by 0.02, no state brings a
+    logit above 0.6, and every policy speaks nearly at random.
+    """
+    tokenizer, folder = tiny_tokenizer(), tmp_path / "outspoken"
+    model = tiny_llama(tokenizer)
+    with torch.no_grad():
+        model.get_input_embeddings().weight *= 15
+    tokenizer.save_pretrained(folder)
+    model.save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.parametrize("kind", ["grpo", "rloo"])
-def test_it_learns_what_the_rule_pays_for(make_group, kind):
+def test_it_learns_what_the_rule_pays_for(make_group, outspoken_model_dir, kind):
     params = {
-        "steps": 25, "prompts_per_step": 4, "samples": 8, "minibatch": 16, "rule": "regex:a", "beta": 0.0,
-        "max_new_tokens": 4, "learning_rate": 0.02, "warmup_ratio": 0.0,
+        "steps": 15, "prompts_per_step": 4, "samples": 8, "minibatch": 16, "rule": "regex:a", "beta": 0.0,
+        "max_new_tokens": 4, "learning_rate": 0.02, "eval_prompts": 0,
     }  # fmt: skip
-    folder = make_group(kind, params=params)
+    folder = make_group(kind, params=params, base_model=outspoken_model_dir)
     train(folder)
-    rows = read_metrics(folder)
-    first, last = (sum(row["score"] for row in part) / 5 for part in (rows[:5], rows[-5:]))
-    assert last > first + 0.2
+    scores = [row["score"] for row in read_metrics(folder)]
+    assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.3
 
 
 @pytest.mark.parametrize(
@@ -162,7 +175,7 @@ def test_it_learns_what_the_rule_pays_for(make_group, kind):
         ({"params": {"rule": None}}, "reward_model or params.rule is required for a grpo run"),
         ({"reward_model": {"path": "r"}}, "params.rule and a reward model cannot both"),
         ({"reference": None}, "reference is required for a grpo run"),
-        ({"adapter": None}, "adapter trains an adapter only"),
+        ({"adapter": {"method": "adalora"}}, "adapter.method cannot be adalora in a grpo run"),
     ],
 )
 def test_what_cannot_be_run_is_refused(make_group, change, message):
