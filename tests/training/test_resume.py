@@ -1,0 +1,100 @@
+"""Killed between two checkpoints, every method goes on to the very bytes of a run that was left alone."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.training.conftest import LORA, question, user, write_snapshot
+from tests.training.engine import run_engine
+from tests.training.test_policies import write_reward
+from tests.training.test_reward_kinds import ranked, rated
+from tests.training.test_sft import run_here, weights
+from training import experience
+from training.rundir import read_metrics, read_report, read_status
+
+ROWS = {"batch_size": 8, "max_steps": 4, "learning_rate": 5e-3, "checkpoint_every": 2}
+ANSWERS = {"max_new_tokens": 4, "eval_prompts": 2, "sample_every": 0, "checkpoint_every": 2, "learning_rate": 5e-3}
+GROUPS = ANSWERS | {"steps": 4, "prompts_per_step": 2, "samples": 2, "minibatch": 4, "rule": "words:1-2"}
+PPO = ANSWERS | {"steps": 4, "rollout_batch": 4, "minibatch": 4, "value_warmup_steps": 1, "kl_target": 1.0}
+KILL_AT_3 = """
+import os, signal
+from training import experience
+from training.rundir import RunDir
+experience.NORM_ANSWERS = 8
+logged = RunDir.log
+def log(self, step, **metrics):
+    logged(self, step, **metrics)
+    if step == 3 and ("lr" in metrics or "mean_reward" in metrics):
+        os.kill(os.getpid(), signal.SIGKILL)
+RunDir.log = log
+"""
+DROPOUT = LORA | {"dropout": 0.2}
+# name: kind, adapter, settings, snapshot
+METHODS = {
+    "sft": ("sft", DROPOUT, ROWS, "demonstrations"),
+    "dpo": ("dpo", DROPOUT, ROWS | {"sample_prompts": 0}, "pairs"),
+    "kto": ("kto", DROPOUT, ROWS | {"sample_prompts": 1, "max_new_tokens": 3}, "judged"),
+    "reward": ("reward", None, ROWS, "pairs"),
+    "reward, rankings": ("reward", DROPOUT, ROWS | {"ranking_loss": "plackett_luce"}, "rankings"),
+    "reward, ratings": ("reward", DROPOUT, ROWS | {"members": 2}, "ratings"),
+    "reward, ensemble": ("reward", DROPOUT, ROWS | {"members": 3}, "pairs"),
+    "grpo": ("grpo", LORA, GROUPS, None),
+    "grpo, ia3": ("grpo", {"method": "ia3"}, GROUPS, None),
+    "rloo": ("rloo", LORA, GROUPS, None),
+    "rloo, all weights": ("rloo", None, GROUPS, None),
+    "ppo": ("ppo", LORA, PPO, None),
+    "ppo, all weights": ("ppo", None, PPO, None),
+    "best_of_n": ("best_of_n", None, {"samples": 2, "batch_size": 4, "max_new_tokens": 4}, None),
+}
+
+
+@pytest.fixture
+def make(make_run, tmp_path, tiny_model_dir, demonstration_snapshot, tiny_snapshot, binary_snapshot, monkeypatch):
+    monkeypatch.setattr(experience, "NORM_ANSWERS", 8)
+    snapshots = {"demonstrations": demonstration_snapshot, "pairs": tiny_snapshot, "judged": binary_snapshot}
+
+    def write(method: str, name: str) -> Path:
+        kind, adapter, params, data = METHODS[method]
+        keys = {"params": params, "adapter": adapter}
+        if data in ("rankings", "ratings"):
+            rows = ranked if data == "rankings" else rated
+            snapshots[data] = write_snapshot(tmp_path / data, data, rows(24), rows(4, first=50))
+        if data:
+            keys["snapshot"] = snapshots[data]
+        if kind in ("dpo", "kto", "ppo", "grpo", "rloo"):
+            keys["reference"] = "base"
+        if kind in ("ppo", "best_of_n"):
+            keys["reward_model"] = tmp_path / "reward"
+            if not keys["reward_model"].exists():
+                write_reward(keys["reward_model"], tiny_model_dir)
+        if data is None:
+            keys["prompts"] = "prompts.jsonl"
+        folder = make_run(kind, name, **{key: value for key, value in keys.items() if value is not None})
+        lines = [json.dumps({"id": str(n), "prompt": [user(question(n))]}) for n in range(8)]
+        (folder / "prompts.jsonl").write_text("\n".join(lines))
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_killed_between_checkpoints_a_run_ends_as_if_nothing_had_happened(make, method):
+    whole, broken = make(method, "whole"), make(method, "broken")
+    assert run_here(whole) == 0, (whole / "log.txt").read_text()
+    code, output = run_engine(broken, prelude=KILL_AT_3)
+    assert code == -signal.SIGKILL, output
+    assert read_status(broken)["checkpoint"] == (None if method == "best_of_n" else 2)
+    assert not (broken / "model").exists() and read_report(broken) is None
+    assert run_here(broken) == 0
+    assert weights(broken) == weights(whole)
+    assert read_report(broken)["eval"] == read_report(whole)["eval"]
+    clocks = ("time", "tokens_per_s", "samples_per_s")
+    rows = [
+        [{key: row[key] for key in row if key not in clocks} for row in read_metrics(each)] for each in (whole, broken)
+    ]
+    assert rows[0] == rows[1] and len(rows[0]) == 4
+    answers = [folder / "generations.jsonl" for folder in (whole, broken)]
+    assert (method == "best_of_n") == answers[0].exists()
+    assert not answers[0].exists() or answers[0].read_text() == answers[1].read_text()
