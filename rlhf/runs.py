@@ -23,7 +23,7 @@ from training.runfile import RunFileError
 # Which snapshots each kind can read; a kind that is not here takes the prompts of any.
 READS = {
     Run.Kind.SFT: ("sft",),
-    Run.Kind.REWARD: ("preference",),
+    Run.Kind.REWARD: ("preference", "ranking", "rating"),
     Run.Kind.DPO: ("preference",),
     Run.Kind.KTO: ("binary",),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.http import FileResponse, Http404, HttpResponse
@@ -123,7 +124,7 @@ def _snippet(row: Model) -> str:
     """Plain transformers and peft: nothing of ours is needed to use a model."""
     kind, extra = "AutoModelForCausalLM", ""
     if row.role == Model.Role.REWARD:
-        kind, extra = "AutoModelForSequenceClassification", ", num_labels=1"
+        kind, extra = "AutoModelForSequenceClassification", f", num_labels={_outputs(row)}"
     lines = [f"from transformers import AutoTokenizer, {kind}"]
     if row.is_adapter:
         lines += [
@@ -135,6 +136,15 @@ def _snippet(row: Model) -> str:
     else:
         lines += ["", f'model = {kind}.from_pretrained("{row.path}"{extra})']
     return "\n".join([*lines, f'tokenizer = AutoTokenizer.from_pretrained("{row.path}")'])
+
+
+def _outputs(row: Model) -> int:
+    """How many numbers a reward model gives: one for each aspect of each member of an ensemble."""
+    try:
+        heads = json.loads((row.folder / "hone.json").read_text("utf-8"))["heads"]
+        return int(heads["members"]) * len(heads["weights"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1
 
 
 def _trail(row: Model) -> list[dict[str, Any]]:

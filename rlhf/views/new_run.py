@@ -61,9 +61,9 @@ def _empty_form(project: Project, query: QueryDict) -> RunForm:
     named = ("kind", "adapter", "name", "start_model", "reward_model", "snapshot", "template", "seed")
     initial |= {name: query[name] for name in named if query.get(name)}
     if not initial.get("kind") and query.get("snapshot", "").isdecimal():
-        kinds = {Snapshot.Type.SFT: "sft", Snapshot.Type.PREFERENCE: "reward", Snapshot.Type.BINARY: "kto"}
+        kinds = {"sft": "sft", "binary": "kto", **dict.fromkeys(runs.READS[Run.Kind.REWARD], "reward")}
         snapshot = Snapshot.objects.filter(project=project, pk=query.get("snapshot", "")).first()
-        initial["kind"] = kinds.get(Snapshot.Type(snapshot.type)) if snapshot else None
+        initial["kind"] = kinds.get(snapshot.type) if snapshot else None
     kind, adapter = _kind_and_adapter(initial)
     return RunForm(project=project, kind=kind, adapter=adapter, initial=initial | {"kind": kind, "adapter": adapter})
 

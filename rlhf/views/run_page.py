@@ -250,6 +250,7 @@ def result_of(run: Run, report: dict[str, Any] | None) -> dict[str, Any]:
         rules = health.against_baselines(found)
         result["baselines"] = list(zip(rules, forests(rules), strict=True))
         result["calibration"] = calibration("calibration", found)
+        result["numbers"] = reward_numbers(found)
     elif policies := found.get("policies"):
         result["policies"] = policies
     else:
@@ -259,6 +260,21 @@ def result_of(run: Run, report: dict[str, Any] | None) -> dict[str, Any]:
             if isinstance(value, int | float | dict) and number_words(value)
         ]
     return result
+
+
+def reward_numbers(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a reward model's report says besides accuracy: of each rated aspect, and of an ensemble's doubt."""
+    numbers = []
+    for name, each in (found.get("aspects") or {}).items():
+        words = f"{each['squared_error']:.3g}, against {each['of_the_mean']:.3g} of always saying the mean"
+        numbers.append((f"{name}: squared error", words))
+        if each.get("correlation") is not None:
+            numbers.append((f"{name}: correlation", f"{each['correlation']:.2f} over {each['n']:,} answers"))
+    if doubt := found.get("ensemble"):
+        numbers.append(("members", f"{doubt['members']}, of two minds on {doubt['split']:.1%} of the pairs"))
+        if doubt.get("sure"):
+            numbers.append(("right where they agree", number_words(doubt["sure"])))
+    return numbers
 
 
 def number_words(value: Any) -> str:

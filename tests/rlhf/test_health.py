@@ -1,6 +1,7 @@
 import pytest
 
 from rlhf import health
+from rlhf.views.run_page import reward_numbers
 
 
 def ppo(**columns):
@@ -79,3 +80,14 @@ def test_a_failure_comes_with_the_settings_of_the_next_try():
     remedy = health.remedy({"code": "nan", "message": "loss is nan"}, {"params": {"learning_rate": 1e-3}})
     assert remedy.settings == {"params.learning_rate": 1e-4}
     assert health.remedy(None, {}) is None
+
+
+def test_a_report_tells_each_rated_aspect_and_the_doubt_of_an_ensemble():
+    aspect = {"squared_error": 0.5, "of_the_mean": 1.25, "correlation": 0.8, "n": 1200}
+    doubt = {"members": 5, "split": 0.25, "sure": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 75}}
+    told = dict(reward_numbers({"aspects": {"kind": aspect}, "ensemble": doubt}))
+    assert told["kind: squared error"] == "0.5, against 1.25 of always saying the mean"
+    assert told["kind: correlation"] == "0.80 over 1,200 answers"
+    assert told["members"] == "5, of two minds on 25.0% of the pairs"
+    assert told["right where they agree"] == "0.9 (0.8 to 0.95)"
+    assert reward_numbers({"accuracy": {"value": 0.7}}) == []

@@ -1,6 +1,7 @@
 import pytest
 
 from rlhf import registry
+from rlhf.views.models import _snippet
 from tests import factories
 from tests.rlhf import rows
 from training import rundir
@@ -34,3 +35,13 @@ def test_a_card_says_when_simulated_people_judged_however_far_behind(data_folder
     policy = rows.run(project, "ppo", start_model=rows.model(), reward_model=trained(reward))
     card = (trained(policy).folder / "README.md").read_text()
     assert "All of the judgements behind it were made by simulated raters" in card and "- synthetic" in card
+
+
+def test_a_card_of_an_ensemble_that_rates_aspects_is_written_and_its_page_asks_for_every_output(data_folder):
+    aspect = {"squared_error": 0.5, "of_the_mean": 1.25, "correlation": 0.8, "n": 12}
+    doubt = {"members": 2, "split": 0.25, "sure": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 75}}
+    model = trained(rows.run(factories.project(), "reward"), aspects={"kind": aspect}, ensemble=doubt, loss=0.5)
+    assert "- Loss: 0.5" in (model.folder / "README.md").read_text()
+    assert "num_labels=1)" in _snippet(model)
+    (model.folder / "hone.json").write_text('{"heads": {"members": 2, "weights": [0.5, 0.5]}}')
+    assert "num_labels=4)" in _snippet(model)

@@ -81,6 +81,12 @@ def test_the_kind_of_snapshot_and_the_role_of_models_must_fit():
         rows.run(project, "ppo")
 
 
+def test_a_reward_model_learns_from_rankings_and_ratings_too():
+    project = factories.project()
+    for type in ("ranking", "rating"):
+        assert rows.run(project, "reward", name=type, snapshot=rows.snapshot(project, type)).config["kind"] == "reward"
+
+
 def test_lora_settings_can_be_given_by_their_short_name():
     run = rows.run(factories.project(), overrides=["lora.r=4", "params.batch_size=2"])
     assert (run.config["adapter"]["r"], run.config["params"]["batch_size"]) == (4, 2)
