@@ -76,7 +76,8 @@ class Heads:
         card = json.loads(path.read_text("utf-8")).get("heads") if path.is_file() else None
         if not isinstance(card, dict):
             return cls()
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in card.items()})
+        weights, offsets, scales = (tuple(map(float, card[key])) for key in ("weights", "offsets", "scales"))
+        return cls(int(card["members"]), tuple(card["aspects"]), weights, offsets, scales)
 
 
 def require_members(heads: Heads, caution: float) -> None:

@@ -127,7 +127,7 @@ class Loop:
         return f"Set params.minibatch to {fits} (it is {params.minibatch}), which should fit, and run again."
 
     def _save(self, step: int) -> None:
-        state = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        state: dict[str, Any] = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
         state |= {"rng": checkpoints.capture_rng(), "tokens": self.tokens}
         checkpoints.save(self.run, step, self.weights, state | self.remember())
 
@@ -159,11 +159,14 @@ def over_rows(
     def one_step(step: int) -> Done:
         _, rows = next(plan)
         metrics = dict(one_batch(rows))
-        metrics["grad_norm"] = clip_grad_norm_(weights, params.max_grad_norm).item()
-        run.require_finite(step, loss=metrics["loss"], grad_norm=metrics["grad_norm"])
+        norm, loss = clip_grad_norm_(weights, params.max_grad_norm).item(), metrics["loss"]
+        assert loss is not None
+        run.require_finite(step, loss=loss, grad_norm=norm)
         optimizer.step()
         optimizer.zero_grad()
-        return Done(metrics | {"epoch": step / per_epoch}, len(rows), sum(lengths[row] for row in rows))
+        return Done(
+            metrics | {"grad_norm": norm, "epoch": step / per_epoch}, len(rows), sum(lengths[row] for row in rows)
+        )
 
     def smaller(share: float) -> str:
         """The batch size whose longest rows are this share of what one pass held."""

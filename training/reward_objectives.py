@@ -135,10 +135,10 @@ class Rankings(Objective):
     def judge(self, rows: Sequence[Ranking], outputs: Sequence[Tensor]) -> Judged:
         leads, shorter, groups = [], [], []
         for number, (row, scores) in enumerate(zip(rows, map(self.heads.member_scores, outputs), strict=True)):
-            found = [_leads(member, row) for member in scores.T.tolist()]
-            leads += [[lead for lead, _ in each] for each in zip(*found, strict=True)]
-            shorter += [letters for _, letters in found[0]]
-            groups += [number] * len(found[0])
+            pairs = [_leads(member, row) for member in scores.T.tolist()]
+            leads += [[lead for lead, _ in each] for each in zip(*pairs, strict=True)]
+            shorter += [letters for _, letters in pairs[0]]
+            groups += [number] * len(pairs[0])
         if not leads:
             return {}, [figures.NOTHING_HELD_OUT]
         found, warnings = figures.judged([math.fsum(each) / len(each) for each in leads], shorter, groups)
