@@ -158,7 +158,9 @@ def attend(
     found = []
     for band, *states in zip(layout.bands, *laid, strict=True):
         rows = [each.unflatten(0, band).transpose(1, 2) for each in states]
-        out = F.scaled_dot_product_attention(*rows, is_causal=True, scale=scaling, dropout_p=dropout)
+        out = F.scaled_dot_product_attention(
+            rows[0], rows[1], rows[2], is_causal=True, scale=scaling, dropout_p=dropout
+        )
         found.append(out.transpose(1, 2).flatten(0, 1))
     return Gather.apply(torch.cat(found) if len(found) > 1 else found[0], layout)[None], None
 
