@@ -6,6 +6,7 @@ not found, and some numbers are taken for telephone numbers that are none.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ class Found:
     field: str
     kind: str
     count: int = 0
-    lines: list[int] = field(default_factory=list)
+    lines: list[int] = dataclasses.field(default_factory=list)
 
 
 @dataclass
