@@ -187,7 +187,8 @@ def _by_task(found: list[tuple[Any, ...]], selection: Selection) -> dict[int, li
     for row in found:
         task, pk, revision, annotator, status, body, shown = row[:7]
         order = _value(shown) if shown else ()
-        vote = Vote(pk, revision, *judges[annotator], status, _value(body), *(row[7:] or UNTIMED), order)
+        timing = row[7:] or UNTIMED
+        vote = Vote(pk, revision, *judges[annotator], status, _value(body), timing[0], timing[1], timing[2], order)
         if task in votes:
             votes[task].append(vote)
         else:
