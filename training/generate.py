@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from training import answers, data, models, prompts, reports
+from training.answers import Answer
 from training.generations import Generations
-from training.policies import POLICY, SharedBase, load_scorer
+from training.lanes import Lanes, count_for
+from training.policies import POLICY, Scorer, SharedBase, load_scorer
+from training.prompts import Prompt
 from training.rundir import RunDir
 from training.runfile import RunFile
 
@@ -34,30 +39,19 @@ def train(config: RunFile, run: RunDir) -> None:
     # Batches are cut by the plan alone, and each has a seed of its own: what is missing can be written at any time.
     size = max(1, params.batch_size // params.responses_per_prompt)
     starts = range(0, len(asked), size)
+    missing = [at for at in starts if not all(file.has(config.name, p.id) for p in asked[at : at + size])]
     run.phase("answering", len(asked))
-    for start in starts:
-        run.leave_if_stopped()
-        batch = asked[start : start + size]
-        if all(file.has(config.name, prompt.id) for prompt in batch):
-            continue
-        written = answers.write(
-            base,
-            policy,
-            batch,
-            tokenizer,
-            seed=(config.seed * 1_000_003 + start) % 2**63,
-            max_new_tokens=params.max_new_tokens,
-            temperature=params.temperature,
-            top_p=params.top_p,
-            samples=params.responses_per_prompt,
-        )
-        rewards = None
-        if scorer:
-            answered = [answer.answered for answer in written]
-            rewards = answers.scores(scorer, answered, params.batch_size, tokenizer.pad_token_id).tolist()
-        file.add(config.name, written, rewards)
-        run.log(start // size + 1, answers=len(written), length=sum(len(a.ids) for a in written) / len(written))
-        run.progress(start + len(batch))
+    answerer = Answerer(base, policy, scorer, asked, tokenizer, config)
+    with Lanes([], answerer.answer, count_for(base.lm)) as lanes:
+        for several in range(0, len(missing), len(lanes)):
+            run.leave_if_stopped()
+            jobs = [[start, start + size] for start in missing[several : several + len(lanes)]]
+            for (start, _), found in zip(jobs, lanes.work(jobs), strict=True):
+                written = answerer.answers(start, found["answers"])
+                file.add(config.name, written, found["rewards"])
+                length = sum(len(answer.ids) for answer in written) / len(written)
+                run.log(start // size + 1, answers=len(written), length=length)
+                run.progress(min(start + size, len(asked)))
 
     found = file.responses(config.name)
     run.write_report(
@@ -69,6 +63,43 @@ def train(config: RunFile, run: RunDir) -> None:
             "warnings": warnings(found),
         }
     )
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A policy, and what judges its answers where something does, before the prompts of a run."""
+
+    base: SharedBase
+    policy: str | None
+    scorer: Scorer | None
+    asked: Sequence[Prompt]
+    tokenizer: Any
+    config: RunFile
+
+    def answer(self, part: Sequence[int]) -> dict[str, Any]:
+        """The answers to the prompts from one place to another, and their rewards, as plain JSON."""
+        params = self.config.params
+        written = answers.write(
+            self.base,
+            self.policy,
+            self.asked[slice(*part)],
+            self.tokenizer,
+            seed=(self.config.seed * 1_000_003 + part[0]) % 2**63,
+            max_new_tokens=params.max_new_tokens,
+            temperature=params.temperature,
+            top_p=params.top_p,
+            samples=params.responses_per_prompt,
+        )
+        rewards = None
+        if self.scorer:
+            answered, pad_id = [answer.answered for answer in written], self.tokenizer.pad_token_id
+            rewards = answers.scores(self.scorer, answered, params.batch_size, pad_id).tolist()
+        return {"answers": [[each.text, each.ids, each.finish, each.logp] for each in written], "rewards": rewards}
+
+    def answers(self, start: int, found: Sequence[Sequence[Any]]) -> list[Answer]:
+        """The same answers with their prompts, those to one prompt side by side."""
+        samples = self.config.params.responses_per_prompt
+        return [Answer(self.asked[start + row // samples], *each) for row, each in enumerate(found)]
 
 
 def figures(found: list[dict[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import functools
 import math
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,8 +16,9 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from training import checkpoints, forward, models
-from training.corpus import IGNORED, Windows, encode, pack, read_corpus, train_tokenizer
+from training.corpus import Windows, encode, pack, read_corpus, train_tokenizer
 from training.data import RowAccount
+from training.lanes import Lanes, count_for
 from training.params import Pretrain
 from training.rundir import RunDir, RunError
 from training.runfile import RunFile
@@ -57,32 +58,32 @@ def train(config: RunFile, run: RunDir) -> None:
 
     run.phase("training", params.max_steps, step)
     started = time.monotonic()
-    while (done := share_done(params, step, spent)) < 1.0:
-        rate = params.learning_rate * schedule(done, params.warmup_ratio)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        batch = take(windows, batch_rows(len(windows.ids), params.batch_size, step, config.seed), device)
-        loss = loss_of(model, batch)
-        loss.backward()
-        grad_norm = clip_grad_norm_(model.parameters(), params.max_grad_norm)
-        step += 1
-        run.require_finite(step, loss=loss.item(), grad_norm=grad_norm.item())
-        optimizer.step()
-        optimizer.zero_grad()
+    with Lanes(list(model.parameters()), part_learner(model), count_for(model)) as lanes:
+        while (done := share_done(params, step, spent)) < 1.0:
+            rate = params.learning_rate * schedule(done, params.warmup_ratio)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            batch = take(windows, batch_rows(len(windows.ids), params.batch_size, step, config.seed))
+            loss = learn(lanes, batch)
+            grad_norm = clip_grad_norm_(model.parameters(), params.max_grad_norm).item()
+            step += 1
+            run.require_finite(step, loss=loss, grad_norm=grad_norm)
+            optimizer.step()
+            optimizer.zero_grad()
 
-        seconds = max(time.monotonic() - started, 1e-9)
-        started, spent = started + seconds, spent + seconds
-        run.log(
-            step,
-            loss=loss.item(),
-            lr=rate,
-            grad_norm=grad_norm.item(),
-            epoch=step * params.batch_size / len(windows.ids),
-            tokens_per_s=batch.ids.numel() / seconds,
-        )
-        if run.stop_requested or (params.checkpoint_every and step % params.checkpoint_every == 0):
-            keep()
-        run.leave_if_stopped()
+            seconds = max(time.monotonic() - started, 1e-9)
+            started, spent = started + seconds, spent + seconds
+            run.log(
+                step,
+                loss=loss,
+                lr=rate,
+                grad_norm=grad_norm,
+                epoch=step * params.batch_size / len(windows.ids),
+                tokens_per_s=batch.ids.numel() / seconds,
+            )
+            if run.stop_requested or (params.checkpoint_every and step % params.checkpoint_every == 0):
+                keep()
+            run.leave_if_stopped()
     finish(config, run, model, tokenizer, held_out, {"steps": step, "rows": {"train": account.as_dict()}})
 
 
@@ -111,10 +112,29 @@ def finish(config: RunFile, run: RunDir, model: Any, tokenizer: Any, held_out: W
     )
 
 
-def take(windows: Windows, rows: Sequence[int], device: torch.device) -> Windows:
-    """Some of the windows, on `device`."""
+def learn(lanes: Lanes, batch: Windows) -> float:
+    """The loss of a batch, whose gradients the model then has; texts of every length go to every lane."""
+    texts = sorted(batch.texts(), key=len)
+    predicted = sum(len(text) - 1 for text in texts)
+    return sum(lanes.work([(part, predicted) for part in lanes.split(texts)]))
+
+
+def part_learner(model: Any) -> Callable[[tuple[list[list[int]], int]], float]:
+    """What a lane does: the share of some texts in the mean loss of so many predicted tokens, and its gradients."""
+
+    def learn_part(job: tuple[list[list[int]], int]) -> float:
+        texts, predicted = job
+        loss = text_loss(model, texts) / predicted
+        loss.backward()
+        return loss.item()
+
+    return learn_part
+
+
+def take(windows: Windows, rows: Sequence[int]) -> Windows:
+    """Some of the windows."""
     index = torch.tensor(rows)
-    return Windows(*(part[index].to(device) for part in (windows.ids, windows.positions, windows.labels)))
+    return Windows(*(part[index] for part in (windows.ids, windows.positions, windows.labels)))
 
 
 def batch_rows(count: int, batch_size: int, step: int, seed: int) -> list[int]:
@@ -157,29 +177,33 @@ def logits_of(model: nn.Module, batch: Windows) -> Tensor:
     return model(input_ids=batch.ids, position_ids=batch.positions, use_cache=False).logits
 
 
-def loss_of(model: Any, batch: Windows) -> Tensor:
-    """Mean cross-entropy in nats over the tokens that are predicted; texts one after another, without padding."""
-    texts = sorted(batch.texts(), key=len)  # those of one length are attended to together
-    packed = forward.pack_answers([(text[:1], text[1:]) for text in texts], 0, batch.ids.device)
+def text_loss(model: Any, texts: Sequence[list[int]]) -> Tensor:
+    """Cross-entropy in nats, summed over the tokens that are predicted; texts one after another, without padding.
+
+    Texts of one length, side by side, are attended to together.
+    """
+    packed = forward.pack_answers([(text[:1], text[1:]) for text in texts], 0, model.device)
     hidden = forward.hidden_states(model, packed)[packed.sources]
-    return F.cross_entropy(forward.head_logits(model, hidden), packed.targets)
+    return F.cross_entropy(forward.head_logits(model, hidden), packed.targets, reduction="sum")
 
 
 @torch.no_grad()
 def mean_loss(model: Any, windows: Windows, batch_size: int) -> float:
-    """The same over many windows, each token weighing alike."""
+    """Mean loss in nats of the tokens that are predicted in many windows."""
     total, count = 0.0, 0
     for start in range(0, len(windows.ids), batch_size):
-        batch = take(windows, range(start, min(start + batch_size, len(windows.ids))), model.device)
-        tokens = int((batch.labels[:, 1:] != IGNORED).sum())
-        total, count = total + loss_of(model, batch).item() * tokens, count + tokens
+        texts = sorted(take(windows, range(start, min(start + batch_size, len(windows.ids)))).texts(), key=len)
+        if texts:
+            total += text_loss(model, texts).item()
+            count += sum(len(text) - 1 for text in texts)
     return total / max(count, 1)
 
 
 @torch.no_grad()
 def max_difference(model: Any, other: Any, windows: Windows) -> float:
     """The largest difference between two models' logits on a few windows."""
-    batch = take(windows, range(min(4, len(windows.ids))), model.device)
+    batch = take(windows, range(min(4, len(windows.ids))))
+    batch = Windows(*(part.to(model.device) for part in (batch.ids, batch.positions, batch.labels)))
     return (logits_of(model, batch) - logits_of(other, batch)).abs().max().item()
 
 

@@ -69,6 +69,18 @@ def test_the_same_seed_gives_the_same_file_even_after_a_stop_and_a_cut_line(make
     assert train(folders[1]) == whole
 
 
+def test_two_cores_write_the_file_that_one_writes(make_run):
+    files = []
+    for threads in (1, 2):
+        folder = make_run("generate", f"with-{threads}", prompts="prompts.jsonl", params=PARAMS)
+        write_prompts(folder)
+        run = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps(run | {"name": "same", "hardware": {"threads": threads}}))
+        files.append(train(folder))
+    told = [[(row["id"], [response["text"] for response in row["responses"]]) for row in file] for file in files]
+    assert told[0] == told[1] and read_status(folder)["step"] == 12
+
+
 def test_answers_of_an_adapter_are_scored_by_a_reward_model(make_run, tiny_model_dir, tmp_path):
     base = policies.SharedBase(tiny_model_dir, CPU)
     base.add(policies.POLICY, runfile.Adapter(r=4, alpha=8))
