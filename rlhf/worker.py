@@ -23,34 +23,24 @@ from training import rundir
 log = logging.getLogger(__name__)
 
 INTERVAL = 0.5  # seconds between two looks at the runs; a lost process is seen well within five
-ROUNDS_EVERY = 2.0
-LEASES_EVERY = 10.0
 FRESH = 15.0  # seconds after which a heartbeat no longer counts
 MAX_CHORE_STARTS = 3
 
 
 def run_worker(stop: threading.Event) -> None:
-    """Work until `stop` is set; runs go on without the worker."""
+    """Work until `stop` is set; runs go on without the worker.
+
+    Whatever can take long has a thread of its own, so that a large snapshot or import never keeps the runs waiting.
+    """
     sweep_chores()
-    chores = start_chores(stop)
-    due = {"rounds": 0.0, "leases": 0.0}
+    threads = [start_thread(chores, stop), start_thread(upkeep, stop)]
     while not stop.is_set():
         beat()
         close_old_connections()
         _guarded(runner.tick)
-        if time.monotonic() >= due["rounds"]:
-            _guarded(advance_rounds)
-            due["rounds"] = time.monotonic() + ROUNDS_EVERY
-        if time.monotonic() >= due["leases"]:
-            _guarded(queue.expire_leases)
-            _guarded(jobs.sweep)
-            _guarded(disputes.refresh_all)
-            _guarded(reports.sweep)
-            _guarded(pushing.sweep)
-            _guarded(cutting.sweep)
-            due["leases"] = time.monotonic() + LEASES_EVERY
         stop.wait(INTERVAL)
-    chores.join(timeout=5)
+    for thread in threads:
+        thread.join(timeout=5)
     heartbeat_file().unlink(missing_ok=True)
 
 
@@ -81,9 +71,34 @@ def heartbeat_file() -> Any:
     return settings.HONE_DATA / "worker.heartbeat"
 
 
-def start_chores(stop: threading.Event) -> threading.Thread:
-    """A thread that does imports and other chores, so that a long one never keeps the runs waiting."""
-    thread = threading.Thread(target=_chores, args=(stop,), name="chores", daemon=True)
+# What else is due, and how many seconds later again.
+UPKEEP: list[tuple[Callable[[], object], float]] = [
+    (advance_rounds, 2.0),
+    (queue.expire_leases, 10.0),
+    (jobs.sweep, 10.0),
+    (disputes.refresh_all, 10.0),
+    (reports.sweep, 10.0),
+    (pushing.sweep, 10.0),
+    (cutting.sweep, 10.0),
+]
+
+
+def upkeep(stop: threading.Event) -> None:
+    """Do what is due, one thing after another, until `stop` is set."""
+    due = [0.0] * len(UPKEEP)
+    while not stop.is_set():
+        close_old_connections()
+        for place, (job, every) in enumerate(UPKEEP):
+            if time.monotonic() >= due[place] and not stop.is_set():
+                _guarded(job)
+                due[place] = time.monotonic() + every
+        stop.wait(INTERVAL)
+    connections.close_all()
+
+
+def start_thread(work: Callable[[threading.Event], None], stop: threading.Event) -> threading.Thread:
+    """A thread that works until `stop` is set; it does not keep a process alive that wants to end."""
+    thread = threading.Thread(target=work, args=(stop,), name=work.__name__, daemon=True)
     thread.start()
     return thread
 
@@ -112,7 +127,8 @@ def _worker_lives(worker_id: str) -> bool:
     return pid.isdigit() and started.isdigit() and rundir.is_alive(int(pid), int(started))
 
 
-def _chores(stop: threading.Event) -> None:
+def chores(stop: threading.Event) -> None:
+    """Do imports and other jobs of people until `stop` is set."""
     while not stop.is_set():
         try:
             if DBTaskResult.objects.ready().exists():  # its worker locks the whole of SQLite to look

@@ -11,6 +11,13 @@ from tests.rlhf import rows
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_folder")]
 
 
+@pytest.fixture
+def alone(monkeypatch):
+    """A worker without its threads, which would need a database of their own."""
+    monkeypatch.setattr(worker, "chores", lambda stop: None)
+    monkeypatch.setattr(worker, "UPKEEP", [])
+
+
 def chore(worker_ids):
     fields = {"task_path": "nowhere.task", "backend_name": "default", "args_kwargs": {"args": [], "kwargs": {}}}
     fields |= {"run_after": "9999-01-01T00:00:00Z", "exception_class_path": "", "traceback": ""}
@@ -53,16 +60,14 @@ def test_a_round_that_breaks_says_so_and_does_not_hold_up_the_others(monkeypatch
     assert advanced == [made[1]] * 2
 
 
-def test_the_worker_ends_when_asked_and_takes_its_heartbeat_along(monkeypatch):
+def test_the_worker_ends_when_asked_and_takes_its_heartbeat_along(alone, monkeypatch):
     stop = threading.Event()
-    monkeypatch.setattr(worker, "start_chores", lambda stop: threading.Thread(target=int))
     monkeypatch.setattr(worker.runner, "tick", stop.set)
-    monkeypatch.setattr(threading.Thread, "join", lambda self, timeout=None: None)
     worker.run_worker(stop)
     assert not worker.seen_lately()
 
 
-def test_an_error_in_one_look_does_not_end_the_worker(monkeypatch, caplog):
+def test_an_error_in_one_look_does_not_end_the_worker(alone, monkeypatch, caplog):
     stop, looks = threading.Event(), []
 
     def tick():
@@ -71,10 +76,28 @@ def test_an_error_in_one_look_does_not_end_the_worker(monkeypatch, caplog):
             stop.set()
         raise RuntimeError("the database went away")
 
-    monkeypatch.setattr(worker, "start_chores", lambda stop: threading.Thread(target=int))
-    monkeypatch.setattr(threading.Thread, "join", lambda self, timeout=None: None)
     monkeypatch.setattr(worker, "INTERVAL", 0.0)
     monkeypatch.setattr(worker.runner, "tick", tick)
     worker.run_worker(stop)
     assert len(looks) == 2
     assert "the database went away" in caplog.text
+
+
+def test_a_round_that_takes_long_does_not_keep_the_runs_waiting(monkeypatch):
+    stop, cutting, looks = threading.Event(), threading.Event(), []
+
+    def tick():
+        looks.append(cutting.wait(60))
+        if len(looks) == 3:
+            stop.set()
+
+    def cut_a_large_snapshot():
+        cutting.set()
+        assert stop.wait(60)  # only so that a broken test ends
+
+    monkeypatch.setattr(worker, "INTERVAL", 0.0)
+    monkeypatch.setattr(worker, "chores", lambda stop: None)
+    monkeypatch.setattr(worker, "UPKEEP", [(cut_a_large_snapshot, 1000.0)])
+    monkeypatch.setattr(worker.runner, "tick", tick)
+    worker.run_worker(stop)
+    assert looks == [True] * 3
