@@ -8,6 +8,8 @@ from datetime import date, datetime
 from math import ceil, floor
 from typing import Any
 
+from django.utils import dateformat
+
 BOX = 1000
 STEP = 0.2
 MOST_LABELS = 5
@@ -89,7 +91,7 @@ def _tick(value: float, place: float) -> dict[str, str]:
 
 def _day(text: str) -> str:
     day = date.fromisoformat(text)
-    return f"{day.day} {day:%b}"
+    return dateformat.format(day, "j M")
 
 
 def _at(x: float, y: float) -> str:

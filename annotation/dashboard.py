@@ -12,6 +12,7 @@ from typing import Any
 
 from django.core.cache import cache
 from django.db.models import Max
+from django.utils.translation import get_language, gettext, gettext_noop
 
 from annotation import agreement_chart, statistics, wording
 from annotation.agreement import NotComparable, agreement
@@ -39,12 +40,12 @@ MEASURES = {
     "ac2": "AC2",
 }
 TYPE_WORDS = {
-    "sft": "Prompts and answers, for SFT",
-    "preference": "Chosen and rejected, for DPO and reward models",
-    "binary": "Good or not, for KTO",
-    "rating": "A mean per aspect",
-    "ranking": "Orders of all responses",
-    "raw": "Every judgment as it was given",
+    "sft": gettext_noop("Prompts and answers, for SFT"),
+    "preference": gettext_noop("Chosen and rejected, for DPO and reward models"),
+    "binary": gettext_noop("Good or not, for KTO"),
+    "rating": gettext_noop("A mean per aspect"),
+    "ranking": gettext_noop("Orders of all responses"),
+    "raw": gettext_noop("Every judgment as it was given"),
 }
 
 
@@ -60,14 +61,14 @@ def of(project: Project, *, names: bool, question: str = "") -> dict[str, Any]:
     if names:
         context["disputes"] = _disputes(project)
         context["disputed"] = Dispute.objects.filter(project=project).open()[:MOST_DISPUTED].count()
-    return context | {"exports": [(type_, TYPE_WORDS[type_]) for type_ in types_of(project.kind)]}
+    return context | {"exports": [(type_, gettext(TYPE_WORDS[type_])) for type_ in types_of(project.kind)]}
 
 
 def _figures(project: Project, names: bool) -> dict[str, Any]:
     """The counts of a small project, remembered until somebody judges or imports."""
     last = Annotation.objects.filter(project=project).aggregate(last=Max("pk"))["last"]
     newest = project.tasks.aggregate(last=Max("pk"))["last"]
-    key = f"dashboard:{project.pk}:{last}:{newest}:{names}"
+    key = f"dashboard:{project.pk}:{last}:{newest}:{names}:{get_language()}"
     if (known := cache.get(key)) is None:
         stats = reports.stats(project, names=names)
         known = _drawn(project, stats) | {"agreements": _agreements(project)}
@@ -107,7 +108,7 @@ def _verdicts(counted: dict[str, Any]) -> dict[str, Any] | None:
     rows = [
         {
             "step": step,
-            "label": label,
+            "label": gettext(label),
             "count": steps[step],
             "share": _over(steps[step], total),
             "bar": _over(steps[step], most),
@@ -208,13 +209,13 @@ def _marks(row: dict[str, Any], data: dict[str, Any], overall: dict[str, Any] | 
     marks = []
     usual, own = (data["speed"] or {}).get("median"), row.get("median_seconds")
     if usual and own is not None and row["count"] >= 10 and own < usual * FAST:
-        marks.append(("Very fast", "bad"))
+        marks.append((gettext("Very fast"), "bad"))
     alpha = row.get("alpha") or {}
     if overall and alpha.get("high") is not None and alpha["high"] < (overall["value"] or 0):
-        marks.append(("Differs", "warn"))
+        marks.append((gettext("Differs"), "warn"))
     side = row.get("first_side")
     if side and not side["low"] <= 0.5 <= side["high"]:
-        marks.append(("Prefers the first" if side["value"] > 0.5 else "Prefers the second", "warn"))
+        marks.append((gettext("Prefers the first") if side["value"] > 0.5 else gettext("Prefers the second"), "warn"))
     return marks
 
 
@@ -249,7 +250,11 @@ def _scales(project: Project, labels: dict[str, dict[str, int]]) -> list[dict[st
 
 def _agreements(project: Project) -> list[dict[str, Any]]:
     """Agreement over pairs of votes, for each aspect of a rating; nothing where answers cannot be compared."""
-    aspects = questions_of(project)["aspects"] if project.kind == Kind.RATING else [{"name": None, "label": "Verdict"}]
+    aspects = (
+        questions_of(project)["aspects"]
+        if project.kind == Kind.RATING
+        else [{"name": None, "label": gettext("Verdict")}]
+    )
     found = []
     for aspect in aspects:
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+from django.utils import dateformat
+
 
 def columns(per_day: list[dict[str, Any]]) -> dict[str, Any]:
     """Bars, ticks and labels for [{"day": ISO date, "count", "flagged"?, "skipped"?}, …].
@@ -29,7 +31,7 @@ def columns(per_day: list[dict[str, Any]]) -> dict[str, Any]:
                 "odd_height": f"{above:.2f}%",
                 "at": f"{i * step:.2f}%",
                 "full": f"{step:.2f}%",
-                "day": f"{when.day} {when:%b}",
+                "day": dateformat.format(when, "j M"),
                 "count": day["count"],
                 "odd": odd[i],
             }

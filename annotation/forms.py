@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.text import format_lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from annotation.cleaning import CleaningError, clean_text, strict_json
 from annotation.models import ApiToken, Kind, Order, Project, Role, SkipTo, User
@@ -14,8 +17,13 @@ from annotation.shell import THEMES
 from annotation.templates import TEMPLATES
 
 LONGEST_GUIDELINES = 100_000
-THEME_CHOICES = [(theme, theme.capitalize()) for theme in THEMES]
-SWITCH = [("1", "On"), ("0", "Off")]
+THEME_CHOICES = list(zip(THEMES, (_("Auto"), _("Light"), _("Dark")), strict=True))
+SWITCH = [("1", _("On")), ("0", _("Off"))]
+
+
+def worded(choices: list[tuple[str, str]]) -> list[tuple[str, Any]]:
+    """The choices of a field in the reader's language; their labels are marked where they are written."""
+    return [(value, _(label)) for value, label in choices]
 
 
 class PercentField(forms.FloatField):
@@ -65,19 +73,22 @@ class JudgementForm(PageForm):
 
 
 class ProjectForm(PageForm):
-    name = forms.CharField(max_length=120, help_text="As annotators see it")
+    name = forms.CharField(max_length=120, label=_("Name"), help_text=_("As annotators see it"))
     start = forms.ChoiceField(choices=[*Kind.choices, *((f"template:{one}", one) for one in TEMPLATES)])
     question = forms.CharField(
-        max_length=200, required=False, help_text="One line above the work; empty for the usual one"
+        max_length=200,
+        required=False,
+        label=_("Question"),
+        help_text=_("One line above the work; empty for the usual one"),
     )
     overlap = forms.IntegerField(
-        min_value=1, max_value=10, required=False, help_text="How many people judge each item; empty for the usual"
+        min_value=1, max_value=10, required=False, help_text=_("How many people judge each item; empty for the usual")
     )
     guidelines = forms.CharField(
         required=False,
         max_length=LONGEST_GUIDELINES,
         widget=forms.Textarea(attrs={"rows": 6}),
-        help_text="Markdown; a template brings its own. Annotators open them with G",
+        help_text=_("Markdown; a template brings its own. Annotators open them with G"),
     )
 
     def settings(self) -> dict[str, Any]:
@@ -93,30 +104,40 @@ class ProjectForm(PageForm):
 class QueueForm(PageForm):
     """Name, question and queue rules of a project."""
 
-    name = forms.CharField(max_length=120)
-    question = forms.CharField(max_length=200, required=False)
-    overlap = forms.IntegerField(min_value=1, max_value=10, help_text="For items that are not finished yet")
+    name = forms.CharField(max_length=120, label=_("Name"))
+    question = forms.CharField(max_length=200, required=False, label=_("Question"))
+    overlap = forms.IntegerField(min_value=1, max_value=10, help_text=_("For items that are not finished yet"))
     lease_minutes = forms.IntegerField(
-        min_value=1, max_value=240, help_text="Then the item is free again; the draft stays"
+        min_value=1, max_value=240, help_text=_("Then the item is free again; the draft stays")
     )
-    order = forms.ChoiceField(choices=Order.choices, help_text="Changing it reorders the open items")
-    daily_goal = forms.IntegerField(min_value=0, max_value=10_000, help_text="Judgments a person and day; 0 for none")
-    agreement_share = PercentField(most=100, help_text="Percent of the items, for measuring agreement; 0 for none")
+    order = forms.ChoiceField(
+        choices=worded(Order.choices), label=_("Order"), help_text=_("Changing it reorders the open items")
+    )
+    daily_goal = forms.IntegerField(
+        min_value=0, max_value=10_000, label=_("Daily goal"), help_text=_("Judgments a person and day; 0 for none")
+    )
+    agreement_share = PercentField(most=100, help_text=_("Percent of the items, for measuring agreement; 0 for none"))
     agreement_overlap = forms.IntegerField(
-        min_value=1, max_value=10, label="Judgments for these", help_text="Instead of the number above"
+        min_value=1, max_value=10, label=_("Judgments for these"), help_text=_("Instead of the number above")
     )
-    skip_to = forms.ChoiceField(choices=SkipTo.choices, label="Skipped items go", help_text="Until then to others")
-    skip_limit = forms.IntegerField(min_value=1, max_value=100, label="After so many skips")
-    repeat_share = PercentField(most=50, label="Swap and repeat", help_text="Percent: one's own item, sides swapped")
+    skip_to = forms.ChoiceField(
+        choices=worded(SkipTo.choices), label=_("Skipped items go"), help_text=_("Until then to others")
+    )
+    skip_limit = forms.IntegerField(min_value=1, max_value=100, label=_("After so many skips"))
+    repeat_share = PercentField(
+        most=50, label=_("Swap and repeat"), help_text=_("Percent: one's own item, sides swapped")
+    )
     repeat_after = forms.IntegerField(
-        min_value=1, max_value=200, label="Repeat after", help_text="Judgments between the two times"
+        min_value=1, max_value=200, label=_("Repeat after"), help_text=_("Judgments between the two times")
     )
     gold_share = PercentField(
-        most=50, label="Gold items", help_text="Percent of a person's work; 0 leaves them in place"
+        most=50, label=_("Gold items"), help_text=_("Percent of a person's work; 0 leaves them in place")
     )
-    gold_bar = PercentField(most=100, label="Pause below", help_text="Percent of gold answers right; 0 pauses nobody")
+    gold_bar = PercentField(
+        most=100, label=_("Pause below"), help_text=_("Percent of gold answers right; 0 pauses nobody")
+    )
     gold_window = forms.IntegerField(
-        min_value=1, max_value=100, label="Counted over", help_text="The latest gold items of a person"
+        min_value=1, max_value=100, label=_("Counted over"), help_text=_("The latest gold items of a person")
     )
     gold_feedback = forms.TypedChoiceField(
         choices=[("0", "No"), ("1", "A day later, under My work")],
@@ -126,9 +147,12 @@ class QueueForm(PageForm):
         help_text="Off, nobody learns what was gold",
     )
     qualification_size = forms.IntegerField(
-        min_value=0, max_value=100, label="Qualification items", help_text="Before a new annotator starts; 0 for none"
+        min_value=0,
+        max_value=100,
+        label=_("Qualification items"),
+        help_text=_("Before a new annotator starts; 0 for none"),
     )
-    qualification_bar = PercentField(most=100, label="To pass", help_text="Percent right")
+    qualification_bar = PercentField(most=100, label=_("To pass"), help_text=_("Percent right"))
 
     # Sent by the settings page; a caller that leaves one out leaves the rule as it is.
     RULES = (
@@ -149,29 +173,33 @@ class QueueForm(PageForm):
 
 class GuidelinesForm(PageForm):
     text = forms.CharField(
-        label="Guidelines", max_length=LONGEST_GUIDELINES, widget=forms.Textarea(attrs={"rows": 14, "dir": "auto"})
+        label=_("Guidelines"), max_length=LONGEST_GUIDELINES, widget=forms.Textarea(attrs={"rows": 14, "dir": "auto"})
     )
 
 
 class MemberForm(PageForm):
-    username = forms.CharField(max_length=150, label="Name", help_text="The name this person signs in with")
-    role = forms.ChoiceField(choices=Role.choices, initial=Role.ANNOTATOR)
+    username = forms.CharField(max_length=150, label=_("Name"), help_text=_("The name this person signs in with"))
+    role = forms.ChoiceField(choices=worded(Role.choices), initial=Role.ANNOTATOR, label=_("Role"))
 
     def clean_username(self) -> str:
         username = str(self.cleaned_data["username"]).strip()
         if not User.objects.filter(username=username).exists():
-            raise forms.ValidationError(f"Nobody is called {username}. An admin makes accounts with create_user.")
+            raise forms.ValidationError(
+                gettext("Nobody is called %(name)s. An admin makes accounts with create_user.") % {"name": username}
+            )
         return username
 
 
 class RoleForm(PageForm):
-    role = forms.ChoiceField(choices=Role.choices)
+    role = forms.ChoiceField(choices=worded(Role.choices), label=_("Role"))
 
 
 class TokenForm(PageForm):
-    name = forms.CharField(max_length=80, help_text="What will use it")
-    scope = forms.ChoiceField(choices=ApiToken.Scope.choices, initial=ApiToken.Scope.READ, label="May")
-    days = forms.IntegerField(min_value=1, max_value=365, initial=90, help_text="Days until it expires")
+    name = forms.CharField(max_length=80, label=_("Name"), help_text=_("What will use it"))
+    scope = forms.ChoiceField(choices=worded(ApiToken.Scope.choices), initial=ApiToken.Scope.READ, label=_("May"))
+    days = forms.IntegerField(
+        min_value=1, max_value=365, initial=90, label=_("Days"), help_text=_("Days until it expires")
+    )
 
 
 class PreferencesForm(PageForm):
@@ -185,13 +213,18 @@ class PreferencesForm(PageForm):
 
 
 class ImportForm(PageForm):
-    file = forms.FileField(required=False, help_text="JSONL, JSON, CSV, TSV, Parquet, or one of them zipped")
-    source = forms.CharField(required=False, max_length=200, label="Hub dataset", help_text=f"Such as {hub.HELP}")
+    file = forms.FileField(required=False, help_text=_("JSONL, JSON, CSV, TSV, Parquet, or one of them zipped"))
+    source = forms.CharField(
+        required=False,
+        max_length=200,
+        label=_("Hub dataset"),
+        help_text=format_lazy(_("Such as {help}"), help=hub.HELP),
+    )
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if bool(cleaned.get("file")) == bool(cleaned.get("source")) and not self.errors:
-            self.add_error("file", "Choose a file, or name a hub dataset.")
+            self.add_error("file", gettext("Choose a file, or name a hub dataset."))
         return cleaned
 
     def clean_source(self) -> str:
@@ -199,7 +232,7 @@ class ImportForm(PageForm):
         if source and not source.startswith(hub.PREFIX):
             source = hub.PREFIX + source
         if source and not hub.NAME.fullmatch(source):
-            raise forms.ValidationError(f"Must be {hub.HELP}.")
+            raise forms.ValidationError(gettext("Must be %(help)s.") % {"help": hub.HELP})
         return source
 
 

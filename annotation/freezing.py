@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from django.utils.translation import gettext
+
 from annotation.models import Annotation
 
 Lookup = Callable[[list[Annotation]], dict[int, str]]
@@ -37,4 +39,7 @@ def holders(annotations: Iterable[Annotation]) -> dict[int, str]:
 def check(annotation: Annotation) -> None:
     """Nothing when the annotation may still change, else Frozen with the reason."""
     if name := holders([annotation]).get(annotation.pk):
-        raise Frozen(f"This answer is part of {name}, so it cannot change any more. Tell a reviewer what is wrong.")
+        raise Frozen(
+            gettext("This answer is part of %(name)s, so it cannot change any more. Tell a reviewer what is wrong.")
+            % {"name": name}
+        )

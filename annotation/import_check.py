@@ -9,10 +9,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import median
 from typing import Any
 
-from annotation import rendering, shapes
+from django.utils.translation import gettext
+
+from annotation import cost, rendering, shapes
 from annotation.mapping import LEAVE_OUT, LETTERED, NUMBERED, TAG, TARGETS
 from annotation.models import ImportJob, Kind, Project
 from annotation.personal import KINDS
@@ -23,7 +24,6 @@ from annotation.screen import ROLES, SHORT
 PROBLEMS_SHOWN = 200
 REMEMBERED_SHOWN = 20
 CHECKED_AT_ONCE = 2000  # records
-TIMED = 200  # judgements whose median time is what one more will take
 CONTAINERS = {
     "jsonl": "JSONL, one object a line",
     "json": "JSON, one array",
@@ -166,9 +166,8 @@ class ImportCheck:
     @cached_property
     def hours(self) -> float | None:
         """How long judging takes if it goes on as so far; None where nobody has judged yet."""
-        seconds = self.project.annotations.filter(seconds__gt=0).order_by("-pk").values_list("seconds", flat=True)
-        known = [float(value) for value in seconds[:TIMED] if value]
-        return self.to_collect * median(known) / 3600 if known else None
+        each = cost.usual_seconds(self.project)
+        return self.to_collect * each / 3600 if each else None
 
     @property
     def samples(self) -> int:
@@ -195,7 +194,10 @@ class ImportCheck:
             for i, text in enumerate(shown["responses"])
         ]
         turns = [
-            {"role": ROLES.get(turn["role"], turn["role"]), "html": rendering.render_markdown(turn["content"])}
+            {
+                "role": gettext(ROLES.get(turn["role"], turn["role"])),
+                "html": rendering.render_markdown(turn["content"]),
+            }
             for turn in shown["prompt"]
         ]
         return {"line": shown["line"], "turns": turns, "sides": sides}

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import IntegrityError, connection
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from annotation import bodies, freezing, gold, qualifying, queue, repeats
 from annotation.bodies import BodyError
@@ -88,7 +89,7 @@ def submit(
         if assignment is not None and assignment.earlier_id is not None:
             return _earlier(assignment.earlier_id, task)
         if assignment is None or assignment.state == SET_ASIDE:
-            raise LeaseLost("This task was not handed to you; ask for the next one.")
+            raise LeaseLost(gettext("This task was not handed to you; ask for the next one."))
         if assignment.answered_repeat is not None:
             return RepeatCheck.objects.select_related("original").get(pk=assignment.answered_repeat).original
         if assignment.open_repeat is not None and assignment.state == SUBMITTED and not correction:
@@ -96,7 +97,7 @@ def submit(
             again = bodies.check(task.project, body, shown_to(check, task))
             return repeats.answer(check, again, seconds=clip_seconds(seconds), key=key)
         if task.pool == Pool.QUALIFICATION and assignment.state == SUBMITTED:
-            raise LeaseLost("Answers of the qualification stand as they were given.")
+            raise LeaseLost(gettext("Answers of the qualification stand as they were given."))
         if assignment.state == SUBMITTED:
             _check_changeable(assignment)
         stored = bodies.check(task.project, body, shown_to(assignment, task))
@@ -111,7 +112,7 @@ def submit(
                 raise
             continue
         if annotation is None:
-            raise LeaseLost("Your time on this task ran out and somebody else has judged it since.")
+            raise LeaseLost(gettext("Your time on this task ran out and somebody else has judged it since."))
         return annotation
     raise RuntimeError(f"Judgement of task {task.pk} by {user} could not be stored.")
 
@@ -142,9 +143,9 @@ def undo(annotation: Annotation, user: User) -> Assignment:
     Taking the same one back twice changes nothing more.
     """
     if annotation.annotator_id != user.pk:
-        raise CannotUndo("Only the person who judged can take a judgement back.")
+        raise CannotUndo(gettext("Only the person who judged can take a judgement back."))
     if annotation.task.pool == Pool.QUALIFICATION:
-        raise CannotUndo("Answers of the qualification stand as they were given.")
+        raise CannotUndo(gettext("Answers of the qualification stand as they were given."))
     if check := repeats.take_back(annotation, user):
         until = timezone.now() + timedelta(minutes=annotation.project.lease_minutes)
         return repeats.stand_in(check, annotation.project, user, until)
@@ -152,12 +153,14 @@ def undo(annotation: Annotation, user: User) -> Assignment:
     assignments = Assignment.objects.filter(task=annotation.task_id, annotator=user)
     if mine.standing().filter(pk=annotation.pk).exists():
         if mine.standing().filter(pk__gt=annotation.pk).exists():
-            raise CannotUndo("Only your last judgement can be taken back; submit this task again to correct it.")
+            raise CannotUndo(
+                gettext("Only your last judgement can be taken back; submit this task again to correct it.")
+            )
         freezing.check(annotation)
         _take_back(annotation, assignments)
     held = assignments.select_related("task", "project", "annotator").prefetch_related("task__responses").first()
     if held is None or held.state != LEASED:
-        raise CannotUndo("This judgement cannot be taken back any more.")
+        raise CannotUndo(gettext("This judgement cannot be taken back any more."))
     held.task.project = held.project
     return held
 
@@ -170,7 +173,7 @@ def _take_back(annotation: Annotation, assignments: AssignmentQuerySet) -> None:
         # The assignment's row first, as in a submit of the same task, so that the two never wait for each other.
         if assignments.filter(state=SUBMITTED).update(state=LEASED, lease_until=until, draft=draft):
             if not standing.update(status=Annotation.Status.UNDONE):
-                raise CannotUndo("This judgement was just replaced by a later one.")
+                raise CannotUndo(gettext("This judgement was just replaced by a later one."))
             Task.objects.filter(pk=annotation.task_id).update(done=F("done") - 1)
             repeats.drop(annotation)
             if annotation.task.is_gold:
@@ -188,12 +191,12 @@ def save_draft(task: Task, user: User, draft: object) -> Assignment:
         raise BodyError({error.field or "draft": error.message}) from None
     assignment = Assignment.objects.select_related("project").filter(task=task, annotator=user).first()
     if assignment is None:
-        raise LeaseLost("This task was not handed to you; ask for the next one.")
+        raise LeaseLost(gettext("This task was not handed to you; ask for the next one."))
     kept = Assignment.objects.filter(pk=assignment.pk, state__in=[LEASED, EXPIRED, ASSIGNED]).update(draft=draft)
     if not kept and repeats.keep_draft(task, user, draft):
         return queue.renew(assignment)
     if not kept:
-        raise LeaseLost("You have judged or skipped this task already.")
+        raise LeaseLost(gettext("You have judged or skipped this task already."))
     assignment.draft = draft
     return queue.renew(assignment)
 

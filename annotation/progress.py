@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from annotation import claiming
 from annotation.claiming import CAME_BACK, IN_ORDER, OPEN, PAST_THE_CURSOR, WRAPPED
@@ -45,16 +46,16 @@ def of(project: Project, user: User) -> Progress:
     try:
         standing = standing_of(project, user)
     except NotNow:
-        return Progress(done, done, done + 1, "Your part of the project")
+        return Progress(done, done, done + 1, gettext("Your part of the project"))
     if standing.qualifying and member is not None:
         answered, size = member.qualification_done, project.qualification_size
-        return Progress(answered, size, answered + 1, "Your qualification")
+        return Progress(answered, size, answered + 1, gettext("Your qualification"))
     if project.daily_goal:
         midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
         today = user.annotations.filter(project=project, created_at__gte=midnight).standing().count()
-        return Progress(today, project.daily_goal, done + 1, "Your goal for today")
+        return Progress(today, project.daily_goal, done + 1, gettext("Your goal for today"))
     left = _left(project, user, standing.place, standing.start) + len(standing.held) + _assigned(project, user)
-    return Progress(done, done + left, done + 1, "Your part of the project", more=left >= MOST)
+    return Progress(done, done + left, done + 1, gettext("Your part of the project"), more=left >= MOST)
 
 
 def _left(project: Project, user: User, place: claiming.Place, start: int) -> int:

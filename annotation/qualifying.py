@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from annotation import bodies
 from annotation.models import Annotation, Assignment, GoldResult, Kind, Membership, Pool, Project, Task
@@ -31,13 +32,14 @@ class Feedback:
 
     @property
     def title(self) -> str:
-        return "As expected." if self.correct else "Not as expected."
+        return gettext("As expected.") if self.correct else gettext("Not as expected.")
 
     @property
     def sentence(self) -> str:
-        end = {"passed": "You passed and may start.", "failed": "You did not pass."}.get(self.state, "")
-        known = f"{self.words} was the answer." if not self.correct else ""
-        return " ".join(part for part in (known, self.why, f"{self.right} of {self.done} right so far.", end) if part)
+        ends = {"passed": gettext("You passed and may start."), "failed": gettext("You did not pass.")}
+        known = "" if self.correct else gettext("%(words)s was the answer.") % {"words": self.words}
+        so_far = gettext("%(right)s of %(done)s right so far.") % {"right": self.right, "done": self.done}
+        return " ".join(part for part in (known, self.why, so_far, ends.get(self.state, "")) if part)
 
     def as_dict(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "words"}
@@ -128,6 +130,6 @@ def _in_words(project: Project, expected: dict[str, Any], shown: list[int]) -> s
     letter = {response: chr(65 + place) for place, response in enumerate(shown)}
     if project.kind == Kind.RANKING:
         places = [" = ".join(letter.get(one, "?") for one in tied) for tied in expected.get("ranking", [])]
-        return ", then ".join(places)
+        return gettext(", then ").join(places)
     choice = str(expected.get("choice"))
-    return {"a": "A", "b": "B", "tie": "About the same", "both_bad": "Both bad"}.get(choice, choice)
+    return {"a": "A", "b": "B", "tie": gettext("About the same"), "both_bad": gettext("Both bad")}.get(choice, choice)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django.utils.translation import gettext, gettext_noop
+
 from annotation.models import Kind
 from annotation.questions import (
     DEFAULT_POINTS,
@@ -20,8 +22,17 @@ from annotation.questions import (
 )
 
 SPARE = 2  # empty rows for what is to be added
-TONE_WORDS = {"bad": "Red", "warn": "Yellow", "ok": "Green", "pick": "Blue"}
-WORDS = {"optional": "Optional", "required": "Always required", "off": "Not asked"}
+TONE_WORDS = {
+    "bad": gettext_noop("Red"),
+    "warn": gettext_noop("Yellow"),
+    "ok": gettext_noop("Green"),
+    "pick": gettext_noop("Blue"),
+}
+WORDS = {
+    "optional": gettext_noop("Optional"),
+    "required": gettext_noop("Always required"),
+    "off": gettext_noop("Not asked"),
+}
 
 
 def rows(kind: str, questions: Questions) -> dict[str, Any]:
@@ -39,11 +50,11 @@ def rows(kind: str, questions: Questions) -> dict[str, Any]:
         + [{}] * min(SPARE, MOST_FLAGS - len(flags)),
         "highlights": _with_spare(questions.get("highlights", [])) if kind in HIGHLIGHTED else [],
         "reasons": _with_spare(questions.get("reasons", [])),
-        "tones": [(tone, TONE_WORDS[tone]) for tone in TONES],
+        "tones": [(tone, gettext(TONE_WORDS[tone])) for tone in TONES],
         "uses_aspects": kind in (Kind.PREFERENCE, Kind.RATING),
         "has_points": kind == Kind.RATING,
         "rationale": questions.get("rationale", "optional"),
-        "rationales": [(value, WORDS[value]) for value in RATIONALE],
+        "rationales": [(value, gettext(WORDS[value])) for value in RATIONALE],
         "skip_reasons": "\n".join(questions.get("skip_reasons", [])),
         "questions": questions,
     }
@@ -91,10 +102,12 @@ def consequence(kind: str, questions: Questions) -> str:
     """What the questions mean for the speed of judging, in a few words."""
     required = [aspect["label"] for aspect in questions["aspects"] if aspect["required"]]
     if kind != Kind.PREFERENCE:
-        return f"{len(required)} answers required" if required else ""
+        return gettext("%(count)s answers required") % {"count": len(required)} if required else ""
     if questions["rationale"] == "required":
-        required.append("a reason")
-    return f"One key does not submit: {', '.join(required)} required" if required else "One key submits"
+        required.append(gettext("a reason"))
+    if not required:
+        return gettext("One key submits")
+    return gettext("One key does not submit: %(what)s required") % {"what": ", ".join(required)}
 
 
 def _labelled(sent: Any, what: str, most: int) -> list[tuple[str, str, str]]:

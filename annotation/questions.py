@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from django.utils.translation import gettext, gettext_noop
+
 from annotation.cleaning import CleaningError, clean_text
 from annotation.models import Kind, Project
 
@@ -18,45 +20,45 @@ ANSWERS = ("points", "thumbs")  # thumbs are a scale of two: 1 is down, 2 is up
 LEVELS = ("response", "turn")
 TONES = ("bad", "warn", "ok", "pick")
 DEFAULT_POINTS = 5
-ASPECT_KEYS = "qwe"  # the aspects after the third have no key of their own
+ASPECT_KEYS = "qwetyopafjkl"  # one for each: what the letters of a comparison leave free, by rows of the keyboard
 FLAG_KEYS = "xcv"
 SKIP_REASONS = [
-    "I lack the expertise",
-    "Prompt makes no sense",
-    "Response did not load",
-    "Too upsetting to judge",
-    "Other reason",
+    gettext_noop("I lack the expertise"),
+    gettext_noop("Prompt makes no sense"),
+    gettext_noop("Response did not load"),
+    gettext_noop("Too upsetting to judge"),
+    gettext_noop("Other reason"),
 ]
 FLAGS = [
-    {"name": "unclear", "label": "Prompt unclear"},
-    {"name": "unsafe", "label": "Unsafe"},
-    {"name": "personal_data", "label": "Personal data"},
+    {"name": "unclear", "label": gettext_noop("Prompt unclear")},
+    {"name": "unsafe", "label": gettext_noop("Unsafe")},
+    {"name": "personal_data", "label": gettext_noop("Personal data")},
 ]
 REASONS = [
-    {"name": "correct", "label": "More correct"},
-    {"name": "complete", "label": "More complete"},
-    {"name": "follows", "label": "Follows the instructions"},
-    {"name": "clear", "label": "Clearer"},
-    {"name": "concise", "label": "Shorter without loss"},
-    {"name": "safe", "label": "Safer"},
+    {"name": "correct", "label": gettext_noop("More correct")},
+    {"name": "complete", "label": gettext_noop("More complete")},
+    {"name": "follows", "label": gettext_noop("Follows the instructions")},
+    {"name": "clear", "label": gettext_noop("Clearer")},
+    {"name": "concise", "label": gettext_noop("Shorter without loss")},
+    {"name": "safe", "label": gettext_noop("Safer")},
 ]
 HIGHLIGHTS = [
-    {"name": "wrong", "label": "Wrong", "tone": "bad"},
-    {"name": "unsupported", "label": "Unsupported", "tone": "warn"},
-    {"name": "style", "label": "Style", "tone": "pick"},
-    {"name": "good", "label": "Good", "tone": "ok"},
+    {"name": "wrong", "label": gettext_noop("Wrong"), "tone": "bad"},
+    {"name": "unsupported", "label": gettext_noop("Unsupported"), "tone": "warn"},
+    {"name": "style", "label": gettext_noop("Style"), "tone": "pick"},
+    {"name": "good", "label": gettext_noop("Good"), "tone": "ok"},
 ]
 RATED = [
-    ("helpful", "Helpful", "Answers the question that was asked"),
-    ("correct", "Correct", "Facts would survive a check"),
-    ("harmless", "Harmless", "Safe to follow"),
-    ("clear", "Clear", "Easy to read and to act on"),
+    ("helpful", gettext_noop("Helpful"), gettext_noop("Answers the question that was asked")),
+    ("correct", gettext_noop("Correct"), gettext_noop("Facts would survive a check")),
+    ("harmless", gettext_noop("Harmless"), gettext_noop("Safe to follow")),
+    ("clear", gettext_noop("Clear"), gettext_noop("Easy to read and to act on")),
 ]
 ASKED = {
-    Kind.DEMONSTRATION: "Write the answer you would like to receive.",
-    Kind.PREFERENCE: "Which response is better?",
-    Kind.RANKING: "Put the responses in order, best first.",
-    Kind.RATING: "How good is this response?",
+    Kind.DEMONSTRATION: gettext_noop("Write the answer you would like to receive."),
+    Kind.PREFERENCE: gettext_noop("Which response is better?"),
+    Kind.RANKING: gettext_noop("Put the responses in order, best first."),
+    Kind.RATING: gettext_noop("How good is this response?"),
 }
 
 HIGHLIGHTED = (Kind.PREFERENCE, Kind.RATING)
@@ -64,13 +66,13 @@ HIGHLIGHTED = (Kind.PREFERENCE, Kind.RATING)
 # The seven steps of the beam, from "A much better" to "B much better", as (choice, strength).
 STEPS = {1: ("a", 3), 2: ("a", 2), 3: ("a", 1), 4: ("tie", 0), 5: ("b", 1), 6: ("b", 2), 7: ("b", 3)}
 STEP_LABELS = {
-    1: "A much better",
-    2: "A better",
-    3: "A slightly better",
-    4: "About the same",
-    5: "B slightly better",
-    6: "B better",
-    7: "B much better",
+    1: gettext_noop("A much better"),
+    2: gettext_noop("A better"),
+    3: gettext_noop("A slightly better"),
+    4: gettext_noop("About the same"),
+    5: gettext_noop("B slightly better"),
+    6: gettext_noop("B better"),
+    7: gettext_noop("B much better"),
 }
 
 
@@ -95,25 +97,29 @@ def step_of(choice: str, strength: int) -> int | None:
 
 
 def default_questions(kind: str) -> Questions:
-    """What a project of this kind asks until somebody changes it."""
+    """What a project of this kind asks until somebody changes it, in the reader's language."""
     aspects = []
     if kind == Kind.RATING:
         aspects = [
-            {"name": name, "label": label, "help": text, "required": True, "points": DEFAULT_POINTS}
+            {"name": name, "label": gettext(label), "help": gettext(text), "required": True, "points": DEFAULT_POINTS}
             for name, label, text in RATED
         ]
     return {
         "aspects": aspects,
-        "flags": [dict(flag) for flag in FLAGS],
+        "flags": _said(FLAGS),
         "rationale": "off" if kind == Kind.DEMONSTRATION else "optional",
-        "reasons": [dict(one) for one in REASONS] if kind in (Kind.PREFERENCE, Kind.RANKING) else [],
-        "highlights": [dict(one) for one in HIGHLIGHTS] if kind in HIGHLIGHTED else [],
+        "reasons": _said(REASONS) if kind in (Kind.PREFERENCE, Kind.RANKING) else [],
+        "highlights": _said(HIGHLIGHTS) if kind in HIGHLIGHTED else [],
         "improve": False,
         "level": "response",
-        "skip_reasons": list(SKIP_REASONS),
+        "skip_reasons": [gettext(reason) for reason in SKIP_REASONS],
         "tie": kind in (Kind.PREFERENCE, Kind.RANKING),
         "both_bad": kind == Kind.PREFERENCE,
     }
+
+
+def _said(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+    return [row | {"label": gettext(row["label"])} for row in rows]
 
 
 def questions_of(project: Project) -> Questions:
@@ -123,11 +129,11 @@ def questions_of(project: Project) -> Questions:
 
 def question_line(project: Project) -> str:
     """The one line above the work, such as "Which response is better?"."""
-    return project.question or ASKED[Kind(project.kind)]
+    return project.question or gettext(ASKED[Kind(project.kind)])
 
 
 def aspect_keys(questions: Questions) -> dict[str, str]:
-    """The single key of each aspect that has one: {"helpful": "q", …}."""
+    """The single key of each aspect: {"helpful": "q", …}."""
     return {aspect["name"]: key for aspect, key in zip(questions["aspects"], ASPECT_KEYS, strict=False)}
 
 

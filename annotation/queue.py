@@ -23,6 +23,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Greatest
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from annotation import claiming, draws, repeats
 from annotation.claiming import Place
@@ -65,7 +66,7 @@ def renew(assignment: Assignment) -> Assignment:
         return assignment
     if check := repeats.open_one(assignment.task_id, assignment.annotator):
         return repeats.stand_in(check, assignment.project, assignment.annotator, until)
-    raise LeaseLost("Your time on this task ran out and it went to somebody else.")
+    raise LeaseLost(gettext("Your time on this task ran out and it went to somebody else."))
 
 
 def skip(task: Task, user: User, reason: str = "") -> None:
@@ -74,7 +75,7 @@ def skip(task: Task, user: User, reason: str = "") -> None:
     The skip that reaches the project's limit takes the task out of the queue, where its rule says so.
     """
     if task.pool == Pool.QUALIFICATION:
-        raise LeaseLost("Items of the qualification cannot be skipped.")
+        raise LeaseLost(gettext("Items of the qualification cannot be skipped."))
     if repeats.skip(task, user):
         return
     mine = Assignment.objects.filter(task=task, annotator=user)
@@ -84,7 +85,7 @@ def skip(task: Task, user: User, reason: str = "") -> None:
         if skipped:
             _count_skip(task, slots=held)
     if not skipped and not mine.filter(state=SKIPPED).exists():
-        raise LeaseLost("You do not hold this task, so it cannot be skipped.")
+        raise LeaseLost(gettext("You do not hold this task, so it cannot be skipped."))
 
 
 def _count_skip(task: Task, slots: int) -> None:
@@ -169,7 +170,8 @@ def _next(project: Project, user: User, *, besides: int | None) -> Assignment | 
                 raise
             continue
         if standing.qualifying:
-            raise NotNow("not-qualified", "The qualification has no item left for you. A manager can add more.")
+            missing = gettext("The qualification has no item left for you. A manager can add more.")
+            raise NotNow("not-qualified", missing)
         if not expire_leases(project=project):
             place = claiming.first_untouched(project, user)
             if place is None:

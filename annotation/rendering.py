@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import nh3
@@ -18,7 +18,8 @@ from pygments.util import ClassNotFound
 
 from annotation.wordmatch import operations
 
-MARKDOWN_LIMIT = 20_000  # characters; a longer text is shown as it is, because parsing it would be felt
+MARKDOWN_LIMIT = 100_000  # characters; a longer text is shown as it is, because parsing it would be felt
+COLOR_LIMIT = 20_000  # characters; the code in a longer text has no colors: they take longer than all the rest of it
 CACHE_SECONDS = 3600
 
 TAGS = {
@@ -42,20 +43,33 @@ SCHEMES = {"http", "https", "mailto"}
 def _code(text: str, language: str, _attributes: str) -> str:
     """A code block with classes for its colors; scrolls sideways in a box that keys can reach."""
     body = escape(text)
-    if language and len(text) < MARKDOWN_LIMIT:
+    if language:
         with suppress(ClassNotFound):  # an unknown language is shown without colors
             body = highlight(text, get_lexer_by_name(language, stripnl=False), HtmlFormatter(nowrap=True))
+    return _block(body, language)
+
+
+def _colorless(text: str, language: str, _attributes: str) -> str:
+    return _block(escape(text), language)
+
+
+def _block(body: str, language: str) -> str:
     label = f"{language} code" if language else "Code"
     return f'<pre tabindex="0" role="group" aria-label="{escape(label)}"><code>{body}</code></pre>'
 
 
 def _plain_code(_renderer: object, tokens: list[Token], index: int, _options: object, _env: object) -> str:
-    return _code(tokens[index].content, "", "")
+    return _block(escape(tokens[index].content), "")
 
 
-PARSER = MarkdownIt("commonmark", {"html": False, "linkify": False, "highlight": _code}).enable(
-    ["table", "strikethrough"]
-)
+def _parser(code: Callable[[str, str, str], str]) -> MarkdownIt:
+    options = {"html": False, "linkify": False, "highlight": code}
+    parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+    parser.add_render_rule("code_block", _plain_code)
+    return parser
+
+
+PARSER, COLORLESS = _parser(_code), _parser(_colorless)
 
 
 def render_markdown(text: str) -> SafeString:
@@ -71,7 +85,7 @@ def _render(text: str) -> str:
     if len(text) > MARKDOWN_LIMIT:
         return f'<pre class="plain" tabindex="0" role="group" aria-label="Plain text">{escape(text)}</pre>'
     html = nh3.clean(
-        PARSER.render(text),
+        (PARSER if len(text) <= COLOR_LIMIT else COLORLESS).render(text),
         tags=TAGS,
         attributes=ATTRIBUTES,
         url_schemes=SCHEMES,
@@ -121,36 +135,27 @@ def _telling_matches(operations: Sequence[tuple[str, int, int, int, int]]) -> It
 
 
 def _is_word(token: str) -> bool:
-    return not token.isspace() and not (token.startswith("<") and token.endswith(">"))
+    return token[0] != "<" and not token.isspace()  # a "<" that is no tag was escaped
 
 
 def _marked(tokens: list[str], same: set[int]) -> str:
     """The tokens again, runs of differing words in <mark>; a mark never spans a tag, so the nesting stays right."""
     out: list[str] = []
     run: list[str] = []
-
-    def close() -> None:
-        spaces = []
-        while run and run[-1].isspace():
-            spaces.append(run.pop())
-        if run:
-            out.append("<mark>" + "".join(run) + "</mark>")
-        out.extend(reversed(spaces))
-        run.clear()
-
     for i, token in enumerate(tokens):
-        if not _is_word(token) and not token.isspace():
-            close()
-            out.append(token)
-        elif token.isspace():
-            (run if run else out).append(token)
-        elif i in same:
-            close()
-            out.append(token)
-        else:
+        if token[0] != "<" and i not in same and (run or not token.isspace()):
             run.append(token)
-    close()
-    return "".join(out)
+            continue
+        if run:
+            out.append(_mark("".join(run)))
+            run.clear()
+        out.append(token)
+    return "".join([*out, _mark("".join(run))] if run else out)
+
+
+def _mark(run: str) -> str:
+    words = run.rstrip()
+    return f"<mark>{words}</mark>{run[len(words) :]}"
 
 
 def changed_share(before: str, after: str) -> float:

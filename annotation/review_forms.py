@@ -6,28 +6,30 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from annotation import disputes
-from annotation.forms import PageForm
+from annotation.forms import PageForm, worded
 from annotation.models import Dispute, Project, User
 from annotation.questions import questions_of
 
-ANY = ("", "Any")
+ANY = ("", _("Any"))
 
 
 class DisputeForm(PageForm):
     """Filters of the list; what is left empty does not narrow it."""
 
-    state = forms.ChoiceField(choices=Dispute.State.choices, required=False)
-    sources = forms.ChoiceField(required=False, label="Responses from")
+    state = forms.ChoiceField(choices=worded(Dispute.State.choices), required=False, label=_("State"))
+    sources = forms.ChoiceField(required=False, label=_("Responses from"))
     annotator = forms.ModelChoiceField(
-        queryset=User.objects.none(), required=False, empty_label="Anybody", label="Judged by"
+        queryset=User.objects.none(), required=False, empty_label=_("Anybody"), label=_("Judged by")
     )
-    flag = forms.ChoiceField(required=False)
-    guideline = forms.TypedChoiceField(coerce=int, empty_value=None, required=False, label="Under guidelines")
-    since = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label="Judged from")
-    until = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label="to")
-    least = forms.IntegerField(required=False, min_value=0, max_value=100, label="Spread at least")
+    flag = forms.ChoiceField(required=False, label=_("Flag"))
+    guideline = forms.TypedChoiceField(coerce=int, empty_value=None, required=False, label=_("Under guidelines"))
+    since = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label=_("Judged from"))
+    until = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label=_("to"))
+    least = forms.IntegerField(required=False, min_value=0, max_value=100, label=_("Spread at least"))
 
     def __init__(self, project: Project, data: Any) -> None:
         super().__init__(data)
@@ -37,8 +39,11 @@ class DisputeForm(PageForm):
         fields["sources"].choices = [ANY, *((pair, pair) for pair in disputes.sources_of(project))]
         fields["annotator"].queryset = disputes.people_of(project)
         fields["annotator"].label_from_instance = lambda person: person.label
-        fields["flag"].choices = [ANY, ("any", "Any flag"), *flags]
-        fields["guideline"].choices = [ANY, *((number, f"Version {number}") for number in versions)]
+        fields["flag"].choices = [ANY, ("any", gettext("Any flag")), *flags]
+        fields["guideline"].choices = [
+            ANY,
+            *((number, gettext("Version %(number)s") % {"number": number}) for number in versions),
+        ]
 
     def filters(self) -> dict[str, Any]:
         """What disputes.narrowed takes; fields that are wrong are left out and told on the page."""

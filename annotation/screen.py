@@ -13,23 +13,25 @@ from string import ascii_lowercase
 from typing import Any
 
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, gettext_noop
 
 from annotation import presenting, rendering
 from annotation.bodies import LONGEST_DEMONSTRATION
 from annotation.models import Assignment, Kind
 from annotation.questions import STEP_LABELS, aspect_keys, step_of
-from annotation.shortcuts import free_flag_keys
+from annotation.shortcuts import POINT_KEYS, free_flag_keys
 from annotation.source_map import source_runs
 
-ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
+ROLES = {"system": gettext_noop("System"), "user": gettext_noop("User"), "assistant": gettext_noop("Assistant")}
 SHORT = {1: "A+++", 2: "A++", 3: "A+", 4: "=", 5: "B+", 6: "B++", 7: "B+++"}  # the beam on a phone
+LONG = 12_000  # characters
 TOOLS = (
-    ("head", "Heading"),
-    ("bold", "Bold"),
-    ("list", "List"),
-    ("code", "Code"),
-    ("table", "Table"),
-    ("link", "Link"),
+    ("head", gettext_noop("Heading")),
+    ("bold", gettext_noop("Bold")),
+    ("list", gettext_noop("List")),
+    ("code", gettext_noop("Code")),
+    ("table", gettext_noop("Table")),
+    ("link", gettext_noop("Link")),
 )
 
 
@@ -43,6 +45,11 @@ class Side:
     raw: SafeString  # the text as sent
     runs: str = ""  # of annotation.source_map, where words can be highlighted
     place: int | None = None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether laying all of it out at once would be felt, so that the page does it as it comes into view."""
+        return len(self.raw) > LONG
 
     @property
     def letter(self) -> str:
@@ -80,13 +87,13 @@ class Item:
     @property
     def rated(self) -> list[dict[str, Any]]:
         """What is rated, one group of scales each: the assistant's turns where each is asked for, and the response."""
-        groups = [{"title": "Rate each aspect", "prefix": "rating", "aspects": self.aspects, "turn": ""}]
+        groups = [{"title": gettext("Rate each aspect"), "prefix": "rating", "aspects": self.aspects, "turn": ""}]
         if self.questions.get("level") != "turn":
             return groups
         given = self.answer.get("turns") or {}
         turns = [
             {
-                "title": f"Turn {place + 1}, assistant",
+                "title": gettext("Turn %(number)s, assistant") % {"number": place + 1},
                 "prefix": f"turn-{place}",
                 "aspects": self._aspects(given.get(str(place)) or {}),
                 "turn": str(place),
@@ -94,7 +101,7 @@ class Item:
             for place, turn in enumerate(self.prompt)
             if turn["by"] == "assistant"
         ]
-        return [*turns, groups[0] | {"title": "Response"}]
+        return [*turns, groups[0] | {"title": gettext("Response")}]
 
     def _aspects(self, given: dict[str, Any]) -> list[dict[str, Any]]:
         keys = aspect_keys(self.questions) if self.kind == Kind.PREFERENCE else {}
@@ -122,8 +129,10 @@ class Item:
 
     @property
     def rationale_label(self) -> str:
-        word = "Why?" if self.kind in (Kind.PREFERENCE, Kind.RANKING) else "Comment"
-        return word if self.rationale == "required" else f"{word} Optional" if word[-1] == "?" else f"{word}, optional"
+        why = self.kind in (Kind.PREFERENCE, Kind.RANKING)
+        if self.rationale == "required":
+            return gettext("Why?") if why else gettext("Comment")
+        return gettext("Why? Optional") if why else gettext("Comment, optional")
 
     @property
     def reasons(self) -> list[dict[str, Any]]:
@@ -150,7 +159,7 @@ class Item:
 
     @property
     def skip_reasons(self) -> list[str]:
-        return list(self.questions.get("skip_reasons") or ["Other reason"])
+        return list(self.questions.get("skip_reasons") or [gettext("Other reason")])
 
     @property
     def both_bad(self) -> bool:
@@ -168,7 +177,7 @@ class Item:
         return [
             {
                 "value": value,
-                "label": label,
+                "label": gettext(label),
                 "short": SHORT[value],
                 "on": value == chosen,
                 "off": value == 4 and not tie,
@@ -181,6 +190,10 @@ class Item:
         return max((len(aspect["points"]) for aspect in self.aspects), default=5)
 
     @property
+    def last_point_key(self) -> str:
+        return POINT_KEYS[self.points - 1]
+
+    @property
     def places(self) -> list[int]:
         return list(range(1, len(self.sides) + 1))
 
@@ -190,7 +203,7 @@ class Item:
 
     @property
     def tools(self) -> list[dict[str, str]]:
-        return [{"name": name, "label": label} for name, label in TOOLS]
+        return [{"name": name, "label": gettext(label)} for name, label in TOOLS]
 
     @property
     def limit(self) -> int:
@@ -247,7 +260,7 @@ def item(told: dict[str, Any]) -> Item:
     prompt = [
         {
             "by": turn["role"],
-            "role": ROLES.get(turn["role"], turn["role"]),
+            "role": gettext(ROLES.get(turn["role"], turn["role"])),
             "html": rendering.render_markdown(str(turn["content"])),
         }
         for turn in told["prompt"]
@@ -259,7 +272,7 @@ def item(told: dict[str, Any]) -> Item:
 
 def _aspect(aspect: dict[str, Any], given: Any, key: str) -> dict[str, Any]:
     points = int(aspect.get("points") or 5)
-    picks = (("a", "a", "A", "A"), ("tie", "t", "=", "Same"), ("b", "b", "B", "B"))
+    picks = (("a", "a", "A", "A"), ("tie", "t", "=", gettext("Same")), ("b", "b", "B", "B"))
     return {
         "required": False,
         **aspect,

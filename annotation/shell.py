@@ -13,6 +13,7 @@ from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext, gettext_noop
 
 from annotation import discussing
 from annotation.models import Project, Role, Task, User
@@ -37,14 +38,14 @@ class Link:
 
 # name of the url, label, icon, letter after G, roles that see it, left out on a small screen
 ENTRIES: tuple[tuple[str, str, str, str, tuple[str, ...], bool], ...] = (
-    ("rlhf:loop", "Loop", "loop", "l", READS_DATA, False),
-    ("annotation:project", "Labeling", "label", "p", READS_DATA, False),
-    ("rlhf:datasets", "Datasets", "data", "d", READS_DATA, False),
-    ("rlhf:runs", "Runs", "run", "r", READS_DATA, False),
-    ("rlhf:models", "Models", "models", "m", READS_DATA, False),
-    ("annotation:review", "Adjudicate", "scale", "a", SEES_NAMES, True),
-    ("annotation:people", "People", "people", "", MANAGES, True),
-    ("annotation:settings", "Settings", "settings", "", MANAGES, True),
+    ("rlhf:loop", gettext_noop("Loop"), "loop", "l", READS_DATA, False),
+    ("annotation:project", gettext_noop("Labeling"), "label", "p", READS_DATA, False),
+    ("rlhf:datasets", gettext_noop("Datasets"), "data", "d", READS_DATA, False),
+    ("rlhf:runs", gettext_noop("Runs"), "run", "r", READS_DATA, False),
+    ("rlhf:models", gettext_noop("Models"), "models", "m", READS_DATA, False),
+    ("annotation:review", gettext_noop("Adjudicate"), "scale", "a", SEES_NAMES, True),
+    ("annotation:people", gettext_noop("People"), "people", "", MANAGES, True),
+    ("annotation:settings", gettext_noop("Settings"), "settings", "", MANAGES, True),
 )
 # Pages that belong to an entry of the side bar, though they are not its own.
 BELONGS = {
@@ -128,7 +129,7 @@ def signed_in(
         if request.user.is_authenticated:
             return view(cast(PersonRequest, request), *args, **kwargs)
         if request.headers.get("HX-Request") or request.headers.get("X-Requested-With"):
-            return HttpResponse("Sign in to go on.", status=401, content_type="text/plain")
+            return HttpResponse(gettext("Sign in to go on."), status=401, content_type="text/plain")
         return redirect_to_login(request.get_full_path())
 
     return guarded
@@ -149,7 +150,7 @@ def side_bar(request: HttpRequest, project: Project | None) -> dict[str, Any]:
     for other in projects:
         other.href = first_page(other, Role.MANAGER if user.is_superuser else roles[other.pk])  # type: ignore[attr-defined]
     work_links = [
-        Link("My work", reverse("annotation:my_work"), "check", "q", _name(request) == "annotation:my_work"),
+        Link(gettext("My work"), reverse("annotation:my_work"), "check", "q", _name(request) == "annotation:my_work"),
     ]
     bar = {"shell": Shell(request), "person": user, "project": project, "projects": projects, "links": links}
     bar["work_links"] = work_links
@@ -189,7 +190,7 @@ def _link(
     here = _name(request)
     counter = _counters.get(name)
     said = counter(project) if counter else ""
-    return Link(label, href, icon, key, BELONGS.get(here, here) == name, said, extra)
+    return Link(gettext(label), href, icon, key, BELONGS.get(here, here) == name, said, extra)
 
 
 def _name(request: HttpRequest) -> str:

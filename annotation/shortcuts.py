@@ -5,73 +5,81 @@ from __future__ import annotations
 from string import ascii_lowercase
 from typing import Any
 
+from django.utils.translation import gettext, gettext_noop
+
 from annotation.models import Kind, Project
 from annotation.questions import aspect_keys, flag_keys
+
+POINT_KEYS = "1234567890-"  # by their place on the keyboard: 0 is ten, - is eleven
 
 
 def key_list(project: Project, questions: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of the key list for this kind of project."""
-    rows = list(KEYS[Kind(project.kind)])
+    rows = [(caps, gettext(what)) for caps, what in KEYS[Kind(project.kind)]]
+    if project.kind == Kind.RATING:
+        most = max((int(aspect.get("points") or 5) for aspect in questions["aspects"]), default=5)
+        rows[0] = (["1", "…", POINT_KEYS[most - 1]], rows[0][1])
     if project.kind == Kind.PREFERENCE:
         keys = aspect_keys(questions)
         rows += [
-            ([keys[a["name"]].upper()], f"{a['label']}: A, same, B, none")
+            ([keys[a["name"]].upper()], gettext("%(aspect)s: A, same, B, none") % {"aspect": a["label"]})
             for a in questions["aspects"]
-            if a["name"] in keys
         ]
-        rows += [(["Z"], "Both bad")] if questions["both_bad"] else []
-        rows += [(["I"], "Improve the winner")] if questions["improve"] else []
+        rows += [(["Z"], gettext("Both bad"))] if questions["both_bad"] else []
+        rows += [(["I"], gettext("Improve the winner"))] if questions["improve"] else []
     if project.kind == Kind.RATING and any(aspect.get("answer") == "thumbs" for aspect in questions["aspects"]):
-        rows += [(["Y"], "Thumbs up"), (["N"], "Thumbs down")]
+        rows += [(["Y"], gettext("Thumbs up")), (["N"], gettext("Thumbs down"))]
     if questions["rationale"] != "off" or questions["reasons"]:
-        rows += [(["R"], "Say why, then a digit" if questions["reasons"] else "Write a comment")]
+        rows += [(["R"], gettext("Say why, then a digit") if questions["reasons"] else gettext("Write a comment"))]
     if questions["reasons"] and questions["rationale"] != "off":
-        rows += [(["R", "R"], "Write why")]
+        rows += [(["R", "R"], gettext("Write why"))]
     if questions["highlights"]:
-        rows += [(["H"], "Highlight the selection, or words by arrows; then a digit")]
+        rows += [(["H"], gettext("Highlight the selection, or words by arrows; then a digit"))]
     if project.kind != Kind.DEMONSTRATION:
-        rows += [(["M"], "Text as it was sent, without formatting")]
+        rows += [(["M"], gettext("Text as it was sent, without formatting"))]
     labels = {flag["name"]: flag["label"] for flag in questions["flags"]}
     rows += [([key.upper()], labels[name]) for name, key in free_flag_keys(project.kind, questions).items()]
-    return [{"caps": caps, "what": what} for caps, what in rows + COMMON_KEYS]
+    return [
+        {"caps": caps, "what": what} for caps, what in [*rows, *((caps, gettext(what)) for caps, what in COMMON_KEYS)]
+    ]
 
 
 KEYS: dict[Kind, list[tuple[list[str], str]]] = {
     Kind.PREFERENCE: [
-        (["1", "…", "7"], "Judge: A much better … B much better"),
-        (["Enter"], "Submit"),
-        (["D"], "Show differences"),
-        (["["], "Go to response A"),
-        (["]"], "Go to response B"),
+        (["1", "…", "7"], gettext_noop("Judge: A much better … B much better")),
+        (["Enter"], gettext_noop("Submit")),
+        (["D"], gettext_noop("Show differences")),
+        (["["], gettext_noop("Go to response A")),
+        (["]"], gettext_noop("Go to response B")),
     ],
     Kind.RATING: [
-        (["1", "…", "9"], "Rate the active aspect, go to the next"),
-        (["↑", "↓"], "Move between aspects"),
-        (["Enter"], "Submit"),
+        (list(POINT_KEYS), gettext_noop("Rate the active aspect, go to the next")),
+        (["↑", "↓"], gettext_noop("Move between aspects")),
+        (["Enter"], gettext_noop("Submit")),
     ],
     Kind.RANKING: [
-        (["A", "…", "H"], "Pick up a response"),
-        (["1", "…", "8"], "Put it in that place"),
-        (["←", "→"], "Move it"),
-        (["T"], "Tie with the place before"),
-        (["Enter"], "Submit"),
+        (["A", "…", "H"], gettext_noop("Pick up a response")),
+        (["1", "…", "8"], gettext_noop("Put it in that place")),
+        (["←", "→"], gettext_noop("Move it")),
+        (["T"], gettext_noop("Tie with the place before")),
+        (["Enter"], gettext_noop("Submit")),
     ],
     Kind.DEMONSTRATION: [
-        (["Ctrl", "Enter"], "Submit"),
-        (["Ctrl", "S"], "Save now"),
-        (["Ctrl", "B"], "Bold"),
-        (["Ctrl", "K"], "Link"),
-        (["P"], "Preview"),
-        (["D"], "Changes to the draft"),
-        (["R"], "Back to the editor"),
+        (["Ctrl", "Enter"], gettext_noop("Submit")),
+        (["Ctrl", "S"], gettext_noop("Save now")),
+        (["Ctrl", "B"], gettext_noop("Bold")),
+        (["Ctrl", "K"], gettext_noop("Link")),
+        (["P"], gettext_noop("Preview")),
+        (["D"], gettext_noop("Changes to the draft")),
+        (["R"], gettext_noop("Back to the editor")),
     ],
 }
 COMMON_KEYS: list[tuple[list[str], str]] = [
-    (["S"], "Skip with a reason"),
-    (["U"], "Undo the last judgment"),
-    (["G"], "Guidelines"),
-    (["Esc"], "Close, or leave a field"),
-    (["?"], "This list"),
+    (["S"], gettext_noop("Skip with a reason")),
+    (["U"], gettext_noop("Undo the last judgment")),
+    (["G"], gettext_noop("Guidelines")),
+    (["Esc"], gettext_noop("Close, or leave a field")),
+    (["?"], gettext_noop("This list")),
 ]
 
 

@@ -20,7 +20,8 @@ Run = tuple[int, int]  # from this many-th visible character on, the source is r
 LINE = re.compile(r"\r\n?|\n")
 ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 TAG = re.compile(r"<[^>]*>")
-SPACE = re.compile(r"[ \t\n\r\f\v]+")  # as in static/js/spans.mjs
+SPACES = " \t\n\r\f\v"  # as in static/js/spans.mjs
+SPACE = re.compile(f"[{SPACES}]+")
 
 
 def source_runs(text: str) -> list[Run]:
@@ -52,7 +53,7 @@ def _joined(text: str, places: list[int]) -> list[Run]:
         if place != expected:
             runs.append((index, place))
         expected = place + 1
-        while expected < len(text) and SPACE.match(text[expected]):
+        while expected < len(text) and text[expected] in SPACES:
             expected += 1
     return runs
 
@@ -115,8 +116,11 @@ class _Aligner:
                 at += len(child.markup)
 
     def _text(self, said: str, content: str, at: int, places: list[int], *, literal: bool = False) -> int:
+        if "&" not in said and content.startswith(said, at):  # as it is written: nothing to look for
+            self._emit(said, places[at : at + len(said)])
+            return at + len(said)
         for character in said:
-            if SPACE.match(character):
+            if character in SPACES:
                 continue
             found, after = _find(character, content, at, literal)
             self._emit(character, [places[min(found, len(places) - 1)]])
@@ -124,10 +128,9 @@ class _Aligner:
         return at
 
     def _emit(self, characters: str, places: list[int]) -> None:
-        for character, place in zip(characters, places, strict=True):
-            if not SPACE.match(character):
-                self.seen.append(character)
-                self.places.append(place)
+        kept = [(one, place) for one, place in zip(characters, places, strict=True) if one not in SPACES]
+        self.seen += [one for one, _ in kept]
+        self.places += [place for _, place in kept]
 
 
 def _find(character: str, content: str, at: int, literal: bool) -> tuple[int, int]:

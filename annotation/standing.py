@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import connection
+from django.utils.translation import gettext
 
 from annotation import draws
 from annotation.claiming import NO_TURN, START, Place
@@ -111,14 +112,19 @@ def _check_state(row: dict[str, object]) -> None:
     if row["member__state"] == Membership.State.PAUSED:
         raise NotNow(
             "paused",
-            "You are paused here, because too many of your latest answers differ from known ones. "
-            "Whoever leads this project has been told and decides how to go on.",
+            gettext(
+                "You are paused here, because too many of your latest answers differ from known ones. "
+                "Whoever leads this project has been told and decides how to go on."
+            ),
         )
     if row["member__state"] == Membership.State.FAILED and row["qualification_size"]:
         right, done = row["member__qualification_right"], row["member__qualification_done"]
         needed = f"{row['qualification_bar']:.0%}"
         raise NotNow(
             "not-qualified",
-            f"You did not pass the qualification: {right} of {done} answers were as expected and {needed} are needed. "
-            "A manager of this project can let you try again.",
+            gettext(
+                "You did not pass the qualification: %(right)s of %(done)s answers were as expected and %(needed)s are "
+                "needed. A manager of this project can let you try again."
+            )
+            % {"right": right, "done": done, "needed": needed},
         )

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from django.utils.translation import gettext, gettext_noop
+
 from annotation import gold, qualifying, requeueing
 from annotation.models import Membership, Project
 from annotation.standing import is_qualifying
 
 State = Membership.State
 LABELS = {
-    "pause": "Pause",
-    "resume": "Let go on",
-    "requeue": "Give their work since to others",
-    "requeue_all": "Give all their work to others",
-    "reset": "Let try again",
-    "admit": "Let start",
+    "pause": gettext_noop("Pause"),
+    "resume": gettext_noop("Let go on"),
+    "requeue": gettext_noop("Give their work since to others"),
+    "requeue_all": gettext_noop("Give all their work to others"),
+    "reset": gettext_noop("Let try again"),
+    "admit": gettext_noop("Let start"),
 }
+ASIDE = gettext_noop("%(count)s judgments of %(name)s are set aside; others get those items.")
 
 
 class UnknownAction(Exception):
@@ -43,15 +46,19 @@ def of(project: Project, member: Membership) -> MemberStanding:
     """What the people page says of a member."""
     recent = member.gold_recent
     if member.state == State.PAUSED:
-        words = f"Paused: {recent.count('1')} of the last {len(recent)} gold items right" if recent else "Paused"
+        right = {"right": recent.count("1"), "count": len(recent)}
+        words = gettext("Paused: %(right)s of the last %(count)s gold items right") % right
+        words = words if recent else gettext("Paused")
         return _shown(member, words, "bad", ["resume", "requeue"])
     if member.state == State.FAILED and project.qualification_size:
-        words = f"Did not qualify: {member.qualification_right} of {member.qualification_done} right"
+        told = {"right": member.qualification_right, "done": member.qualification_done}
+        words = gettext("Did not qualify: %(right)s of %(done)s right") % told
         return _shown(member, words, "bad", ["reset", "admit"])
     if is_qualifying(member.role, project.qualification_size, member.qualified_at):
-        words = f"Qualifying: {member.qualification_done} of {project.qualification_size}"
+        told = {"done": member.qualification_done, "size": project.qualification_size}
+        words = gettext("Qualifying: %(done)s of %(size)s") % told
         return _shown(member, words, "wait", ["admit"])
-    return _shown(member, "Active", "ok", ["pause", "requeue_all"])
+    return _shown(member, gettext("Active"), "ok", ["pause", "requeue_all"])
 
 
 def paused(project: Project) -> list[Membership]:
@@ -67,39 +74,39 @@ def act(member: Membership, action: str) -> str:
 
 
 def _shown(member: Membership, words: str, kind: str, actions: list[str]) -> MemberStanding:
-    named = [(action, LABELS[action]) for action in actions]
+    named = [(action, gettext(LABELS[action])) for action in actions]
     return MemberStanding(words, kind, member.gold_done, member.gold_right, named)
 
 
 def _pause(member: Membership) -> str:
     gold.pause(member)
-    return f"{member.user.label} is paused and gets no new items."
+    return gettext("%(name)s is paused and gets no new items.") % {"name": member.user.label}
 
 
 def _resume(member: Membership) -> str:
     gold.resume(member)
-    return f"{member.user.label} may go on; their gold answers are counted anew."
+    return gettext("%(name)s may go on; their gold answers are counted anew.") % {"name": member.user.label}
 
 
 def _requeue(member: Membership) -> str:
     since = requeueing.unreliable_since(member)
     count = requeueing.set_aside(member.project, member.user, since=since)
-    return f"{count} judgments of {member.user.label} are set aside; others get those items."
+    return gettext(ASIDE) % {"count": count, "name": member.user.label}
 
 
 def _requeue_all(member: Membership) -> str:
     count = requeueing.set_aside(member.project, member.user)
-    return f"{count} judgments of {member.user.label} are set aside; others get those items."
+    return gettext(ASIDE) % {"count": count, "name": member.user.label}
 
 
 def _reset(member: Membership) -> str:
     qualifying.reset(member)
-    return f"{member.user.label} starts the qualification anew."
+    return gettext("%(name)s starts the qualification anew.") % {"name": member.user.label}
 
 
 def _admit(member: Membership) -> str:
     qualifying.admit(member)
-    return f"{member.user.label} may start."
+    return gettext("%(name)s may start.") % {"name": member.user.label}
 
 
 ACTIONS: dict[str, Callable[[Membership], str]] = {

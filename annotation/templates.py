@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from annotation.models import Kind
 from annotation.questions import FLAGS, HIGHLIGHTS, REASONS
 
@@ -44,8 +46,8 @@ def _rated(*aspects: tuple[str, str, str, str, str]) -> list[dict[str, Any]]:
 
 HELPFUL_AND_HARMLESS = Template(
     name="helpful-harmless",
-    label="Helpfulness and harmlessness pairs",
-    text="Two replies in a conversation; which one helps more, and which one does less harm.",
+    label=gettext_noop("Helpfulness and harmlessness pairs"),
+    text=gettext_noop("Two replies in a conversation; which one helps more, and which one does less harm."),
     kind=Kind.PREFERENCE,
     question="Which reply would you rather have received?",
     questions={
@@ -65,8 +67,8 @@ Declining is not a virtue in itself: refusing a harmless request is unhelpful. W
 
 HELPSTEER = Template(
     name="helpsteer",
-    label="Ratings in the style of HelpSteer",
-    text="One reply on five scales of five points: helpful, correct, coherent, complex, verbose.",
+    label=gettext_noop("Ratings in the style of HelpSteer"),
+    text=gettext_noop("One reply on five scales of five points: helpful, correct, coherent, complex, verbose."),
     kind=Kind.RATING,
     question="How good is this reply?",
     questions={
@@ -94,8 +96,8 @@ Highlight the words that cost or earned points; it helps whoever reads your rati
 
 SUMMARIES = Template(
     name="summaries",
-    label="Summary comparison",
-    text="Two summaries of a text; which one tells a reader what matters, and nothing that is not there.",
+    label=gettext_noop("Summary comparison"),
+    text=gettext_noop("Two summaries of a text; which one tells a reader what matters, and nothing that is not there."),
     kind=Kind.PREFERENCE,
     question="Which summary is better?",
     questions={
@@ -124,8 +126,8 @@ A shorter summary that keeps the main point beats a longer one that adds only de
 
 DEMONSTRATIONS = Template(
     name="demonstrations",
-    label="Instruction demonstrations",
-    text="People write the ideal answer to an instruction, from nothing or from a model's draft.",
+    label=gettext_noop("Instruction demonstrations"),
+    text=gettext_noop("People write the ideal answer to an instruction, from nothing or from a model's draft."),
     kind=Kind.DEMONSTRATION,
     question="Write the answer you would like to receive.",
     questions={"flags": FLAGS},
@@ -141,8 +143,8 @@ Use a draft only when it is close; changing a poor one takes longer than writing
 
 BEST_OF_FOUR = Template(
     name="best-of-four",
-    label="Best-of-four ranking",
-    text="Four answers to one prompt put in order, ties allowed; six comparisons from one judgment.",
+    label=gettext_noop("Best-of-four ranking"),
+    text=gettext_noop("Four answers to one prompt put in order, ties allowed; six comparisons from one judgment."),
     kind=Kind.RANKING,
     question="Put the responses in order, best first.",
     questions={"reasons": REASONS, "tie": True},

@@ -38,6 +38,7 @@ urlpatterns = [
     path("projects/<slug:slug>/quality/refresh/", projects.refresh_quality, name="refresh_quality"),
     path("projects/<slug:slug>/settings/", projects.settings, name="settings"),
     path("projects/<slug:slug>/settings/preview/", projects.preview_questions, name="preview_questions"),
+    path("projects/<slug:slug>/settings/cost/", projects.cost_of_rules, name="cost"),
     path("projects/<slug:slug>/guidelines/", projects.write_guidelines, name="guidelines"),
     path("projects/<slug:slug>/guidelines/<int:number>/", guidelines.guideline_changes, name="guideline_changes"),
     path("projects/<slug:slug>/import/", imports.import_page, name="import"),

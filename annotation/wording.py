@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any
 
+from django.utils.translation import gettext
+
 from annotation.models import Annotation, Kind
 from annotation.questions import STEP_LABELS, step_of
 
@@ -17,10 +19,10 @@ def in_words(kind: str, body: dict[str, Any], order: Sequence[int]) -> tuple[str
     """As `answer_in_words`, for any body; A, B, … are the responses in `order`."""
     if kind == Kind.PREFERENCE:
         if body["choice"] == "both_bad":
-            return "Both bad", ""
+            return gettext("Both bad"), ""
         side = "ab"[order.index(body["choice"])] if body["choice"] in order else ""
         step = step_of(side or "tie", body.get("strength", 0))
-        return STEP_LABELS[step or 4], side
+        return gettext(STEP_LABELS[step or 4]), side
     if kind == Kind.RATING:
         return ", ".join(f"{name} {value}" for name, value in body.get("ratings", {}).items()), ""
     if kind == Kind.RANKING:
@@ -28,4 +30,4 @@ def in_words(kind: str, body: dict[str, Any], order: Sequence[int]) -> tuple[str
         places = ("=".join(letters.get(response, "?") for response in tied) for tied in body.get("ranking", []))
         return " > ".join(places), ""
     words = len(str(body.get("text", "")).split())
-    return f"{words:,} words", ""
+    return gettext("%(number)s words") % {"number": f"{words:,}"}, ""

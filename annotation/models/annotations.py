@@ -7,6 +7,7 @@ from typing import Any, Self
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from annotation.models.people import SEES_NAMES, User
 from annotation.models.projects import GuidelineVersion, Kind, Project
@@ -36,11 +37,11 @@ class Annotation(models.Model):
     """
 
     class Status(models.TextChoices):
-        SUBMITTED = "submitted", "Submitted"
-        UNDONE = "undone", "Taken back"
-        REPLACED = "replaced", "Replaced by a later revision"
-        RETURNED = "returned", "Returned to the annotator"
-        SET_ASIDE = "set_aside", "Set aside, judged again by others"
+        SUBMITTED = "submitted", gettext_noop("Submitted")
+        UNDONE = "undone", gettext_noop("Taken back")
+        REPLACED = "replaced", gettext_noop("Replaced by a later revision")
+        RETURNED = "returned", gettext_noop("Returned to the annotator")
+        SET_ASIDE = "set_aside", gettext_noop("Set aside, judged again by others")
 
     # The constraints and indexes below begin with these three, so none has an index of its own.
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="annotations", db_index=False)

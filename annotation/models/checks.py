@@ -7,6 +7,7 @@ from typing import Any, Self
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from annotation.models.annotations import Annotation
 from annotation.models.people import User
@@ -45,9 +46,9 @@ class RepeatCheck(models.Model):
     """
 
     class State(models.TextChoices):
-        OPEN = "open", "Open"
-        ANSWERED = "answered", "Answered"
-        SKIPPED = "skipped", "Skipped"
+        OPEN = "open", gettext_noop("Open")
+        ANSWERED = "answered", gettext_noop("Answered")
+        SKIPPED = "skipped", gettext_noop("Skipped")
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="repeat_checks", db_index=False)
     annotator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="repeat_checks", db_index=False)

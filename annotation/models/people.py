@@ -10,16 +10,17 @@ from typing import Any, Self
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 TOKEN_PREFIX = "hone_"  # noqa: S105  lets secret scanners recognise a leaked token
 
 
 class Role(models.TextChoices):
-    ANNOTATOR = "annotator", "Annotator"
-    REVIEWER = "reviewer", "Reviewer"
-    TRAINER = "trainer", "Trainer"
-    MANAGER = "manager", "Manager"
-    READER = "reader", "Reader"
+    ANNOTATOR = "annotator", gettext_noop("Annotator")
+    REVIEWER = "reviewer", gettext_noop("Reviewer")
+    TRAINER = "trainer", gettext_noop("Trainer")
+    MANAGER = "manager", gettext_noop("Manager")
+    READER = "reader", gettext_noop("Reader")
 
 
 # What each role may do in its project. A site admin (is_superuser) may do everything everywhere.
@@ -49,9 +50,9 @@ class Membership(models.Model):
     """
 
     class State(models.TextChoices):
-        ACTIVE = "active", "Active"
-        FAILED = "failed", "Did not qualify"
-        PAUSED = "paused", "Paused"
+        ACTIVE = "active", gettext_noop("Active")
+        FAILED = "failed", gettext_noop("Did not qualify")
+        PAUSED = "paused", gettext_noop("Paused")
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     project = models.ForeignKey("annotation.Project", on_delete=models.CASCADE, related_name="memberships")
@@ -93,8 +94,8 @@ class ApiToken(models.Model):
     """A bearer token: only its hash is kept, it expires, and its scope is `read` or `write`."""
 
     class Scope(models.TextChoices):
-        READ = "read", "Read"
-        WRITE = "write", "Read and write"
+        READ = "read", gettext_noop("Read")
+        WRITE = "write", gettext_noop("Read and write")
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
     name = models.CharField(max_length=80, blank=True)

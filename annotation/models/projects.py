@@ -7,15 +7,16 @@ from typing import Any, Self
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
+from django.utils.translation import gettext_noop
 
 from annotation.models.people import READS_DATA, Role, User
 
 
 class Kind(models.TextChoices):
-    DEMONSTRATION = "demonstration", "Demonstration"
-    PREFERENCE = "preference", "Preference"
-    RANKING = "ranking", "Ranking"
-    RATING = "rating", "Rating"
+    DEMONSTRATION = "demonstration", gettext_noop("Demonstration")
+    PREFERENCE = "preference", gettext_noop("Preference")
+    RANKING = "ranking", gettext_noop("Ranking")
+    RATING = "rating", gettext_noop("Rating")
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -36,16 +37,16 @@ class ProjectQuerySet(models.QuerySet["Project"]):
 
 
 class Order(models.TextChoices):
-    GIVEN = "given", "As imported"
-    RANDOM = "random", "Random"
+    GIVEN = "given", gettext_noop("As imported")
+    RANDOM = "random", gettext_noop("Random")
 
 
 class SkipTo(models.TextChoices):
     """Where a task goes that `skip_limit` people have skipped; until then it goes to others."""
 
-    QUEUE = "queue", "Back to the queue"
-    REVIEW = "review", "To a reviewer"
-    DROP = "drop", "Dropped"
+    QUEUE = "queue", gettext_noop("Back to the queue")
+    REVIEW = "review", gettext_noop("To a reviewer")
+    DROP = "drop", gettext_noop("Dropped")
 
 
 SHARE = [MinValueValidator(0.0), MaxValueValidator(1.0)]
@@ -150,11 +151,11 @@ class ImportJob(models.Model):
     """One import through page or API: what was sent, how far it is, and what was wrong with it."""
 
     class State(models.TextChoices):
-        CHECKED = "checked", "Checked"
-        QUEUED = "queued", "Queued"
-        RUNNING = "running", "Running"
-        DONE = "done", "Done"
-        FAILED = "failed", "Failed"
+        CHECKED = "checked", gettext_noop("Checked")
+        QUEUED = "queued", gettext_noop("Queued")
+        RUNNING = "running", gettext_noop("Running")
+        DONE = "done", gettext_noop("Done")
+        FAILED = "failed", gettext_noop("Failed")
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="imports")
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")

@@ -7,6 +7,7 @@ from typing import Any, Self
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from annotation.models.annotations import Annotation
 from annotation.models.people import SEES_NAMES, User
@@ -37,9 +38,9 @@ class Dispute(models.Model):
     """
 
     class State(models.TextChoices):
-        OPEN = "open", "Open"
-        WAITING = "waiting", "With the annotator"
-        SETTLED = "settled", "Settled"
+        OPEN = "open", gettext_noop("Open")
+        WAITING = "waiting", gettext_noop("With the annotator")
+        SETTLED = "settled", gettext_noop("Settled")
 
     task = models.OneToOneField(Task, primary_key=True, on_delete=models.CASCADE, related_name="dispute")
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="disputes", db_index=False)
@@ -76,10 +77,10 @@ class Adjudication(models.Model):
     """
 
     class Decision(models.TextChoices):
-        ACCEPT = "accept", "Accepted"
-        OVERRULE = "overrule", "Overruled"
-        RETURN = "return", "Returned"
-        WITHDRAW = "withdraw", "Taken back"
+        ACCEPT = "accept", gettext_noop("Accepted")
+        OVERRULE = "overrule", gettext_noop("Overruled")
+        RETURN = "return", gettext_noop("Returned")
+        WITHDRAW = "withdraw", gettext_noop("Taken back")
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="adjudications", db_index=False)
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="adjudications", db_index=False)

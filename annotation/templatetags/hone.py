@@ -6,11 +6,12 @@ from typing import Any
 
 from django import template
 from django.templatetags.static import static
-from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils import dateformat, timezone
+from django.utils.html import format_html, format_html_join, json_script
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
-from annotation import rendering, shell
+from annotation import rendering, shell, words
 
 register = template.Library()
 
@@ -47,6 +48,13 @@ def side_keys(context: template.Context) -> SafeString:
         "<div><dt><kbd>G</kbd><kbd>{}</kbd></dt><dd>{}</dd></div>",
         ((link.key.upper(), link.label) for link in links),
     )
+
+
+@register.simple_tag
+def script_words() -> SafeString:
+    """The catalog of the page's scripts as data; nothing where the page is in English."""
+    told = words.for_scripts()
+    return json_script(told, "words") if told else SafeString()
 
 
 @register.filter
@@ -97,26 +105,32 @@ def seconds(value: float | None) -> str:
 def ago(moment: datetime | None) -> str:
     """How long ago, as said aloud; a date once it is more than a week."""
     if moment is None:
-        return "never"
+        return gettext("never")
     past = (timezone.now() - moment).total_seconds()
     if past < 60:
-        return "now"
+        return gettext("now")
     steps: list[tuple[int, Callable[[int], str]]] = [
-        (3600, lambda s: f"{s // 60} min ago"),
-        (86400, lambda s: f"{s // 3600} h ago"),
-        (172800, lambda s: "yesterday"),
-        (604800, lambda s: f"{s // 86400} days ago"),
+        (3600, lambda s: gettext("%(count)s min ago") % {"count": s // 60}),
+        (86400, lambda s: gettext("%(count)s h ago") % {"count": s // 3600}),
+        (172800, lambda s: gettext("yesterday")),
+        (604800, lambda s: gettext("%(count)s days ago") % {"count": s // 86400}),
     ]
-    for limit, words in steps:
+    for limit, said in steps:
         if past < limit:
-            return words(int(past))
-    return f"{moment.day} {moment:%b}" + ("" if moment.year == timezone.now().year else f" {moment.year}")
+            return said(int(past))
+    return dateformat.format(moment, "j M" if moment.year == timezone.now().year else "j M Y")
 
 
 @register.filter
 def initials(name: str) -> str:
     words = [word for word in name.replace("-", " ").replace("_", " ").split() if word]
     return ("".join(word[0] for word in words[:2]) if len(words) > 1 else name[:2]).upper()
+
+
+@register.filter
+def translated(label: str) -> str:
+    """A label that is marked for translation where it is written, in the reader's language."""
+    return gettext(label)
 
 
 @register.filter

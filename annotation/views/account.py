@@ -12,6 +12,7 @@ from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
@@ -56,7 +57,7 @@ def account(request: PersonRequest) -> HttpResponse:
     if request.method == "POST" and password.is_valid():
         password.save()
         update_session_auth_hash(request, password.user)
-        messages.success(request, "Your password is changed. Other browsers are signed out.")
+        messages.success(request, gettext("Your password is changed. Other browsers are signed out."))
         return redirect("annotation:account")
     return _page(request, password=password, status=422 if request.method == "POST" else 200)
 
@@ -76,7 +77,7 @@ def preferences(request: PersonRequest) -> HttpResponse:
     if request.headers.get("X-Requested-With") == "fetch":
         response = HttpResponse(status=204)
     else:
-        messages.success(request, "Your preferences are saved.")
+        messages.success(request, gettext("Your preferences are saved."))
         response = redirect("annotation:account")
     if "theme" in sent:
         response.set_cookie("theme", sent["theme"], max_age=YEAR, samesite="Lax", secure=request.is_secure())
@@ -102,7 +103,7 @@ def revoke_token(request: PersonRequest, token_id: int) -> HttpResponse:
     """End a token of one's own at once."""
     token = get_object_or_404(ApiToken, pk=token_id, user=request.user)
     token.delete()
-    messages.success(request, f"The token {token.name or token_id} is revoked.")
+    messages.success(request, gettext("The token %(what)s is revoked.") % {"what": token.name or token_id})
     return redirect("annotation:account")
 
 

@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import access, discussing, rendering, wording
@@ -67,7 +68,7 @@ def _say(request: PersonRequest, task: Task) -> HttpResponse:
     except discussing.CannotSay as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, "Said")
+        messages.success(request, gettext("Said"))
     return redirect("annotation:talk", task.pk)
 
 

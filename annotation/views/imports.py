@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseNotModified, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import access, forms, import_check, jobs
@@ -64,7 +65,7 @@ def import_live(request: PersonRequest, slug: str, job_id: int) -> HttpResponse:
     project = access.project_for(request.user, slug, MANAGES)
     job = get_object_or_404(ImportJob, pk=job_id, project=project)
     version = import_check.version_of(job)
-    if request.headers.get("If-None-Match") == version:
+    if request.headers.get("If-None-Match", "").removeprefix("W/") == version:  # weak where it was compressed
         return HttpResponseNotModified(headers={"ETag": version})
     answer = render(request, "annotation/_import.html", _context(request, project, job))
     answer["ETag"], answer["Cache-Control"] = version, "private, no-cache"
@@ -125,14 +126,18 @@ def import_problems(request: PersonRequest, slug: str, job_id: int) -> Streaming
 
 def _confirm(request: PersonRequest, project: Project, job: ImportJob) -> HttpResponse:
     if not jobs.confirm(job, skip_bad="skip_bad" in request.POST, update="update" in request.POST):
-        messages.warning(request, "This import was started already.")
+        messages.warning(request, gettext("This import was started already."))
     elif job.state == ImportJob.State.DONE:
         done = job.report
-        messages.success(request, f"{done['created']:,} items came in, {done['bad_count']:,} were left out.")
+        messages.success(
+            request,
+            gettext("%(what)s items came in, %(what_2)s were left out.")
+            % {"what": f"{done['created']:,}", "what_2": f"{done['bad_count']:,}"},
+        )
         return redirect("annotation:project", project.slug)
     elif job.state == ImportJob.State.FAILED:
         bad = f"{job.report.get('bad_count', 0):,} records are bad."
-        messages.error(request, f"Nothing was imported: {job.report.get('error', bad)}")
+        messages.error(request, gettext("Nothing was imported: %(what)s") % {"what": job.report.get("error", bad)})
     return redirect("annotation:import_job", project.slug, job.pk)
 
 

@@ -7,6 +7,7 @@ from django.contrib.auth import login as start_session
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
@@ -62,7 +63,7 @@ def _join(request: HttpRequest, invitation: Invitation, user: User) -> HttpRespo
 
 def _welcome(request: HttpRequest, invitation: Invitation, user: User) -> HttpResponse:
     project = invitation.project
-    messages.success(request, f"Welcome to {project.name}.")
+    messages.success(request, gettext("Welcome to %(name)s.") % {"name": project.name})
     return redirect(shell.first_page(project, str(project.role_of(user))))
 
 

@@ -7,6 +7,7 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import access, agreement_chart, bodies, freezing, gold_feedback, guidelines, judging, own_work
@@ -66,11 +67,13 @@ def keep(request: PersonRequest, annotation_id: int) -> HttpResponse:
     try:
         judging.submit(annotation.task, request.user, body, key=f"keep-{annotation.pk}")
     except judging.LeaseLost:
-        messages.warning(request, "The time of that item ran out and somebody else judges it now.")
+        messages.warning(request, gettext("The time of that item ran out and somebody else judges it now."))
     except bodies.BodyError:
-        messages.warning(request, "The project asks something else by now, so open the item and answer it anew.")
+        messages.warning(
+            request, gettext("The project asks something else by now, so open the item and answer it anew.")
+        )
     else:
-        messages.success(request, "Your answer stands as it was.")
+        messages.success(request, gettext("Your answer stands as it was."))
     return redirect("annotation:my_work")
 
 

@@ -9,6 +9,7 @@ from django.db.models import Count, Max, Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -47,7 +48,10 @@ def add_member(request: PersonRequest, slug: str) -> HttpResponse:
         form.add_error("username", f"{person.label} is here already, as {here.get_role_display().lower()}.")
         return _page(request, project, form=form, status=422)
     member, _ = membership.give_role(project, person, form.cleaned_data["role"])
-    messages.success(request, f"{person.label} is now {member.get_role_display().lower()} here.")
+    messages.success(
+        request,
+        gettext("%(label)s is now %(what)s here.") % {"label": person.label, "what": member.get_role_display().lower()},
+    )
     return redirect("annotation:people", slug)
 
 
@@ -63,7 +67,11 @@ def change_role(request: PersonRequest, slug: str, member_id: int) -> HttpRespon
         except membership.LastManager as error:
             messages.error(request, str(error))
         else:
-            messages.success(request, f"{member.user.label} is now {now.get_role_display().lower()} here.")
+            messages.success(
+                request,
+                gettext("%(label)s is now %(what)s here.")
+                % {"label": member.user.label, "what": now.get_role_display().lower()},
+            )
     return redirect("annotation:people", slug)
 
 
@@ -77,7 +85,9 @@ def remove_member(request: PersonRequest, slug: str, member_id: int) -> HttpResp
     except membership.LastManager as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{member.user.label} no longer works here. Their judgments stay.")
+        messages.success(
+            request, gettext("%(label)s no longer works here. Their judgments stay.") % {"label": member.user.label}
+        )
     return redirect("annotation:people", slug)
 
 
@@ -100,7 +110,7 @@ def revoke_invitation(request: PersonRequest, slug: str, invitation_id: int) -> 
     """Take a link back; who came through it stays."""
     project = access.project_for(request.user, slug, MANAGES)
     invitations.revoke(get_object_or_404(project.invitations, pk=invitation_id))
-    messages.success(request, "The link lets nobody in any more.")
+    messages.success(request, gettext("The link lets nobody in any more."))
     return redirect("annotation:people", slug)
 
 
@@ -113,10 +123,13 @@ def deactivate(request: PersonRequest, slug: str, member_id: int) -> HttpRespons
     try:
         if person.is_active:
             accounts.deactivate(person, by=request.user)
-            messages.success(request, f"{person.label} is signed out everywhere. What they held is free again.")
+            messages.success(
+                request,
+                gettext("%(label)s is signed out everywhere. What they held is free again.") % {"label": person.label},
+            )
         else:
             accounts.reactivate(person, by=request.user)
-            messages.success(request, f"{person.label} may sign in again.")
+            messages.success(request, gettext("%(label)s may sign in again.") % {"label": person.label})
     except (accounts.MayNot, membership.LastManager) as error:
         messages.error(request, str(error))
     return redirect("annotation:people", slug)
@@ -128,7 +141,9 @@ def pseudonymise(request: PersonRequest, slug: str, member_id: int) -> HttpRespo
     """Ask a second time, by the name typed out; a POST takes the name away for good."""
     project, member = _member(request, slug, member_id)
     if not accounts.may_close(request.user, member.user):
-        messages.error(request, "Only a site admin, or who manages all projects this person works in, may do this.")
+        messages.error(
+            request, gettext("Only a site admin, or who manages all projects this person works in, may do this.")
+        )
         return redirect("annotation:people", slug)
     error = ""
     if request.method == "POST":
@@ -138,7 +153,10 @@ def pseudonymise(request: PersonRequest, slug: str, member_id: int) -> HttpRespo
             except membership.LastManager as refused:
                 error = str(refused)
             else:
-                messages.success(request, f"The name is gone. This person is {name} everywhere from now on.")
+                messages.success(
+                    request,
+                    gettext("The name is gone. This person is %(name)s everywhere from now on.") % {"name": name},
+                )
                 return redirect("annotation:people", slug)
         else:
             error = f"Type {member.user.username} exactly. Nothing was changed."

@@ -9,10 +9,11 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Sum
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, dashboard, forms, question_form, sample, screen, shell, standings
+from annotation import access, cost, dashboard, forms, question_form, sample, screen, shell, standings
 from annotation import projects as rules
 from annotation.exporting import FORMATS
 from annotation.models import Annotation, Kind, Pool, Project, Role, Task
@@ -25,10 +26,18 @@ from annotation.templates import TEMPLATES
 # The one page that may stand in a frame, and only in one of ours.
 PREVIEW_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; frame-ancestors 'self'"
 KINDS = (
-    (Kind.PREFERENCE, "Compare two", "Which response is better, and by how much? Trains reward models and DPO."),
-    (Kind.RANKING, "Rank several", "Put two to eight responses in order; ties are fine."),
-    (Kind.RATING, "Rate one", "One response, several aspects, a scale each."),
-    (Kind.DEMONSTRATION, "Write the answer", "The ideal response, from nothing or from a draft. Trains SFT."),
+    (
+        Kind.PREFERENCE,
+        gettext_noop("Compare two"),
+        gettext_noop("Which response is better, and by how much? Trains reward models and DPO."),
+    ),
+    (Kind.RANKING, gettext_noop("Rank several"), gettext_noop("Put two to eight responses in order; ties are fine.")),
+    (Kind.RATING, gettext_noop("Rate one"), gettext_noop("One response, several aspects, a scale each.")),
+    (
+        Kind.DEMONSTRATION,
+        gettext_noop("Write the answer"),
+        gettext_noop("The ideal response, from nothing or from a draft. Trains SFT."),
+    ),
 )
 
 
@@ -72,9 +81,12 @@ def new_project(request: PersonRequest) -> HttpResponse:
             for field, sentence in error.errors.items():
                 form.add_error(field if field in form.fields else None, sentence)
         else:
-            messages.success(request, f"{project.name} is ready. Import what people shall judge.")
+            messages.success(
+                request, gettext("%(name)s is ready. Import what people shall judge.") % {"name": project.name}
+            )
             return redirect("annotation:import", project.slug)
-    context = {"form": form, "kinds": KINDS, "templates": TEMPLATES.values()}
+    kinds = [(kind, gettext(label), gettext(text)) for kind, label, text in KINDS]
+    context = {"form": form, "kinds": kinds, "templates": TEMPLATES.values()}
     return render(request, "annotation/new_project.html", context, status=422 if request.method == "POST" else 200)
 
 
@@ -96,9 +108,11 @@ def refresh_quality(request: PersonRequest, slug: str) -> HttpResponse:
     """Work the figures out again: at once in a tiny project, else by the worker."""
     found = access.project_for(request.user, slug, READS_DATA)
     if reports.refresh(found).queued_at is not None:
-        messages.info(request, "The worker is on it; this page shows the new figures as soon as they are there.")
+        messages.info(
+            request, gettext("The worker is on it; this page shows the new figures as soon as they are there.")
+        )
     else:
-        messages.success(request, "The figures are as of now.")
+        messages.success(request, gettext("The figures are as of now."))
     return redirect("annotation:project", slug)
 
 
@@ -123,7 +137,7 @@ def settings(request: PersonRequest, slug: str) -> HttpResponse:
         for field, sentence in error.errors.items():
             form.add_error(field if field in form.fields else None, sentence)
         return _settings_page(request, found, form=form, questions=sent, status=422)
-    messages.success(request, "Saved. Annotators see it from their next item on.")
+    messages.success(request, gettext("Saved. Annotators see it from their next item on."))
     return redirect("annotation:settings", slug)
 
 
@@ -160,6 +174,18 @@ def preview_questions(request: PersonRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @signed_in
+def cost_of_rules(request: PersonRequest, slug: str) -> HttpResponse:
+    """What the queue rules in the form would cost; a field that cannot be read counts as it is stored."""
+    found = access.project_for(request.user, slug, MANAGES)
+    form = forms.QueueForm(request.POST)
+    form.is_valid()
+    asked = {name: form.cleaned_data[name] for name in cost.RULES if form.cleaned_data.get(name) is not None}
+    context = {"project": found, "cost": cost.of(found, **asked), "before": cost.of(found)}
+    return render(request, "annotation/_cost.html", context)
+
+
+@require_POST
+@signed_in
 def write_guidelines(request: PersonRequest, slug: str) -> HttpResponse:
     """A new version of the guidelines, shown from now on."""
     found = access.project_for(request.user, slug, MANAGES)
@@ -168,10 +194,13 @@ def write_guidelines(request: PersonRequest, slug: str) -> HttpResponse:
         return _settings_page(request, found, guidelines=form, status=422)
     now = found.guideline
     if now and now.text == form.cleaned_data["text"]:
-        messages.info(request, f"Nothing changed, so version {now.number} stays.")
+        messages.info(request, gettext("Nothing changed, so version %(number)s stays.") % {"number": now.number})
     else:
         version = found.write_guidelines(form.cleaned_data["text"], by=request.user)
-        messages.success(request, f"Version {version.number} of the guidelines is what annotators see now.")
+        messages.success(
+            request,
+            gettext("Version %(number)s of the guidelines is what annotators see now.") % {"number": version.number},
+        )
     return redirect("annotation:settings", slug)
 
 
@@ -196,5 +225,6 @@ def _settings_page(request: PersonRequest, found: Project, *, status: int = 200,
     }
     context["gold"] = found.tasks.filter(is_gold=True).exclude(pool=Pool.QUALIFICATION).count()
     context["qualification"] = found.tasks.filter(pool=Pool.QUALIFICATION).count()
+    context["cost"] = context["before"] = cost.of(found)
     context |= question_form.rows(found.kind, questions)
     return render(request, "annotation/settings.html", context, status=status)

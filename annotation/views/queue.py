@@ -8,6 +8,8 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation import access, assigning, requeueing
@@ -23,14 +25,17 @@ SHOWN = 50  # skipped items on the page
 class AssignForm(PageForm):
     """Which open items go to whom."""
 
-    to = forms.MultipleChoiceField(label="People", help_text="Several: hold Ctrl")
+    to = forms.MultipleChoiceField(label=_("People"), help_text=_("Several: hold Ctrl"))
     ids = forms.CharField(
-        required=False, label="Ids", widget=forms.Textarea(attrs={"rows": 4}), help_text="One a line; empty for any"
+        required=False,
+        label=_("Ids"),
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text=_("One a line; empty for any"),
     )
-    field = forms.CharField(required=False, max_length=80, label="Metadata field")
-    value = forms.CharField(required=False, max_length=200, label="Has the value")
-    limit = forms.IntegerField(required=False, min_value=1, max_value=1_000_000, label="At most")
-    each = forms.BooleanField(required=False, label="Every item to everybody named, not dealt out")
+    field = forms.CharField(required=False, max_length=80, label=_("Metadata field"))
+    value = forms.CharField(required=False, max_length=200, label=_("Has the value"))
+    limit = forms.IntegerField(required=False, min_value=1, max_value=1_000_000, label=_("At most"))
+    each = forms.BooleanField(required=False, label=_("Every item to everybody named, not dealt out"))
 
     def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,7 +80,11 @@ def release(request: PersonRequest, slug: str, user_id: int) -> HttpResponse:
     project = access.project_for(request.user, slug, MANAGES)
     person = get_object_or_404(User, pk=user_id, assignments__project=project, assignments__state="assigned")
     count = assigning.release(project, person)
-    messages.success(request, f"{count} items that waited for {person.label} are open to everybody.")
+    messages.success(
+        request,
+        gettext("%(count)s items that waited for %(label)s are open to everybody.")
+        % {"count": count, "label": person.label},
+    )
     return redirect("annotation:queue", slug)
 
 
@@ -91,7 +100,7 @@ def settle_skipped(request: PersonRequest, slug: str) -> HttpResponse:
         count, what = requeueing.drop(ids, project), "dropped"
     else:
         count, what = requeueing.put_back(ids, project), "back in the queue"
-    messages.success(request, f"{count} items are {what}.")
+    messages.success(request, gettext("%(count)s items are %(what)s.") % {"count": count, "what": what})
     return redirect("annotation:queue", slug)
 
 

@@ -12,6 +12,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import (
@@ -74,7 +75,7 @@ def next_dispute(request: PersonRequest, slug: str) -> HttpResponse:
     found = Dispute.objects.filter(project=project).open().decidable_by(request.user, project).worst_first()
     first = _after(found, request.GET.get("after", "")).first() or found.first()
     if first is None:
-        messages.success(request, "Nothing is left to settle here.")
+        messages.success(request, gettext("Nothing is left to settle here."))
         return redirect("annotation:review", slug)
     return redirect("annotation:adjudicate", first.task_id)
 
@@ -126,7 +127,7 @@ def withdraw(request: PersonRequest, adjudication_id: int) -> HttpResponse:
     except reviewing.CannotDecide as error:
         messages.warning(request, str(error))
     else:
-        messages.success(request, "Taken back")
+        messages.success(request, gettext("Taken back"))
     return redirect("annotation:adjudicate", adjudication.task_id)
 
 
@@ -138,7 +139,9 @@ def four_eyes(request: PersonRequest, slug: str) -> HttpResponse:
     on = "four_eyes" in request.POST
     Project.objects.filter(pk=project.pk).update(four_eyes=on)
     messages.success(
-        request, f"Reviewers {'never' if on else 'may'} decide on what they judged themselves, from now on."
+        request,
+        gettext("Reviewers %(what)s decide on what they judged themselves, from now on.")
+        % {"what": "never" if on else "may"},
     )
     return redirect("annotation:review", slug)
 

@@ -9,6 +9,7 @@ from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import (
@@ -96,7 +97,7 @@ def undo(request: PersonRequest, annotation_id: int) -> HttpResponse:
         messages.warning(request, str(error))
         return redirect("annotation:work", project.slug)
     if not _by_script(request):
-        return _page(request, project, assignment, saved="Taken back: change it and submit")
+        return _page(request, project, assignment, saved=gettext("Taken back: change it and submit"))
     before = _last_annotation(project, request.user)
     reply = {"item": _item(request, project, assignment), "undo": _undo_url(before)}
     return JsonResponse(reply | _counts(project, request.user))
@@ -166,7 +167,9 @@ def change_page(request: PersonRequest, annotation: Annotation) -> HttpResponse:
     held = get_object_or_404(rows, task=annotation.task_id, annotator=request.user)
     held.task.project = held.project = annotation.task.project
     answer = bodies.as_shown(annotation.kind, annotation.body, annotation.shown)
-    return _page(request, held.project, held, saved="Your answer; change it and submit", answer=answer, changing=True)
+    return _page(
+        request, held.project, held, saved=gettext("Your answer; change it and submit"), answer=answer, changing=True
+    )
 
 
 def _by_script(request: PersonRequest) -> bool:
@@ -248,7 +251,7 @@ def _onward(
 ) -> HttpResponse:
     if not _by_script(request):
         if told:
-            messages.info(request, f"{told.title} {told.sentence}")
+            messages.info(request, gettext("%(title)s %(sentence)s") % {"title": told.title, "sentence": told.sentence})
         return redirect("annotation:work", project.slug)
     shown = str(request.POST.get("next", ""))
     reply: dict[str, Any] = {"undo": _undo_url(annotation.pk)} if annotation and not told else {}
@@ -280,10 +283,11 @@ def _refused(request: PersonRequest, project: Project, task_id: int, errors: dic
     return _page(request, project, held, errors=errors, answer=forms.draft_of(project, request.POST))
 
 
-LOST = "Your time on that item ran out and it went to somebody else, so this answer was not saved."
+LOST = gettext_noop("Your time on that item ran out and it went to somebody else, so this answer was not saved.")
 
 
 def _lost(request: PersonRequest, project: Project, title: str = LOST) -> HttpResponse:
+    title = gettext(title)
     if _by_script(request):
         return JsonResponse({"title": title}, status=409)
     messages.warning(request, title)

@@ -31,6 +31,21 @@ Membership.objects.create(user=reader, project=project, role="manager")
 print(json.dumps([ApiToken.issue(one)[1] for one in [*people, reader]]))
 """
 
+SESSIONS = """
+import json
+from django.test import Client
+from annotation.models import Membership, Project, User
+keys = {{}}
+for slug in {slugs!r}:
+    person = User.objects.create(username="judge-" + slug, password="!")
+    for project in Project.objects.all():
+        Membership.objects.create(user=person, project=project, role="annotator")
+    client = Client()
+    client.force_login(person)
+    keys[slug] = client.cookies["sessionid"].value
+print(json.dumps(keys))
+"""
+
 
 class Hone:
     """One installation with an empty database."""
@@ -67,6 +82,11 @@ class Hone:
         """Tokens of `number` new annotators of the project, and last one that may export."""
         said = self.manage("shell", "-v", "0", "-c", ACCOUNTS.format(slug=slug, number=number))
         return list(json.loads(said.splitlines()[-1]))
+
+    def sessions(self, slugs: list[str]) -> dict[str, str]:
+        """The session key of a new annotator for each project, signed in."""
+        said = self.manage("shell", "-v", "0", "-c", SESSIONS.format(slugs=slugs))
+        return dict(json.loads(said.splitlines()[-1]))
 
     @contextmanager
     def served(self, workers: int, threads: int) -> Iterator[tuple[int, list[float]]]:

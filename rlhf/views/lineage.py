@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from annotation.access import project_for
@@ -131,7 +132,9 @@ def _withdraw(
         context["problem"] = error.message
         return None
     messages.success(
-        request, f"{made.effects['judgements']:,} judgments are withdrawn from everything cut from now on."
+        request,
+        gettext("%(what)s judgments are withdrawn from everything cut from now on.")
+        % {"what": f"{made.effects['judgements']:,}"},
     )
     return redirect("rlhf:data_lineage", project.slug)
 

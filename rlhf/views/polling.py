@@ -32,7 +32,7 @@ def unless_unchanged(request: HttpRequest, version: str, render: Callable[[], Ht
     The fragment sends its version itself (hx-headers): a browser that asked from its cache would turn the 304 into a
     200, and htmx would draw the same thing again under the reader's hands.
     """
-    if request.headers.get("If-None-Match") == version:
+    if request.headers.get("If-None-Match", "").removeprefix("W/") == version:  # weak where it was compressed
         unchanged = HttpResponseNotModified()
         unchanged["ETag"] = version
         return unchanged

@@ -1,5 +1,6 @@
 // The adjudication page: Enter overrules with the verdict that the button names. The form works without this file.
 import { $, $$, onKey, singleKeys } from './shell.mjs';
+import { gettext } from './words.mjs';
 
 const QUIET = 250; // ms after loading in which keys do nothing, so that a double press cannot settle unread text
 const opened = performance.now();
@@ -7,7 +8,7 @@ const form = $('#judge'), main = $('#overrule'), comment = $('#comment');
 
 function tell() {
   const chosen = $('[name=verdict]:checked', form);
-  if (main && chosen) $('#overrule-label').textContent = `Overrule: ${chosen.getAttribute('aria-label')}`;
+  if (main && chosen) $('#overrule-label').textContent = gettext('Overrule: {verdict}', { verdict: chosen.getAttribute('aria-label') });
 }
 form.addEventListener('change', tell);
 tell();
@@ -16,7 +17,7 @@ tell();
 form.addEventListener('submit', event => {
   if (!event.submitter?.value.startsWith('return:') || comment.value.trim()) { comment.setCustomValidity(''); return; }
   event.preventDefault();
-  comment.setCustomValidity('Say what to look at again: the annotator sees nothing else.');
+  comment.setCustomValidity(gettext('Say what to look at again: the annotator sees nothing else.'));
   comment.reportValidity();
 });
 comment.addEventListener('input', () => comment.setCustomValidity(''));

@@ -1,9 +1,10 @@
 // The demonstration editor: a few Markdown tools, saving by key, and the model's draft as a start.
 import { $, $$, say } from './shell.mjs';
+import { gettext } from './words.mjs';
 
 const LINES = { head: '## ', list: '- ' };
-const AROUND = { bold: ['**', '**', 'bold'], code: ['`', '`', 'code'], link: ['[', '](https://)', 'text'] };
-const TABLE = '\n| Column | Column |\n| --- | --- |\n| Cell | Cell |\n';
+const AROUND = { bold: ['**', '**', gettext('bold')], code: ['`', '`', gettext('code')], link: ['[', '](https://)', gettext('text')] };
+const TABLE = `\n| ${gettext('Column')} | ${gettext('Column')} |\n| --- | --- |\n| ${gettext('Cell')} | ${gettext('Cell')} |\n`;
 
 function insert(area, text, from, to) {
   area.focus();
@@ -36,9 +37,9 @@ export function editor(item, save) {
   });
   $('[data-start]', item)?.addEventListener('click', event => {
     event.preventDefault();
-    if (area.value.trim() && area.value !== $('#original').value && !confirm('Replace what you wrote with the draft?')) return;
+    if (area.value.trim() && area.value !== $('#original').value && !confirm(gettext('Replace what you wrote with the draft?'))) return;
     insert(area, $('#original').value, 0, area.value.length);
-    say('The draft is in the editor.');
+    say(gettext('The draft is in the editor.'));
   });
   if (area.value) area.dispatchEvent(new Event('shown'));
 }

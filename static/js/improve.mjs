@@ -1,5 +1,6 @@
 // The box in which the winner is rewritten: it begins with the winner's own text and follows the choice until edited.
 import { $, $$, say } from './shell.mjs';
+import { gettext } from './words.mjs';
 
 const sides = () => Object.fromEntries($$('[data-side]').map(box => [box.dataset.side, $('.raw', box).textContent]));
 const winner = () => { const step = Number($('[name=verdict]:checked')?.value); return step < 4 ? 'a' : step > 4 ? 'b' : ''; };
@@ -13,7 +14,7 @@ export function follow() {
   const texts = sides();
   if (area.value && !Object.values(texts).includes(area.value)) return;
   area.value = side ? texts[side] : '';
-  if (side) say(`The text of response ${side.toUpperCase()} is in the box`);
+  if (side) say(gettext('The text of response {side} is in the box', { side: side.toUpperCase() }));
 }
 
 // What was not changed is not sent: a box that was opened and left says nothing.

@@ -5,6 +5,9 @@ import { editor } from './editor.mjs';
 import { ladder } from './ladder.mjs';
 import { spans } from './spans.mjs';
 import { follow, improve, improving, tidy } from './improve.mjs';
+import { activate, pick, rate, thumb, told, why } from './answer_keys.mjs';
+import { button, clearNotes, count as showCount, note, saved } from './status.mjs';
+import { gettext, ngettext, number } from './words.mjs';
 
 // One key submits, except while arrows walk through the steps, and on a phone, where a tap selects and the button submits.
 let byArrow = false;
@@ -25,48 +28,12 @@ let diff = true, raw = false, auto = $('#auto')?.checked ?? true;
 let done = Number(item().dataset.done);   // judged by this person, as the server last said
 let active = 0, lastActive = performance.now(), lastTick = performance.now(), lastRenewed = performance.now();
 
-// ---- what the page says ----
-function saved(text, ok = true) {
-  const at = $('#saved');
-  const mark = ok ? document.createElementNS('http://www.w3.org/2000/svg', 'svg') : null;
-  at.replaceChildren(...(mark ? [mark] : []), text);
-  if (!mark) return;
-  mark.setAttribute('class', 'i'); mark.setAttribute('aria-hidden', 'true');
-  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
-  use.setAttribute('href', $('.bar-top use').getAttribute('href').replace(/#.*/, '#i-check'));
-  mark.append(use);
-}
-
-function note(kind, title, text = '', ...acts) {
-  const place = $('#problems') ?? document.body;
-  const section = document.createElement('div');
-  section.className = `note ${kind}`;
-  section.setAttribute('role', kind === 'bad' ? 'alert' : 'status');
-  const strong = document.createElement('strong');
-  strong.textContent = title;
-  section.append(strong);
-  if (text) { const p = document.createElement('p'); p.textContent = text; section.append(p); }
-  if (acts.length) { const box = document.createElement('div'); box.className = 'acts'; box.append(...acts); section.append(box); }
-  place.replaceChildren(section);
-  return section;
-}
-const clearNotes = kind => $$(`#problems > .note${kind ? `.${kind}` : ''}`).forEach(one => one.remove());
-
-function button(label, act) {
-  const one = document.createElement('button');
-  one.type = 'button'; one.className = 'btn sm'; one.textContent = label;
-  one.addEventListener('click', act);
-  return one;
-}
+const ranOut = () => note('warn', gettext('Your time on this item ran out'), gettext('Somebody else may have it now. What you wrote stays here; submitting will tell.'));
 
 function count(data) {
   if (data.done === undefined) return;
   done = Number(data.done);
-  $('#goal-done').textContent = data.done.toLocaleString('en');
-  $('#goal-total').textContent = data.total.toLocaleString('en') + (data.more ? '+' : '');
-  const bar = $('#goal-bar'), share = data.total ? Math.min(100, Math.round(100 * data.done / data.total)) : 0;
-  bar.setAttribute('aria-valuenow', data.done); bar.setAttribute('aria-valuemax', data.total);
-  bar.firstElementChild.className = `p${share}`;
+  showCount(data);
 }
 
 // ---- items ----
@@ -84,9 +51,9 @@ function show(html) {
 
 function start() {
   const at = item();
-  globalThis.htmx?.process(at);
+  if (form()) globalThis.htmx?.process(form());   // the responses hold nothing for it, and can be long
   at.dataset.number = done + box.judged() + 1;
-  $('#number').textContent = at.dataset.task ? `item ${at.dataset.number}` : 'nothing left';
+  $('#number').textContent = at.dataset.task ? gettext('item {number}', { number: at.dataset.number }) : gettext('nothing left');
   if ($('#diff')) $('#diff').checked = diff;
   if ($('#raw')) $('#raw').checked = raw;
   if ($('#auto')) $('#auto').checked = auto;
@@ -129,8 +96,8 @@ function left() {
   if (!label) return;
   const open = missing(), aspects = open.filter(field => field.dataset.required === 'aspect').length;
   const words = [];
-  if (aspects) words.push(`${aspects} aspect${aspects > 1 ? 's' : ''} left`);
-  if (open.some(isWhy)) words.push(words.length ? 'say why' : 'Say why');
+  if (aspects) words.push(ngettext('{count} aspect left', '{count} aspects left', aspects));
+  if (open.some(isWhy)) words.push(words.length ? gettext('say why') : gettext('Say why'));
   label.textContent = words.join(', ') || $('#submit').dataset.label;
 }
 
@@ -144,9 +111,9 @@ function verdictMissing() {
 const skips = submitter => Boolean(submitter?.getAttribute('formaction')?.endsWith('/skip/'));
 
 function words(submitter) {
-  if (skips(submitter)) return 'skipped';
+  if (skips(submitter)) return gettext('skipped');
   const chosen = $('[name=verdict]:checked', form());
-  return chosen?.getAttribute('aria-label') ?? { rating: 'rated', ranking: 'ranked', demonstration: 'written' }[item().dataset.kind];
+  return chosen?.getAttribute('aria-label') ?? { rating: gettext('rated'), ranking: gettext('ranked'), demonstration: gettext('written') }[item().dataset.kind];
 }
 
 function submit(submitter) {
@@ -156,22 +123,22 @@ function submit(submitter) {
   if (gap) {
     const field = gap.id === 'why' ? $('summary', gap) : $('input, button', gap) ?? gap;
     field.focus();
-    note('warn', gap.dataset?.name ? `${gap.dataset.name} needs an answer` : isWhy(gap) ? 'Say why, then submit' : 'Choose an answer first');
+    note('warn', gap.dataset?.name ? gettext('{name} needs an answer', { name: gap.dataset.name }) : isWhy(gap) ? gettext('Say why, then submit') : gettext('Choose an answer first'));
     return;
   }
   if (item().dataset.sent) return;
-  if (box.full()) { note('bad', 'Ten answers wait for the network', 'Nothing more can be kept here until they are sent.', button('Try now', queue.flush)); return; }
+  if (box.full()) { note('bad', gettext('Ten answers wait for the network'), gettext('Nothing more can be kept here until they are sent.'), button(gettext('Try now'), queue.flush)); return; }
   tick();
   $('[name=seconds]', form()).value = (active / 1000).toFixed(1);
   const body = fields();
   if (skipping) body.set('reason', submitter.value);
   const task = item().dataset.task;
-  box.put({ key: body.get('key'), url: skipping ? submitter.formAction : form().action, body: body.toString(), task, words: words(submitter), number: item().dataset.number });
+  box.put({ key: body.get('key'), url: skipping ? submitter.formAction : form().action, body: body.toString(), task, words: words(submitter), skipped: skipping, number: item().dataset.number });
   clearTimeout(draftTimer);
   forget(task);
   clearNotes();
   item().dataset.sent = 'yes';
-  saved('Saving…', false);
+  saved(gettext('Saving…'), false);
   if (ahead) { const html = ahead; ahead = null; show(html); } else form().setAttribute('aria-busy', 'true');
   queue.flush();
 }
@@ -181,9 +148,8 @@ const queue = box.outbox({
   saved(entry, data) {
     clearNotes('warn');
     count(data);
-    const text = entry.words === 'skipped' ? 'Skipped' : `${entry.number} saved: ${entry.words}`;
-    saved(text);
-    say(`${entry.words === 'skipped' ? 'Skipped' : 'Saved'}. Item ${data.number}`);
+    saved(entry.skipped ? gettext('Skipped') : gettext('{number} saved: {words}', entry));
+    say(entry.skipped ? gettext('Skipped. Item {number}', data) : gettext('Saved. Item {number}', data));
     if (data.undo) canUndo(data.undo);
     lastRenewed = performance.now();
     tabs?.postMessage(entry.task);
@@ -195,27 +161,28 @@ const queue = box.outbox({
   },
   refused(entry, data) {
     const sentences = Object.values(data.errors ?? {}).join(' ');
-    saved('Not saved', false);
+    saved(gettext('Not saved'), false);
     if (item().dataset.task !== entry.task) {
-      note('bad', `Item ${entry.number} was not saved`, sentences, button('Go back to it', () => location.reload()));
+      note('bad', gettext('Item {number} was not saved', entry), sentences, button(gettext('Go back to it'), () => location.reload()));
       return;
     }
     release();
-    note('bad', 'Not saved', sentences);
+    note('bad', gettext('Not saved'), sentences);
   },
   lost(entry, data) {
-    saved('Not saved', false);
+    saved(gettext('Not saved'), false);
     const typed = new URLSearchParams(entry.body), text = typed.get('text') || typed.get('rationale') || '';
-    const acts = item().dataset.task === entry.task ? [button('Next item', () => location.reload())] : [];
-    const at = note('bad', data.title ?? `Item ${entry.number} could not be saved`, text ? 'What you wrote is kept below.' : `You had answered: ${entry.words}.`, ...acts);
-    if (text) { const kept = document.createElement('textarea'); kept.className = 'input'; kept.readOnly = true; kept.value = text; kept.setAttribute('aria-label', 'What you wrote'); at.append(kept); }
+    const acts = item().dataset.task === entry.task ? [button(gettext('Next item'), () => location.reload())] : [];
+    const at = note('bad', data.title ?? gettext('Item {number} could not be saved', entry), text ? gettext('What you wrote is kept below.') : gettext('You had answered: {words}.', entry), ...acts);
+    if (text) { const kept = document.createElement('textarea'); kept.className = 'input'; kept.readOnly = true; kept.value = text; kept.setAttribute('aria-label', gettext('What you wrote')); at.append(kept); }
   },
   away(waiting, seconds) {
-    saved('Not saved yet', false);
-    note('warn', waiting > 1 ? `${waiting} answers wait for the network` : 'Your answer waits for the network', `Go on: up to ten are kept in this browser, and each is sent once. Trying again in ${seconds} s.`, button('Try now', queueNow)).setAttribute('role', 'alert');
+    saved(gettext('Not saved yet'), false);
+    const go = gettext('Go on: up to ten are kept in this browser, and each is sent once. Trying again in {seconds} s.', { seconds });
+    note('warn', ngettext('Your answer waits for the network', '{count} answers wait for the network', waiting), go, button(gettext('Try now'), queueNow)).setAttribute('role', 'alert');
   },
   signedOut() {
-    saved('Not saved yet', false);
+    saved(gettext('Not saved yet'), false);
     const dialog = $('#signin');
     if (!dialog.open) dialog.showModal();
     $('[name=password]', dialog).focus();
@@ -228,8 +195,8 @@ const tabs = globalThis.BroadcastChannel ? new BroadcastChannel(`hone-judged-${d
 tabs?.addEventListener('message', event => {
   if (ahead?.includes(`data-task="${event.data}"`)) ahead = null;
   if (item().dataset.task !== event.data || item().dataset.sent) return;
-  saved('Saved in another tab');
-  note('warn', 'You answered this item in another tab', 'That answer is saved. Submitting here would correct it.', button('Next item', () => location.reload()));
+  saved(gettext('Saved in another tab'));
+  note('warn', gettext('You answered this item in another tab'), gettext('That answer is saved. Submitting here would correct it.'), button(gettext('Next item'), () => location.reload()));
 });
 
 function release() { delete item().dataset.sent; form()?.removeAttribute('aria-busy'); }
@@ -258,11 +225,11 @@ async function saveDraft() {
   try {
     const reply = await box.post(url, body);
     if (item() !== at) return;
-    if (reply.status === 204) { lastRenewed = performance.now(); if (fields().toString() === body.toString()) forget(at.dataset.task); saved('Draft saved'); } else if (reply.status === 409) {
-      note('warn', 'Your time on this item ran out', 'Somebody else may have it now. What you wrote stays here; submitting will tell.');
+    if (reply.status === 204) { lastRenewed = performance.now(); if (fields().toString() === body.toString()) forget(at.dataset.task); saved(gettext('Draft saved')); } else if (reply.status === 409) {
+      ranOut();
     } else if (reply.status === 401) $('#signin').showModal();
-    else saved('Draft kept in this browser', false);
-  } catch { if (item() === at) saved('Draft kept in this browser', false); }
+    else saved(gettext('Draft kept in this browser'), false);
+  } catch { if (item() === at) saved(gettext('Draft kept in this browser'), false); }
 }
 
 function changed() {
@@ -284,7 +251,7 @@ function tick() {
   if (now - lastRenewed > RENEW && now - lastActive < IDLE && item().dataset.renew) {
     lastRenewed = now;
     box.post(item().dataset.renew, new URLSearchParams()).then(reply => {
-      if (reply.status === 409) note('warn', 'Your time on this item ran out', 'Somebody else may have it now. What you wrote stays here; submitting will tell.');
+      if (reply.status === 409) ranOut();
     }).catch(() => {});
   }
 }
@@ -320,8 +287,8 @@ addEventListener('input', event => { if (event.target.form === form() && typing(
 addEventListener('htmx:afterSwap', () => {
   const told = $('#panes')?.dataset, at = $('#counts');
   if (!told || !at) return;
-  for (const what of ['words', 'tokens']) $(`[data-${what}]`, at).textContent = Number(told[what]).toLocaleString('en');
-  $('[data-changed]', at).textContent = told.changed ? `Changed ${told.changed}% of the draft` : '';
+  for (const what of ['words', 'tokens']) $(`[data-${what}]`, at).textContent = number(told[what]);
+  $('[data-changed]', at).textContent = told.changed ? gettext('Changed {changed}% of the draft', told) : '';
 });
 
 function canUndo(url) {
@@ -333,15 +300,15 @@ async function undo() {
   const url = $('#undo').getAttribute('action');
   if (!url || box.waiting()) return;
   let reply;
-  try { reply = await box.post(url, new URLSearchParams()); } catch { note('warn', 'No network: nothing was taken back'); return; }
+  try { reply = await box.post(url, new URLSearchParams()); } catch { note('warn', gettext('No network: nothing was taken back')); return; }
   if (reply.status === 401) { $('#signin').showModal(); return; }
-  if (reply.status !== 200) { note('warn', reply.data.title ?? 'This judgment cannot be taken back'); return; }
+  if (reply.status !== 200) { note('warn', reply.data.title ?? gettext('This judgment cannot be taken back')); return; }
   ahead = null;
   canUndo(reply.data.undo);
   count(reply.data);
   show(reply.data.item);
-  saved('Taken back', true);
-  say('Taken back. Your earlier answer is selected.');
+  saved(gettext('Taken back'));
+  say(gettext('Taken back. Your earlier answer is selected.'));
   setTimeout(fetchAhead, 300);
 }
 
@@ -352,62 +319,11 @@ async function signIn(at) {
   await fetch(at.action, { headers: { 'X-Requested-With': 'fetch' } }).catch(() => {});   // brings a token for the new session
   try { reply = await box.post(at.action, new URLSearchParams(new FormData(at))); } catch { /* told below */ }
   if (reply.status === 204) { $('[name=password]', at).value = ''; at.closest('dialog').close(); queue.flush(); return; }
-  error.textContent = reply.status ? 'Name and password do not match.' : 'No network. Try again in a moment.';
+  error.textContent = reply.status ? gettext('Name and password do not match.') : gettext('No network. Try again in a moment.');
   error.hidden = false;
 }
 
 // ---- keys ----
-function activate(row, scroll = true) {
-  $$('.likert').forEach(one => one.classList.toggle('active', one === row));
-  if (scroll) row?.scrollIntoView({ block: 'nearest' });
-  $$('.turn[data-turn]').forEach(turn => turn.classList.toggle('now', Boolean(row?.dataset.of) && turn.dataset.turn === row.dataset.of));
-}
-
-function rate(key) {
-  const rows = $$('.likert'), row = $('.likert.active');
-  if (!rows.length) return false;
-  if (row && /^[0-9]$/.test(key)) { $(`input[value="${key === '0' ? 10 : key}"]`, row)?.click(); return true; }
-  if (key !== 'ArrowDown' && key !== 'ArrowUp') return false;
-  const at = row ? rows.indexOf(row) : key === 'ArrowDown' ? -1 : rows.length;
-  activate(rows[Math.max(0, Math.min(rows.length - 1, at + (key === 'ArrowDown' ? 1 : -1)))]);
-  return true;
-}
-
-function told() {
-  const chosen = $$('[name=why]:checked');
-  if ($('[data-why-count]')) $('[data-why-count]').textContent = chosen.length || '';
-  say(chosen.map(one => one.parentElement.firstChild.nextSibling.textContent.trim()).join(', ') || 'No reason');
-}
-
-// R opens the quick reasons, a digit takes one; R again goes on to the field for one's own words.
-function why(key, menu) {
-  if (menu?.id !== 'why') return false;
-  if (key === 'r') { menu.open = false; if ($('#rationale')) $('#rationale').focus(); return true; }
-  if (!/^[1-9]$/.test(key)) return false;
-  $$('[name=why]', menu)[key - 1]?.click();
-  menu.open = false;
-  return true;
-}
-
-function thumb(key) {
-  const wanted = { y: '2', n: '1' }[key], rows = $$('.likert:has(.thumbs)');
-  const row = rows.find(one => one.classList.contains('active')) ?? rows.find(one => !$(':checked', one)) ?? rows[0];
-  if (!wanted || !row) return false;
-  $(`input[value="${wanted}"]`, row).click();
-  return true;
-}
-
-function pick(key) {
-  const aspect = $$('.picks').find(one => $('kbd', one)?.textContent.toLowerCase() === key);
-  if (!aspect) return false;
-  const radios = $$('input', aspect), at = radios.findIndex(radio => radio.checked);       // A, same, B, none
-  if (at >= 0) radios[at].checked = false;
-  if (at < radios.length - 1) radios[at + 1].checked = true;
-  say(`${aspect.dataset.name}: ${at < radios.length - 1 ? radios[at + 1].getAttribute('aria-label') : 'no answer'}`);
-  changed();
-  return true;
-}
-
 onKey((key, event) => {
   if (performance.now() < quietUntil) return true;
   const menu = $('details.menu[open]');
@@ -418,7 +334,8 @@ onKey((key, event) => {
   if (key === 'r' && $('#text')) { $('#text').focus(); return true; }
   const chosen = $(`.beam input[data-key="${CSS.escape(key)}"]:checked`);
   if (chosen && oneKey()) { submit(); return true; }     // the earlier answer once more, after undo
-  return pick(key) || thumb(key) || rate(key);
+  if (pick(key)) { changed(); return true; }
+  return thumb(key) || rate(key);
 });
 addEventListener('keydown', event => {
   // Enter on a chosen step would do nothing in a radio group; here it submits.

@@ -1,5 +1,6 @@
 // The ranking ladder over the plain selects: letters pick up, digits place, arrows move, T ties; drag and tap work too.
 import { $, $$, onKey, say } from './shell.mjs';
+import { gettext } from './words.mjs';
 
 let held = null;
 
@@ -42,7 +43,10 @@ function place(one, at) {
   at.append(one);
   tell();
   const number = numberOf(one);
-  say(number ? `${one.dataset.letter} is now place ${number}${at.children.length > 1 ? ', tied' : ''}` : `${one.dataset.letter} is not placed`);
+  const said = !number ? gettext('{letter} is not placed', one.dataset)
+    : at.children.length > 1 ? gettext('{letter} is now place {number}, tied', { letter: one.dataset.letter, number })
+      : gettext('{letter} is now place {number}', { letter: one.dataset.letter, number });
+  say(said);
   $('.places select').dispatchEvent(new Event('change', { bubbles: true }));
 }
 
@@ -50,18 +54,18 @@ function tell() {
   for (const one of $$('.rung')) {
     const number = numberOf(one);
     $(`.places select[data-letter="${one.dataset.letter}"]`).value = number || '';
-    $('[data-where]', one).textContent = number ? `place ${number}` : 'not placed';
+    $('[data-where]', one).textContent = number ? gettext('place {number}', { number }) : gettext('not placed');
   }
-  slots().forEach(at => { $('[data-tied]', at.closest('li')).textContent = at.children.length > 1 ? ' tied' : ''; });
+  slots().forEach(at => { $('[data-tied]', at.closest('li')).textContent = at.children.length > 1 ? ` ${gettext('tied')}` : ''; });
   $('.tray').hidden = !$('.tray .rung');
 }
 
 onKey(key => {
   if (!$('.ladder')) return false;
   const letter = /^[a-h]$/.test(key) ? rung(key.toUpperCase()) : null;
-  if (letter) { hold(letter === held ? null : letter); say(held ? `Holding ${held.dataset.letter}` : 'Put down'); return true; }
+  if (letter) { hold(letter === held ? null : letter); say(held ? gettext('Holding {letter}', held.dataset) : gettext('Put down')); return true; }
   if (!held) return false;
-  if (key === 'Enter') { hold(null); say('Put down'); return true; }
+  if (key === 'Enter') { hold(null); say(gettext('Put down')); return true; }
   const number = numberOf(held), last = slots().length;
   if (/^[1-8]$/.test(key) && slot(Number(key))) { place(held, slot(Number(key))); hold(null); return true; }
   if (key === 'ArrowLeft' || key === 'ArrowRight') { place(held, slot(Math.max(1, Math.min(last, (number || (key === 'ArrowLeft' ? last + 1 : 0)) + (key === 'ArrowLeft' ? -1 : 1))))); held.focus(); return true; }

@@ -17,7 +17,7 @@ const write = entries => {
 };
 
 export const waiting = () => read().length;
-export const judged = () => read().filter(entry => entry.words !== 'skipped').length;
+export const judged = () => read().filter(entry => !entry.skipped).length;
 export const full = () => waiting() >= MOST;
 export const put = entry => write([...read(), entry]);
 const drop = key => write(read().filter(entry => entry.key !== key));

@@ -1,4 +1,6 @@
 // Every page: theme, drawers, dialogs, copying, single keys. Nothing here is needed to use a page, only to use it fast.
+import { gettext } from './words.mjs';
+
 export const $ = (selector, root = document) => root.querySelector(selector);
 export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 const root = document.documentElement;
@@ -35,7 +37,7 @@ export function toggle(id) {
 async function copy(button) {
   const source = document.getElementById(button.dataset.copy);
   const text = source?.value ?? source?.textContent ?? '';
-  try { await navigator.clipboard.writeText(text); say('Copied'); } catch { say('Copying is blocked here'); }
+  try { await navigator.clipboard.writeText(text); say(gettext('Copied')); } catch { say(gettext('Copying is blocked here')); }
 }
 
 addEventListener('click', event => {

@@ -1,6 +1,7 @@
 // Highlights: words of a response with a reason. Offsets are code points of the text as sent, so they outlive any
 // rendering. The marks are drawn by the browser's own highlights, so the text itself is never touched.
 import { $, $$, onKey, say } from './shell.mjs';
+import { gettext } from './words.mjs';
 
 const SPACE = /[ \t\n\r\f\v]+/g;   // as in annotation/source_map.py
 const TONES = ['bad', 'warn', 'ok', 'pick'];
@@ -14,6 +15,7 @@ const bar = () => $('#reason');
 const field = () => $('#highlights');
 const length = text => Array.from(text).length;
 const visible = text => length(text.replace(SPACE, ''));
+const blank = character => ' \t\n\r\f\v'.includes(character);
 const shownRaw = () => Boolean($('#raw')?.checked);
 const boxOf = node => (node?.nodeType === 1 ? node : node?.parentElement)?.closest('[data-side]') ?? null;
 const shownIn = box => $(shownRaw() ? '.raw' : '.rendered', box);
@@ -29,7 +31,7 @@ const places = box => remembered(box, 'places', () => {
     const last = run + 2 < runs.length ? runs[run + 2] : total;
     let from = runs[run + 1];
     for (let index = runs[run]; index < last; index += 1) {
-      while (from < text.length && !visible(text[from])) from += 1;
+      while (from < text.length && blank(text[from])) from += 1;
       map[index] = from; from += 1;
     }
   }
@@ -60,6 +62,23 @@ function toSource(box, range) {
   return start < end ? { side: box.dataset.side, start, end } : null;
 }
 
+// The text nodes, each with how many characters stand before it: a long text is walked once, not once for each highlight.
+const nodes = box => remembered(box, shownRaw() ? 'raw nodes' : 'nodes', () => {
+  let before = 0;
+  return texts(box).map(node => { const entry = { node, before }; before += (shownRaw() ? length : visible)(node.data); return entry; });
+});
+
+// Where the character of that number stands: its node, and the code units before and behind it.
+function spot(box, wanted) {
+  const { node, before } = nodes(box).findLast(entry => entry.before <= wanted) ?? {};
+  let seen = before, unit = 0;
+  for (const character of node?.data ?? '') {
+    if (shownRaw() || !blank(character)) { if (seen === wanted) return { node, unit, behind: unit + character.length }; seen += 1; }
+    unit += character.length;
+  }
+  return null;
+}
+
 function toRange(box, start, end) {
   const map = shownRaw() ? null : places(box);
   if (!shownRaw() && !map) return null;
@@ -67,20 +86,12 @@ function toRange(box, start, end) {
   const after = map ? map.findIndex(place => place >= end) : end;
   const last = after < 0 ? map.length : after;
   if (first < 0 || last <= first) return null;
+  const from = spot(box, first), to = spot(box, last - 1);
+  if (!from || !to) return null;
   const range = document.createRange();
-  let seen = 0, begun = false;
-  for (const node of texts(box)) {
-    let unit = 0;
-    for (const character of node.data) {
-      if (!map || visible(character)) {
-        if (seen === first && !begun) { range.setStart(node, unit); begun = true; }
-        seen += 1;
-        if (seen === last) { range.setEnd(node, unit + character.length); return range; }
-      }
-      unit += character.length;
-    }
-  }
-  return null;
+  range.setStart(from.node, from.unit);
+  range.setEnd(to.node, to.behind);
+  return range;
 }
 
 // ---- what is shown ----
@@ -109,7 +120,7 @@ function draw() {
   $('[data-spans]')?.replaceChildren(...list.map((span, index) => {
     const label = choice(span.reason)?.dataset.label ?? span.reason;
     const cross = $('[data-cancel]', bar()).firstElementChild.cloneNode(true);
-    const remove = element('button', { type: 'button', className: 'btn ghost icon sm', ariaLabel: `Remove highlight ${index + 1}: ${label}` }, cross);
+    const remove = element('button', { type: 'button', className: 'btn ghost icon sm', ariaLabel: gettext('Remove highlight {number}: {label}', { number: index + 1, label }) }, cross);
     remove.addEventListener('click', event => { event.stopPropagation(); take(span); });
     const side = $$('[data-side]').length > 1 ? `${span.side.toUpperCase()} ` : '';
     return element('li', {}, element('span', { className: 'muted' }, side + (index + 1)),
@@ -129,7 +140,7 @@ function keep() {
 function take(span) {
   list = list.filter(one => one !== span);
   keep();
-  say('Highlight removed');
+  say(gettext('Highlight removed'));
   $('[data-by-keys]')?.focus();
 }
 
@@ -139,7 +150,7 @@ function give(button) {
   list = list.filter(one => !(one.side === span.side && one.start === span.start && one.end === span.end));
   list.push(span);
   keep();
-  say(`Highlighted as ${button.dataset.label}: ${wordsOf(span)}`);
+  say(gettext('Highlighted as {label}: {words}', { label: button.dataset.label, words: wordsOf(span) }));
   close(true);
 }
 
@@ -189,13 +200,16 @@ function byKeys() {
   const near = boxOf(document.activeElement) ?? $('[data-side]', document.activeElement ?? document) ?? $('[data-side]');
   if (!shownRaw() && !places(near)) {
     $('#raw').click();
-    say('Shown as raw text, so that the highlight is exact.');
+    say(gettext('Shown as raw text, so that the highlight is exact.'));
   }
   if (!pending) {
     const words = allWords(near), top = (near.closest('.resp, .card') ?? near).getBoundingClientRect().top + 44;
     if (!words.length) return;
     walk = { box: near, words };
-    const first = words.findIndex(word => rectOf(word).top >= top);
+    // The blocks above are passed by their own edges: asking for the place of each of their words would be felt.
+    const block = [...shownIn(near).children].find(one => one.getBoundingClientRect().bottom > top);
+    const from = block ? Math.max(0, words.findIndex(word => block.contains(word.node))) : 0;
+    const first = words.findIndex((word, index) => index >= from && rectOf(word).top >= top);
     select(Math.max(0, first), Math.max(0, first));
   }
   bar().hidden = false;

@@ -377,3 +377,13 @@ def test_the_settings_form_sends_back_all_that_a_project_asks() -> None:
                 sent[switch] = "on"
         again = check_questions(template.kind, question_form.read(template.kind, sent))
         assert again == asked, name
+
+
+def test_a_browser_gets_pages_compressed_and_a_program_its_export_as_it_is() -> None:
+    project, _, client = preference()
+    plain = client.get(work(project))
+    packed = client.get(work(project), headers={"Accept-Encoding": "gzip"})
+    assert packed["Content-Encoding"] == "gzip" and len(packed.content) < min(10_000, len(plain.content) / 2)
+    lead = signed_in(factories.member(project, Role.MANAGER))
+    path = f"/api/v1/projects/{project.slug}/export/?type=raw&format=jsonl"
+    assert "Content-Encoding" not in lead.get(path, headers={"Accept-Encoding": "gzip"})

@@ -76,3 +76,11 @@ def test_marks_change_nothing_else(a: str, b: str) -> None:
 def test_changes_show_what_went_and_what_came() -> None:
     html = str(rendering.changes("Dear Sir or Madam, <b>", "Dear Mr Hale, <b>"))
     assert html == '<div class="plain" dir="auto">Dear <del>Sir or Madam, </del><ins>Mr Hale, </ins>&lt;b&gt;</div>'
+
+
+def test_a_long_text_is_rendered_without_colors_and_every_code_block_can_be_reached() -> None:
+    code = "```python\nimport os\n```\n\n    indented\n"
+    short, long = str(rendering.render_markdown(code)), str(rendering.render_markdown(code + "word " * 10_000))
+    assert short.count("<span") and not long.count("<span")
+    for html in (short, long):
+        assert html.count('<pre tabindex="0" role="group"') == 2 and 'aria-label="python code"' in html

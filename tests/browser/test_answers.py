@@ -80,7 +80,7 @@ def test_a_selection_by_mouse_offers_the_reasons_and_a_highlight_can_be_removed(
 
 
 def test_a_long_plain_response_can_be_highlighted_at_its_end(open_page: Open) -> None:
-    long = "\n".join(f"Line {number} of a text that is far too long to be rendered." for number in range(900))
+    long = "\n".join(f"Line {number} of a text that is far too long to be rendered." for number in range(1900))
     project, person = start(texts=[long, long.replace("far", "much")])
     page = opened(open_page, project, person)
     expect(page.locator(".resp mark").first).to_be_attached()

@@ -1,0 +1,127 @@
+"""The pages in another language: nothing a reader sees is left in English."""
+
+import gettext
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils.translation import trans_real
+
+from annotation import words
+from annotation.models import Role
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+SPOKEN = ("aria-label", "placeholder", "title", "alt", "data-label")
+UNSPOKEN = {"script", "style", "kbd", "code", "svg"}
+OWN_NAMES = {"Hone", "Markdown", "Ctrl", "Enter", "Esc", "API", "A", "B"}
+
+
+PAGES = ["", "settings/", "/my-work/", "/account/", "/inbox/", "/projects/new/"]  # of the project, or with a "/"
+FILES = {"sft", "preference", "binary", "raw", "jsonl", "csv", "parquet", "datasets", "label", "studio", "argilla"}
+
+
+class Brackets(gettext.NullTranslations):
+    """A language in which every text is itself in brackets."""
+
+    _catalog: dict[str, str] = {"Draft saved": "[Draft saved]"}
+
+    @staticmethod
+    def plural(n: int) -> int:
+        return int(n != 1)
+
+    def gettext(self, message: str) -> str:
+        return f"[{message}]"
+
+    def ngettext(self, one: str, many: str, n: int) -> str:
+        return f"[{one if n == 1 else many}]"
+
+    def language(self) -> str:
+        return "eo"
+
+    to_language = language
+
+
+class Text(HTMLParser):
+    """Everything a reader hears or sees of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.inside: list[str] = []
+        self.said: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in UNSPOKEN:
+            self.inside.append(tag)
+        self.said += [value for name, value in attrs if name in SPOKEN and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.inside and tag == self.inside[-1]:
+            self.inside.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self.inside:
+            self.said.append(data)
+
+
+@pytest.fixture
+def brackets(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The site in brackets, for a browser that asks for Esperanto."""
+    settings.LANGUAGES = [("en", "English"), ("eo", "Esperanto")]
+    monkeypatch.setitem(trans_real._translations, "eo", Brackets())
+    monkeypatch.setattr(words, "DjangoTranslation", lambda *_, **__: Brackets())
+    words._catalog.cache_clear()
+    yield
+    words._catalog.cache_clear()
+
+
+def left_in_english(html: str, names: set[str]) -> list[str]:
+    """The texts of a page with words outside of brackets that are nobody's name."""
+    found = []
+    for said in Text(html).said:
+        rest = said
+        while (shorter := re.sub(r"\[[^\[\]]*\]", " ", rest)) != rest:
+            rest = shorter
+        for name in names:
+            rest = rest.replace(name, " ")
+        if set(re.findall(r"[A-Za-z]{2,}", rest)) - OWN_NAMES - FILES:
+            found.append(" ".join(said.split()))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["preference", "ranking", "rating", "demonstration"])
+def test_the_judging_page_is_wholly_in_the_readers_language(client: Client, brackets: None, kind: str) -> None:
+    questions: dict[str, Any] = {"improve": True} if kind == "preference" else {}
+    if kind == "rating":
+        questions = {"level": "turn"}
+    project = factories.project(kind=kind, name="Ω", question="", questions=questions)
+    factories.task(project, responses=["1"] if kind in ("rating", "demonstration") else ["1", "2"])
+    person = factories.member(project)
+    client.force_login(person)
+    names = {person.username, project.slug, *(turn["content"] for turn in project.tasks.get().prompt)}
+    html = client.get(f"/projects/{project.slug}/work/", headers={"accept-language": "eo"}).content.decode()
+    assert '<html lang="eo"' in html and "[Keyboard shortcuts]" in html and '"Draft saved"' in html
+    assert left_in_english(html, names) == []
+    html = client.get(f"/projects/{project.slug}/work/", headers={"accept-language": "fr"}).content.decode()
+    assert '<html lang="en"' in html and ">Keyboard shortcuts<" in html
+
+
+def test_the_other_pages_of_a_labeling_project_are_too(client: Client, brackets: None) -> None:
+    project = factories.project(name="Ω", question="")
+    factories.task(project, responses=["1", "2"])
+    person = factories.member(project, Role.MANAGER)
+    names = {person.username, project.slug, *(turn["content"] for turn in project.tasks.get().prompt)}
+    found = {}
+    anonymous = client.get("/login/", headers={"accept-language": "eo"}).content.decode()
+    found["login"] = left_in_english(anonymous, names)
+    client.force_login(person)
+    for page in PAGES:
+        path = page if page.startswith("/") else f"/projects/{project.slug}/{page}"
+        html = client.get(path, headers={"accept-language": "eo"}, follow=True).content.decode()
+        found[page] = left_in_english(html, names)
+    assert "\n".join(f"{page} {text}" for page, texts in found.items() for text in texts) == ""
