@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from annotation import admins
 from annotation.api.authentication import caller
-from annotation.api.serializers import CleanCharField, StrictSerializer
+from annotation.api.serializers.fields import CleanCharField, StrictSerializer
 from annotation.models import User
 
 

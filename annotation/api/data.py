@@ -21,10 +21,10 @@ from rest_framework.views import APIView
 
 from annotation import access, exporting, importing, jobs, reading, splitting
 from annotation.api.authentication import caller
-from annotation.api.import_serializers import ImportJobSerializer, ImportOptions, ImportReportSerializer
 from annotation.api.parsers import JSONLinesParser, JSONRecordsParser
 from annotation.api.problems import Problem
-from annotation.api.serializers import AnnotationFilter, AnnotationSerializer, ExportQuery
+from annotation.api.serializers.data import AnnotationFilter, AnnotationSerializer, ExportQuery
+from annotation.api.serializers.imports import ImportJobSerializer, ImportOptions, ImportReportSerializer
 from annotation.cleaning import CleaningError, strict_json
 from annotation.mapping import Mapping
 from annotation.models import Annotation, ImportJob, Project

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from annotation import access
 from annotation.api.authentication import caller
-from annotation.api.serializers import StoredBodyField, StrictSerializer
+from annotation.api.serializers.fields import StoredBodyField, StrictSerializer
 from annotation.cleaning import CleaningError
 from annotation.mapping import Mapping
 from annotation.models import FieldMapping

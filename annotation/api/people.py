@@ -15,7 +15,8 @@ from rest_framework.views import APIView
 
 from annotation import access, accounts, invitations, membership
 from annotation.api.authentication import caller
-from annotation.api.serializers import CleanCharField, MemberSerializer, StrictSerializer
+from annotation.api.serializers.fields import CleanCharField, StrictSerializer
+from annotation.api.serializers.projects import MemberSerializer
 from annotation.models import Invitation, Membership, Role
 from annotation.models.people import MANAGES
 

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from annotation import access, assigning, membership, projects, standings
 from annotation.api.authentication import caller
-from annotation.api.serializers import (
+from annotation.api.serializers.projects import (
     AssignedSerializer,
     AssignSerializer,
     MemberSerializer,

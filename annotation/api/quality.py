@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from annotation import access
 from annotation.api.authentication import caller
-from annotation.api.serializers import AgreementQuery
+from annotation.api.serializers.data import AgreementQuery
 from annotation.models import Project, QualityReport
 from annotation.models.people import READS_DATA, SEES_NAMES
 from annotation.quality import reports

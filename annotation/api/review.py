@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from annotation import access, desk, discussing, disputes, reviewing
 from annotation.api.authentication import caller
-from annotation.api.serializers import CleanCharField, StoredBodyField, StrictSerializer
+from annotation.api.serializers.fields import CleanCharField, StoredBodyField, StrictSerializer
 from annotation.cleaning import MAX_INT
 from annotation.models import Adjudication, Comment, Dispute, User
 from annotation.models.people import JUDGES, SEES_NAMES

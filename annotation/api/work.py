@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from annotation import access, judging, qualifying, queue
 from annotation.api.authentication import caller
-from annotation.api.serializers import (
+from annotation.api.serializers.work import (
     BodySerializer,
     KeptDraftSerializer,
     LeasedTaskSerializer,
@@ -74,7 +74,7 @@ class Skip(APIView):
         task = access.task_for(caller(request), task_id, JUDGES)
         sent = SkipSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
-        queue.skip(task, caller(request), sent.validated_data.get("reason", ""))
+        queue.skip(task, caller(request), sent.validated_data["reason"])
         return Response(_onward(task.project, caller(request)) if wants_next else {})
 
 

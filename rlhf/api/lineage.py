@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotation.access import project_for
-from annotation.api.serializers import CleanCharField, StrictSerializer
+from annotation.api.serializers.fields import CleanCharField, StrictSerializer
 from annotation.cleaning import MAX_INT
 from annotation.models import Annotation, Project, Task, User, Withdrawal
 from annotation.models.people import MANAGES, SEES_NAMES

@@ -11,7 +11,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from annotation.api.serializers import CleanCharField, StrictSerializer
+from annotation.api.serializers.fields import CleanCharField, StrictSerializer
 from annotation.models import User
 from rlhf import hub, pushing
 from rlhf.api.views import LoopView

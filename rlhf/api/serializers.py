@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from annotation.api.serializers import CleanCharField, StrictSerializer
+from annotation.api.serializers.fields import CleanCharField, StrictSerializer
 from annotation.cleaning import CleaningError
 from annotation.models import Project, User
 from rlhf.models import Cut, Model, Round, Run, Snapshot
@@ -15,6 +15,11 @@ from rlhf.prompts import Prompt, distinct, messages
 
 class VisibleModel(serializers.SlugRelatedField[Model]):
     """A model by its name, among those the caller may see."""
+
+    default_error_messages = {
+        "does_not_exist": "There is no model named {value} that you may see; register it first, then give its name.",
+        "invalid": "Must be the name of a registered model.",
+    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(slug_field="name", queryset=Model.objects.none(), **options)
@@ -25,6 +30,8 @@ class VisibleModel(serializers.SlugRelatedField[Model]):
 
 class VisibleSnapshot(serializers.PrimaryKeyRelatedField[Snapshot]):
     """A snapshot by its id, among those the caller may see."""
+
+    default_error_messages = {"does_not_exist": "There is no snapshot {pk_value} that you may see."}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(queryset=Snapshot.objects.none(), **options)
@@ -94,7 +101,6 @@ class SnapshotSerializer(serializers.ModelSerializer[Snapshot]):
             "content_hash",
             "path",
             "size",
-            "withdrawn",
         ]
         fields += ["withdrawn", "simulated_share", "created_at"]
         read_only_fields = fields

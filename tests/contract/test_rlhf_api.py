@@ -105,6 +105,11 @@ def test_a_bad_run_is_refused_by_its_key(project, trainer, change, field):
     assert not Run.objects.exists()
 
 
+def test_a_model_is_given_by_its_name_and_not_by_a_path(project, trainer):
+    answer = post(trainer, "runs/", {"project": project.slug, "kind": "dpo", "start_model": "/etc"})
+    assert "no model named /etc that you may see" in a_problem(answer, 400, "start_model")["errors"]["start_model"][0]
+
+
 def test_metrics_after_a_step_leave_out_a_half_written_line(project, trainer):
     run = rows.run(project)
     lines = [json.dumps({"step": step, "loss": 1 / step}) for step in (1, 2, 3)] + ['{"step": 4, "lo']

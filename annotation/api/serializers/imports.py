@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from annotation.api.serializers import CleanCharField, StoredBodyField, StrictSerializer
+from annotation.api.serializers.fields import CleanCharField, StoredBodyField, StrictSerializer
 from annotation.models import ImportJob
 
 
