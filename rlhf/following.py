@@ -6,16 +6,40 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 from django.core.management.base import CommandError
 
-from rlhf import rounds, runner, worker
+from annotation.models import Project
+from rlhf import rounds, runner, runs, worker
+from rlhf.arguments import refuse
 from rlhf.models import Round, Run
 from training import rundir
+from training.runfile import RunFileError
 
 PAUSE = 0.3  # seconds between two looks
 EVERY = 10.0  # seconds between two lines where lines cannot be overwritten
+
+
+def carry_out(out: Any, project: Project, kind: str, asked: dict[str, Any], **options: Any) -> Run | None:
+    """The run that a command `asked` for (see `add_settings`), once it has succeeded; None where nobody waits for it.
+
+    What goes wrong is a CommandError of one line.
+    """
+    try:
+        named = {"name": asked["name"], "seed": asked["seed"], "overrides": asked["changes"]}
+        run = runs.create(project, kind, **named, **options)
+    except RunFileError as error:
+        raise refuse(error) from error
+    out.write(f"Queued {run.name} ({run.folder})")
+    if not asked["wait"]:
+        return None
+    try:
+        run = follow_run(run, out)
+    except KeyboardInterrupt:
+        raise CommandError(f"No longer watching; {run.name} goes on by itself.") from None
+    require_success(run)
+    return run
 
 
 def follow_run(run: Run, out: TextIO = sys.stdout) -> Run:

@@ -21,7 +21,7 @@ def main() -> None:
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-    from trl.experimental.ppo import PPOConfig, PPOTrainer
+    from trl.experimental.ppo import PPOTrainer
 
     torch.set_num_threads(order["threads"])
     transformers.utils.logging.set_verbosity_error()
@@ -38,25 +38,7 @@ def main() -> None:
             times.append(now())
 
     trainer = Watched(
-        args=PPOConfig(
-            output_dir=str(folder / "trl"),
-            per_device_train_batch_size=ppo.minibatch,
-            gradient_accumulation_steps=ppo.rollout // ppo.minibatch,
-            num_mini_batches=ppo.rollout // ppo.minibatch,
-            num_ppo_epochs=ppo.epochs,
-            total_episodes=ppo.rollout * order["steps"],
-            learning_rate=ppo.learning_rate,
-            response_length=ppo.longest,
-            temperature=ppo.temperature,
-            kl_coef=ppo.kl,
-            stop_token="eos",
-            num_sample_generations=0,
-            report_to="none",
-            use_cpu=True,
-            bf16=False,
-            save_strategy="no",
-            seed=work.seed,
-        ),
+        args=settings_of(order, folder, work, ppo),
         processing_class=tokenizer,
         model=AutoModelForCausalLM.from_pretrained(folder / "causal"),
         ref_model=None,
@@ -75,6 +57,31 @@ def main() -> None:
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     Path(order["out"]).write_text(json.dumps(found))
+
+
+def settings_of(order: dict[str, Any], folder: Path, work: Any, ppo: Any) -> Any:
+    """The same work in TRL's words."""
+    from trl.experimental.ppo import PPOConfig
+
+    return PPOConfig(
+        output_dir=str(folder / "trl"),
+        per_device_train_batch_size=ppo.minibatch,
+        gradient_accumulation_steps=ppo.rollout // ppo.minibatch,
+        num_mini_batches=ppo.rollout // ppo.minibatch,
+        num_ppo_epochs=ppo.epochs,
+        total_episodes=ppo.rollout * order["steps"],
+        learning_rate=ppo.learning_rate,
+        response_length=ppo.longest,
+        temperature=ppo.temperature,
+        kl_coef=ppo.kl,
+        stop_token="eos",
+        num_sample_generations=0,
+        report_to="none",
+        use_cpu=True,
+        bf16=False,
+        save_strategy="no",
+        seed=work.seed,
+    )
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from rlhf import following, runs
-from rlhf.arguments import add_settings, find_model, find_project, find_snapshot, prompts_from, refuse, with_example
+from rlhf import following
+from rlhf.arguments import add_settings, find_model, find_project, find_snapshot, prompts_from, with_example
 from rlhf.figures_text import policy_table
-from training.runfile import RunFileError
 
 
 class Command(BaseCommand):
@@ -22,33 +21,21 @@ class Command(BaseCommand):
         parser.add_argument("--snapshot", metavar="NAME[@VERSION]", help="answer the prompts of its eval split")
         add_settings(parser)
 
-    def handle(self, *, project: str, wait: bool, **options: Any) -> None:
+    def handle(self, *, project: str, **options: Any) -> None:
         policies = [find_model(name) for name in options["policies"]]
         snapshot = find_snapshot(options["snapshot"]) if options["snapshot"] else None
         prompts = prompts_from(options["prompts"], snapshot, "eval")
         if not prompts:
             raise CommandError("No prompts: name a file with --prompts or a snapshot with an eval split.")
-        try:
-            run = runs.create(
-                find_project(project),
-                "evaluate",
-                name=options["name"],
-                policies=policies,
-                references={policy.name: policies[0].name for policy in policies[1:]},
-                reward_model=find_model(options["reward"]) if options["reward"] else None,
-                prompts=prompts,
-                seed=options["seed"],
-                overrides=options["changes"],
-            )
-        except RunFileError as error:
-            raise refuse(error) from error
-        self.stdout.write(f"Queued {run.name} ({run.folder})")
-        if not wait:
-            return
-        try:
-            run = following.follow_run(run, self.stdout)  # type: ignore[arg-type]
-        except KeyboardInterrupt:
-            raise CommandError(f"No longer watching; {run.name} goes on by itself.") from None
-        following.require_success(run)
-        for line in policy_table(run, run.outcome["eval"]["policies"]):
+        run = following.carry_out(
+            self.stdout,
+            find_project(project),
+            "evaluate",
+            options,
+            policies=policies,
+            references={policy.name: policies[0].name for policy in policies[1:]},
+            reward_model=find_model(options["reward"]) if options["reward"] else None,
+            prompts=prompts,
+        )
+        for line in policy_table(run, run.outcome["eval"]["policies"]) if run else ():
             self.stdout.write(line)

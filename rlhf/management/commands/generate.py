@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
-from rlhf import following, runs
-from rlhf.arguments import add_settings, find_model, find_project, find_snapshot, prompts_from, refuse, with_example
+from rlhf import following
+from rlhf.arguments import add_settings, find_model, find_project, find_snapshot, prompts_from, with_example
 from rlhf.prompts import from_project
-from training.runfile import RunFileError
 
 
 class Command(BaseCommand):
@@ -29,33 +28,23 @@ class Command(BaseCommand):
         parser.add_argument("--reward", metavar="MODEL", help="the reward model that scores them")
         add_settings(parser)
 
-    def handle(self, *, project: str, model: str, wait: bool, **options: Any) -> None:
+    def handle(self, *, project: str, model: str, **options: Any) -> None:
         where = find_project(project)
         snapshot = find_snapshot(options["snapshot"]) if options["snapshot"] else None
         prompts = prompts_from(options["prompts"], snapshot) or from_project(where)
-        try:
-            kept = {"samples": options["best_of"]} if options["best_of"] else {}
-            run = runs.create(
-                where,
-                "best_of_n" if kept else "generate",
-                params=kept,
-                reward_model=find_model(options["reward"]) if options["reward"] else None,
-                name=options["name"],
-                start_model=find_model(model),
-                prompts=prompts[: options["limit"]],
-                seed=options["seed"],
-                overrides=options["changes"],
-            )
-        except RunFileError as error:
-            raise refuse(error) from error
-        self.stdout.write(f"Queued {run.name} ({run.folder})")
-        if not wait:
+        kept = {"samples": options["best_of"]} if options["best_of"] else {}
+        run = following.carry_out(
+            self.stdout,
+            where,
+            "best_of_n" if kept else "generate",
+            options,
+            params=kept,
+            reward_model=find_model(options["reward"]) if options["reward"] else None,
+            start_model=find_model(model),
+            prompts=prompts[: options["limit"]],
+        )
+        if run is None:
             return
-        try:
-            run = following.follow_run(run, self.stdout)  # type: ignore[arg-type]
-        except KeyboardInterrupt:
-            raise CommandError(f"No longer watching; {run.name} goes on by itself.") from None
-        following.require_success(run)
         made = run.outcome["tasks"]
         left_out = ", ".join(f"{count} {reason}" for reason, count in made["left_out"].items())
         self.stdout.write(f"{made['made']} tasks in {where.slug}" + (f"; left out: {left_out}" if left_out else ""))

@@ -4,9 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from rlhf import following, runs
-from rlhf.arguments import add_settings, find_model, find_project, refuse, with_example
-from training.runfile import RunFileError
+from rlhf import following
+from rlhf.arguments import add_settings, find_model, find_project, with_example
 
 
 class Command(BaseCommand):
@@ -18,30 +17,13 @@ class Command(BaseCommand):
         parser.add_argument("--project", help="where the run belongs; by default where the adapter does")
         add_settings(parser)
 
-    def handle(self, *, model: str, wait: bool, **options: Any) -> None:
+    def handle(self, *, model: str, **options: Any) -> None:
         adapter = find_model(model)
         if not adapter.is_adapter:
             raise CommandError(f"{model} is a whole model already: there is nothing to merge.")
         project = find_project(options["project"]) if options["project"] else adapter.project
         if project is None:
             raise CommandError(f"{model} belongs to no project: say where the run belongs with --project.")
-        try:
-            run = runs.create(
-                project,
-                "merge",
-                name=options["name"],
-                start_model=adapter,
-                seed=options["seed"],
-                overrides=options["changes"],
-            )
-        except RunFileError as error:
-            raise refuse(error) from error
-        self.stdout.write(f"Queued {run.name} ({run.folder})")
-        if not wait:
-            return
-        try:
-            run = following.follow_run(run, self.stdout)  # type: ignore[arg-type]
-        except KeyboardInterrupt:
-            raise CommandError(f"No longer watching; {run.name} goes on by itself.") from None
-        following.require_success(run)
-        self.stdout.write(f"Model {run.model.name} in {run.model.path}")
+        run = following.carry_out(self.stdout, project, "merge", options, start_model=adapter)
+        if run:
+            self.stdout.write(f"Model {run.model.name} in {run.model.path}")

@@ -4,11 +4,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from rlhf import following, runs
-from rlhf.arguments import add_settings, find_model, find_project, find_snapshot, prompts_from, refuse, with_example
+from rlhf import following
+from rlhf.arguments import add_settings, find_model, find_project, find_snapshot, prompts_from, with_example
 from rlhf.figures_text import summary
 from training import runfile
-from training.runfile import RunFileError
 
 KINDS = runfile.compatibility.TRAINERS
 
@@ -33,36 +32,26 @@ class Command(BaseCommand):
         parser.add_argument("--full", action="store_true", help="train all weights, not an adapter (not for rollouts)")
         add_settings(parser)
 
-    def handle(self, *, kind: str, base: str, wait: bool, **options: Any) -> None:
+    def handle(self, *, kind: str, base: str, **options: Any) -> None:
         project = find_project(options["project"]) if options["project"] else None
         snapshot = find_snapshot(options["snapshot"], project) if options["snapshot"] else None
         if project is None:
             if snapshot is None:
                 raise CommandError("Say where the run belongs: --snapshot or --project.")
             project = snapshot.project
-        try:
-            run = runs.create(
-                project,
-                kind,
-                name=options["name"],
-                start_model=find_model(base),
-                snapshot=snapshot,
-                reward_model=find_model(options["reward"]) if options["reward"] else None,
-                prompts=prompts_from(options["prompts"], None),
-                adapter=None if options["full"] else "default",
-                seed=options["seed"],
-                overrides=options["changes"],
-            )
-        except RunFileError as error:
-            raise refuse(error) from error
-        self.stdout.write(f"Queued {run.name} ({run.folder})")
-        if not wait:
+        run = following.carry_out(
+            self.stdout,
+            project,
+            kind,
+            options,
+            start_model=find_model(base),
+            snapshot=snapshot,
+            reward_model=find_model(options["reward"]) if options["reward"] else None,
+            prompts=prompts_from(options["prompts"], None),
+            adapter=None if options["full"] else "default",
+        )
+        if run is None:
             return
-        try:
-            run = following.follow_run(run, self.stdout)  # type: ignore[arg-type]
-        except KeyboardInterrupt:
-            raise CommandError(f"No longer watching; {run.name} goes on by itself.") from None
-        following.require_success(run)
         self.stdout.write(f"Model {run.model.name} in {run.model.path}")
         for line in summary(run):
             self.stdout.write(line)
