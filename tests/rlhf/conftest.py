@@ -9,9 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from django.test import Client
 
+from annotation.models import Project, Role
 from rlhf import launcher, runner
 from rlhf.models import Run
+from tests import factories
+from tests.rlhf import rows
 
 ENGINE = """
 import json, sys, time
@@ -125,3 +129,12 @@ def loop_engine(engine: FakeEngine) -> FakeEngine:
     """An engine that answers prompts with its name and trains nothing."""
     engine.script = LOOP
     return engine
+
+
+@pytest.fixture
+def trainer(client: Client) -> Project:
+    """A project whose trainer is signed in at `client`, with a model to start from."""
+    project = factories.project()
+    client.force_login(factories.member(project, Role.TRAINER))
+    rows.model("desk-base", project=project)
+    return project

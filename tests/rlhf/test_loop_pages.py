@@ -1,0 +1,129 @@
+import json
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from annotation.models import Membership, Role
+from rlhf import worker
+from rlhf.models import Model, Round
+from tests import factories
+from tests.rlhf.page_rows import address, deciding, round_in
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_folder")]
+
+
+@pytest.mark.parametrize("state", Round.State.values)
+def test_the_loop_has_a_page_for_every_state_of_a_round(client, trainer, state):
+    Model.objects.all().delete()
+    round_in(trainer, state, decision={"by": "x", "reason": "Because."} if state in ("promoted", "rejected") else {})
+    worker.beat()
+    page = client.get(address("loop", trainer)).content.decode()
+    assert page.count('class="stage ') == 8
+    assert "Nothing moves" not in page
+    assert ("every 10s" in page) == (state not in ("promoted", "rejected"))
+    assert ('id="decision"' in page) == (state == "decide")
+
+
+def test_the_loop_says_when_no_worker_is_there(client, trainer):
+    Model.objects.all().delete()
+    round_in(trainer, "generate")
+    worker.heartbeat_file().unlink(missing_ok=True)
+    assert "no worker is running" in client.get(address("loop", trainer)).content.decode()
+
+
+def test_a_round_that_stopped_names_the_problem_and_offers_a_retry(client, trainer):
+    Model.objects.all().delete()
+    round = round_in(trainer, "reward", problem="rm-r1 did not finish. Out of memory.")
+    worker.beat()
+    page = client.get(address("loop", trainer)).content.decode()
+    assert "round 1 has stopped" in page and "rm-r1 did not finish" in page
+    assert address("retry_round", trainer, round.number) in page
+
+
+def test_the_stages_are_304_until_something_changes(client, trainer):
+    Model.objects.all().delete()
+    round = round_in(trainer, "label")
+    worker.beat()
+    first = client.get(address("loop", trainer), headers={"HX-Target": "stages"})
+    assert b"<html" not in first.content
+    same = {"HX-Target": "stages", "If-None-Match": first["ETag"]}
+    assert client.get(address("loop", trainer), headers=same).status_code == 304
+    Round.objects.filter(pk=round.pk).update(state="reward")
+    assert client.get(address("loop", trainer), headers=same).status_code == 200
+
+
+def test_a_decision_needs_a_reason_and_then_promotes(client, trainer):
+    Model.objects.all().delete()
+    round, model = deciding(trainer)
+    url = address("decide", trainer, round.number)
+    page = client.get(address("loop", trainer)).content.decode()
+    assert "Promote policy-1" in page and "keep policy-0" in page and "Met" in page
+    refused = client.post(url, {"promote": "policy-1", "reason": " "})
+    assert refused.status_code == 422 and "Give the reason" in refused.content.decode()
+    assert client.post(url, {"promote": "desk-base", "reason": "No."}).status_code == 422
+    assert client.post(url, {"promote": "policy-1", "reason": "Preferred clearly."}).status_code == 302
+    round.refresh_from_db()
+    model.refresh_from_db()
+    assert (round.state, model.state, model.decision["reason"]) == ("promoted", "promoted", "Preferred clearly.")
+    late = client.post(url, {"promote": "", "reason": "Too late."}, follow=True)
+    assert "does not wait for a decision" in late.content.decode()
+
+
+def test_rejecting_keeps_the_promoted_policy(client, trainer):
+    Model.objects.all().delete()
+    round, model = deciding(trainer)
+    client.post(address("decide", trainer, round.number), {"promote": "", "reason": "Answers got rude."})
+    round.refresh_from_db()
+    model.refresh_from_db()
+    assert (round.state, model.state) == ("rejected", "rejected")
+
+
+def test_win_rates_are_drawn_with_their_intervals_and_marked_as_simulated(client, trainer):
+    Model.objects.all().delete()
+    deciding(trainer)
+    page = client.get(address("loop", trainer)).content.decode()
+    assert "70.0 percent, 65.0 to 75.0" in page and "All judgments are simulated" in page
+    assert "best is policy-1: 70.0% at KL 4.00" in page
+
+
+def round_form(**changes):
+    base = Model.objects.get()
+    form = {"start_model": base.pk, "base_model": base.pk, "prompts": 4, "responses_per_prompt": 2, "eval_prompts": 2}
+    return form | {"eval_overlap": 1, "methods": ["dpo", "ppo"], "win_rate_low": 0.5, "kl_max": 15} | changes
+
+
+def prompts_file(*lines):
+    return SimpleUploadedFile("prompts.jsonl", "\n".join(lines).encode())
+
+
+def test_a_round_is_started_from_a_file_of_prompts(client, trainer):
+    page = client.get(address("new_round", trainer))
+    assert page.status_code == 200 and b"multipart/form-data" in page.content
+    assert client.post(address("new_round", trainer), round_form(methods=[])).status_code == 422
+    sent = prompts_file(*[json.dumps({"id": str(n), "prompt": f"Question {n}?"}) for n in range(8)])
+    assert client.post(address("new_round", trainer), round_form(prompts_file=sent)).status_code == 302
+    round = Round.objects.get()
+    assert (round.state, round.plan["prompts"], round.plan["gate"]["kl_max"]) == ("generate", 4, 15.0)
+    assert len((round.folder / "eval_prompts.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_round_is_started_from_the_prompts_of_another_project(client, trainer):
+    other = factories.project(kind="demonstration")
+    Membership.objects.create(project=other, user=trainer.memberships.get().user, role=Role.READER)
+    for number in range(8):
+        factories.task(other, prompt=[{"role": "user", "content": f"Question {number}?"}])
+    assert client.post(address("new_round", trainer), round_form(prompts_project=other.pk)).status_code == 302
+    stranger = factories.project()
+    refused = client.post(address("new_round", trainer), round_form(prompts_project=stranger.pk))
+    assert refused.status_code == 422
+
+
+def test_a_bad_line_in_the_file_of_prompts_is_named(client, trainer):
+    sent = prompts_file('"Fine?"', '{"prompt": 7}')
+    answer = client.post(address("new_round", trainer), round_form(prompts_file=sent))
+    assert answer.status_code == 422 and "Line 2" in answer.content.decode()
+
+
+def test_a_round_without_prompts_is_refused_in_words(client, trainer):
+    answer = client.post(address("new_round", trainer), round_form())
+    assert answer.status_code == 422 and "No prompt is left for evaluation" in answer.content.decode()
