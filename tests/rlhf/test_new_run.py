@@ -55,7 +55,7 @@ def test_every_adapter_that_a_method_takes_comes_out_of_the_form(client, trainer
 def test_a_rule_takes_the_place_of_the_reward_model(client, trainer):
     rows.snapshot(trainer)
     page = client.get(address("new_run", trainer, kind="grpo")).content.decode()
-    assert "None: a rule scores" in page and "id_adapter_full" not in page and "id_adapter_dora" in page
+    assert "None: a rule scores" in page and "id_adapter_adalora" not in page and "id_adapter_full" in page
     neither = client.post(address("new_run", trainer), form_of(trainer, "grpo"))
     assert neither.status_code == 422 and "params.rule is required" in neither.content.decode()
     sent = form_of(trainer, "rloo", **{"params.rule": "words:5-20", "params.samples": "4"})
