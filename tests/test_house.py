@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,6 +26,11 @@ def test_imports_go_one_way() -> None:
         [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.django_db
+def test_the_migrations_lead_to_the_models() -> None:
+    call_command("makemigrations", "annotation", "rlhf", check=True, dry_run=True, verbosity=0)
 
 
 def test_every_make_target_of_the_readme_exists() -> None:

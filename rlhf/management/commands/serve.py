@@ -29,12 +29,5 @@ class Command(BaseCommand):
         if password := serving.first_admin():
             self.stdout.write(f"First start. Sign in as admin with the password {password} (shown this once).")
         serving.collect_static()
-        shown = f"[{host}]" if ":" in host else host
-
-        def announce() -> None:
-            self.stdout.write(f"Hone is at http://{shown}:{port}/ (Ctrl-C ends it; training goes on)")
-            self.stdout.flush()
-
         self.stdout.flush()
-        if code := serving.serve(host, port, workers, threads, announce):
-            raise CommandError(f"The web server ended with code {code}.")
+        serving.become_supervisor(host, port, workers, threads)
