@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.core.exceptions import PermissionDenied
-from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404
 
-from annotation.models import Membership, Project, Role, Task, User
+from annotation.lookups import Lookup
+from annotation.models import Project, Role, Task, User
 
 ANY_ROLE = tuple(Role.values)
+BIGGEST_ID = 2**63 - 1  # what is in an address may be any number
+ROLE = """(SELECT member.role FROM annotation_membership AS member
+    WHERE member.user_id = %(user)s AND member.project_id = project.id)"""
+PROJECT = Lookup(
+    {"project": Project},
+    "FROM annotation_project AS project WHERE project.slug = %(slug)s AND NOT project.is_staging",
+    extra=ROLE,
+)
+TASK = Lookup(
+    {"task": Task, "project": Project},
+    "FROM annotation_task AS task JOIN annotation_project AS project ON project.id = task.project_id"
+    " WHERE task.id = %(task)s",
+    extra=ROLE,
+)
 
 
 def project_for(user: User, slug: str, roles: tuple[str, ...] = ANY_ROLE) -> Project:
@@ -18,26 +30,24 @@ def project_for(user: User, slug: str, roles: tuple[str, ...] = ANY_ROLE) -> Pro
 
     One statement. A site admin has the role of a manager everywhere.
     """
-    project = _with_role(Project.objects.filter(is_staging=False), user, "pk").filter(slug=slug).first()
-    if project is None:
+    found = PROJECT.first(slug=slug, user=user.pk)
+    if found is None:
         raise Http404("There is no such project.")
-    project.my_role = _checked_role(user, project.found_role, roles, "project")
+    project: Project
+    project, role = found
+    project.my_role = _checked_role(user, role, roles, "project")
     return project
 
 
 def task_for(user: User, task_id: int, roles: tuple[str, ...] = ANY_ROLE) -> Task:
     """The task and its project, with `task.project.my_role` set; refused as `project_for` refuses."""
-    tasks = Task.objects.select_related("project")
-    task = _with_role(tasks, user, "project").filter(pk=task_id).first()
-    if task is None:
+    found = TASK.first(task=task_id, user=user.pk) if task_id <= BIGGEST_ID else None
+    if found is None:
         raise Http404("There is no such task.")
-    task.project.my_role = _checked_role(user, task.found_role, roles, "task")
+    task: Task
+    task, task.project, role = found
+    task.project.my_role = _checked_role(user, role, roles, "task")
     return task
-
-
-def _with_role(rows: QuerySet[Any], user: User, reference: str) -> QuerySet[Any]:
-    role = Membership.objects.filter(user=user, project=OuterRef(reference)).values("role")[:1]
-    return rows.annotate(found_role=Subquery(role))
 
 
 def _checked_role(user: User, role: str | None, roles: tuple[str, ...], what: str) -> str:

@@ -26,7 +26,7 @@ from annotation.models import (
 )
 from annotation.models.tasks import AssignmentQuerySet
 from annotation.queue import LeaseLost
-from annotation.writes import write_transaction
+from annotation.writes import changed, write_transaction
 
 __all__ = ["BodyError", "CannotUndo", "LeaseLost", "save_draft", "submit", "undo"]
 
@@ -54,6 +54,11 @@ LEFT JOIN annotation_membership AS member
     ON member.project_id = seat.project_id AND member.user_id = seat.annotator_id
 WHERE seat.task_id = %(task)s AND seat.annotator_id = %(annotator)s
 """
+GIVE_UP = """
+UPDATE annotation_assignment SET state = 'submitted', draft = NULL, returned = ''
+WHERE id = %(seat)s AND state = %(state)s
+"""
+COUNT = "UPDATE annotation_task SET done = done + 1 WHERE id = %(task)s"
 ATTEMPTS = 5  # each repeats only because the same person's other request got further
 
 
@@ -121,7 +126,7 @@ def shown_to(assignment: Assignment | RepeatCheck, task: Task) -> bodies.Shown:
     """What a judgement of `task` may speak of; the responses' texts are read only if it does."""
     return bodies.Shown(
         assignment.shown,
-        lambda: dict(task.responses.values_list("pk", "text")),
+        lambda: task.texts,
         [place for place, message in enumerate(task.prompt) if message["role"] == "assistant"],
     )
 
@@ -158,7 +163,7 @@ def undo(annotation: Annotation, user: User) -> Assignment:
             )
         freezing.check(annotation)
         _take_back(annotation, assignments)
-    held = assignments.select_related("task", "project", "annotator").prefetch_related("task__responses").first()
+    held = assignments.select_related("task", "project", "annotator").first()
     if held is None or held.state != LEASED:
         raise CannotUndo(gettext("This judgement cannot be taken back any more."))
     held.task.project = held.project
@@ -240,15 +245,13 @@ def _earlier(pk: int, task: Task) -> Annotation:
 
 def _take_place(assignment: Assignment) -> bool:
     """Whether there is a place for this judgement: the one held, the one of the earlier revision, or a free slot."""
-    mine = Assignment.objects.filter(pk=assignment.pk, state=assignment.state)
-    task = Task.objects.filter(pk=assignment.task_id)
     late = assignment.state not in (LEASED, ASSIGNED, SUBMITTED)  # the slot went back, but may still be free
     if late and not queue.take_slot(assignment.task_id, done=F("done") + 1):
         return False
-    if not mine.update(state=SUBMITTED, draft=None, returned=""):
+    if not changed(GIVE_UP, seat=assignment.pk, state=str(assignment.state)):
         raise _Again
     if assignment.state in (LEASED, ASSIGNED):
-        task.update(done=F("done") + 1)
+        changed(COUNT, task=assignment.task_id)
     elif assignment.state == SUBMITTED:
         earlier = Annotation.objects.standing().filter(task=assignment.task_id, annotator=assignment.annotator_id)
         earlier.update(status=Annotation.Status.REPLACED)

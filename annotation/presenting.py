@@ -14,7 +14,7 @@ def leased_task(assignment: Assignment) -> dict[str, Any]:
     One that a reviewer sent back says why, as "returned".
     """
     task, project = assignment.task, assignment.project
-    texts = {response.pk: response.text for response in task.responses.all()}
+    texts = task.texts
     return {
         "id": task.pk,
         "kind": project.kind,

@@ -19,7 +19,6 @@ from django.db.models import (
     SmallIntegerField,
     Value,
     When,
-    prefetch_related_objects,
 )
 from django.db.models.functions import Greatest
 from django.utils import timezone
@@ -30,7 +29,7 @@ from annotation.claiming import Place
 from annotation.draws import Turn
 from annotation.models import Assignment, Cursor, Pool, Project, RepeatCheck, SkipTo, Task, User
 from annotation.standing import NotNow, Standing, standing_of
-from annotation.writes import write_transaction
+from annotation.writes import changed, write_transaction
 
 __all__ = ["LeaseLost", "NotNow", "expire_leases", "lease_next", "prefetch_next", "renew", "reopen", "skip"]
 
@@ -38,6 +37,13 @@ LEASED, EXPIRED, SKIPPED = Assignment.State.LEASED, Assignment.State.EXPIRED, As
 ASSIGNED = Assignment.State.ASSIGNED
 SKIPPED_GO = {SkipTo.REVIEW: Pool.REVIEW, SkipTo.DROP: Pool.DROPPED}
 ATTEMPTS = 50  # each repeats only because somebody else got further, so this many in a row means a defect
+
+
+MOVE = """
+UPDATE annotation_cursor SET turn = turn + 1, epoch = %(epoch)s, priority = %(priority)s, rank = %(rank)s,
+    task_id = %(task_id)s, gold_rank = %(gold_rank)s
+WHERE id = %(cursor)s AND turn = %(turn)s
+"""
 
 
 class LeaseLost(Exception):
@@ -234,7 +240,7 @@ def _move_cursor(project: Project, user: User, standing: Standing, place: Place,
     fields["gold_rank"] = standing.gold_rank if gold_rank is None else gold_rank
     if standing.cursor_id is None:
         Cursor.objects.create(project=project, annotator=user, turn=1, **fields)
-    elif not Cursor.objects.filter(pk=standing.cursor_id, turn=standing.turn).update(turn=F("turn") + 1, **fields):
+    elif not changed(MOVE, **fields, cursor=standing.cursor_id, turn=standing.turn):
         raise _NotMyTurn
 
 
@@ -247,8 +253,7 @@ def _assign(project: Project, user: User, task: Task, until: datetime) -> Assign
             raise _NotMyTurn
         before.state, before.lease_until, before.task = LEASED, until, task
         return _complete(before, project, user)
-    prefetch_related_objects([task], "responses")
-    shown = [response.pk for response in task.responses.all()]
+    shown = list(task.texts)
     random.shuffle(shown)
     assignment = Assignment(task=task, project=project, annotator=user, lease_until=until, shown=shown)
     assignment.save(force_insert=True)
@@ -280,10 +285,9 @@ def _take_up(assignment: Assignment, until: datetime) -> bool:
 
 
 def _complete(assignment: Assignment, project: Project, user: User) -> Assignment:
-    """The assignment with everything a page needs at hand."""
+    """The assignment with what a page needs at hand."""
     assignment.project, assignment.annotator = project, user
     assignment.task.project = project
-    prefetch_related_objects([assignment.task], "responses")
     return assignment
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from annotation import bodies
@@ -38,7 +37,6 @@ def stand_in(check: RepeatCheck, project: Project, user: User, until: datetime) 
     """The repeat in the shape of a lease; it is never stored."""
     task = check.task
     task.project = project
-    prefetch_related_objects([task], "responses")
     return Assignment(
         task=task, project=project, annotator=user, lease_until=until, shown=check.shown, draft=check.draft
     )

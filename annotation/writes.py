@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -24,3 +25,10 @@ def write_transaction() -> Iterator[None]:
     alone = connection.vendor == "sqlite" and not connection.in_atomic_block
     with _one_writer if alone else nullcontext(), transaction.atomic(savepoint=False):
         yield
+
+
+def changed(sql: str, **values: Any) -> int:
+    """How many rows the statement changed: for what every judgement runs and the ORM would compose anew each time."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return int(cursor.rowcount)

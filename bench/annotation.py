@@ -11,9 +11,12 @@ import argparse
 import json
 import os
 import platform
+import signal
+import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ ANSWER = (
 
 def main() -> None:
     asked = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing that was started may stay behind
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="hone-bench-files-") as files:
         for database in asked.databases:
@@ -68,28 +72,32 @@ def measured(asked: argparse.Namespace, database: str, files: Path) -> dict[str,
                     found["import"][str(size)] = place.import_file(slug, written(files, size, judged=False), size)
                     say(f"{database}: {size:,} tasks imported")
                 cells[str(people)] = hone.work(place, slug, people, asked.seconds, asked.workers, asked.threads)
-                say(f"{database}: {size:,} tasks, {people} annotators: {cells[str(people)]['per_s']} a second")
+                say(f"{database}: {size:,} tasks, {people} annotators: {json.dumps(cells[str(people)])}")
             found["judging"][str(size)] = cells
         rows = asked.export_rows
         place.import_file("bench-export", written(files, rows, judged=True), rows)
         found["export"] = hone.export(place, "bench-export", rows, asked.workers, asked.threads)
+        say(f"{database}: in and out: {json.dumps([found['import'], found['export']])}")
     return found
 
 
 def others(asked: argparse.Namespace, database: str) -> dict[str, Any]:
-    """The same about the tools beside it; why not, where one of them does not run."""
+    """The same about the tools beside it; of one that does not run, why."""
     rows = [record(n, judged=True) for n in range(asked.peer_rows)]
     given = {"crowds": asked.peer_annotators, "seconds": asked.seconds, "tasks": min(asked.tasks)}
     found: dict[str, Any] = {}
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peer-")))
+        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peer-"))) for _ in range(2)]
+        runs = {"label_studio": lambda: label_studio.measured(url, folders[0], rows, **given)}
+        if database == "sqlite":
+            runs["doccano"] = lambda: doccano.measured(folders[1], rows, **given)
         url = None if database == "sqlite" else stack.enter_context(hone.postgres())
-        found["label_studio"] = label_studio.measured(url, folder, rows, **given)
-        say(f"{database}: Label Studio measured")
-    if database == "sqlite":
-        with tempfile.TemporaryDirectory(prefix="peer-") as name:
-            found["doccano"] = doccano.measured(Path(name), rows, **given)
-            say(f"{database}: doccano measured")
+        for name, run in runs.items():
+            try:
+                found[name] = run()
+                say(f"{database}: {name} {json.dumps(found[name])}")
+            except (OSError, HTTPException, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+                say(f"{database}: {name} did not run: {error}")
     return found
 
 

@@ -24,7 +24,7 @@ class TokenAuthentication(BaseAuthentication):
         scheme, _, secret = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"bearer":
             return None
-        token = ApiToken.objects.find(secret.strip().decode("ascii", "replace"))
+        token = ApiToken.find(secret.strip().decode("ascii", "replace"))
         if token is None:
             raise AuthenticationFailed("This token is unknown, has expired, or its account is closed.")
         if token.scope == ApiToken.Scope.READ and request.method not in SAFE_METHODS:

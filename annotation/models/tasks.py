@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Self, cast
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from annotation.models.people import User
 from annotation.models.projects import Project
@@ -119,6 +120,13 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return f"task {self.pk}"
+
+    @cached_property
+    def texts(self) -> dict[int, str]:
+        """The responses' texts by their ids, read once; every judgement asks for them."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT id, text FROM annotation_response WHERE task_id = %s ORDER BY id", [self.pk])
+            return dict(cursor.fetchall())
 
     @property
     def last_message(self) -> str:

@@ -163,7 +163,7 @@ def preview(request: PersonRequest) -> HttpResponse:
 
 def change_page(request: PersonRequest, annotation: Annotation) -> HttpResponse:
     """The judging page with a standing answer of this person's, which a submit replaces."""
-    rows = Assignment.objects.select_related("task", "project").prefetch_related("task__responses")
+    rows = Assignment.objects.select_related("task", "project")
     held = get_object_or_404(rows, task=annotation.task_id, annotator=request.user)
     held.task.project = held.project = annotation.task.project
     answer = bodies.as_shown(annotation.kind, annotation.body, annotation.shown)

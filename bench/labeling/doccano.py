@@ -46,8 +46,13 @@ print(json.dumps([dict(annotation_id=one, task_id=task) for one, task in rows]))
 class Doccano:
     """One running installation."""
 
-    def __init__(self, programs: Path, folder: Path, environment: dict[str, str], port: int) -> None:
-        self.programs, self.folder, self.environment, self.port = programs, folder, environment, port
+    def __init__(self, programs: Path, folder: Path, port: int) -> None:
+        self.programs, self.folder, self.port = programs, folder, port
+        self.environment = os.environ | {
+            "DOCCANO_HOME": str(folder), "HOME": str(folder), "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+            "DJANGO_SETTINGS_MODULE": "config.settings.production", "STANDALONE": "True", "DEBUG": "False",
+            "MEDIA_ROOT": str(folder / "media"),
+        }  # fmt: skip
         self.peak: list[float] = []
         self.admin = self.client("")
 
@@ -146,19 +151,14 @@ def measured(
 def served(folder: Path) -> Iterator[Doccano]:
     """A fresh installation with its web server and its task queue."""
     programs, port = peers.installed("doccano", *PACKAGES), serving.free_port()
-    environment = os.environ | {
-        "DOCCANO_HOME": str(folder), "HOME": str(folder), "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
-        "DJANGO_SETTINGS_MODULE": "config.settings.production", "STANDALONE": "True", "DEBUG": "False",
-        "MEDIA_ROOT": str(folder / "media"),
-    }  # fmt: skip
-    place = Doccano(programs, folder, environment, port)
-    place.command("init")
+    peers.with_tables("doccano", folder, "db.sqlite3", lambda kept: Doccano(programs, kept, port).command("init"))
+    place = Doccano(programs, folder, port)
     place.command("createuser", "--username", "lead", "--password", "correct-horse-1")
     place.admin = place.client(place.shell(TOKEN))
     doccano = str(programs / "doccano")
     commands = [[doccano, "webserver", "--port", str(port)], [doccano, "task"]]
     with serving.running(
-        commands, port=port, path="/", environment=environment, log=folder / "server.log", cwd=folder
+        commands, port=port, path="/", environment=place.environment, log=folder / "server.log", cwd=folder
     ) as peak:
         place.peak = peak
         yield place

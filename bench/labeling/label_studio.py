@@ -100,28 +100,38 @@ def measured(
 def served(database: str | None, folder: Path) -> Iterator[LabelStudio]:
     """A fresh installation on its default database, SQLite, or on the PostgreSQL of the URL."""
     programs, port = peers.installed("label-studio", *PACKAGES), serving.free_port()
-    environment = os.environ | {
-        "LABEL_STUDIO_BASE_DATA_DIR": str(folder), "COLLECT_ANALYTICS": "false", "LATEST_VERSION_CHECK": "false",
-        "HOME": str(folder), "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
-    }  # fmt: skip
-    environment.pop("DJANGO_SETTINGS_MODULE", None)
-    environment.pop("DATABASE_URL", None)
+    environment = _environment(folder)
     if database:
         user, _, rest = database.removeprefix("postgresql://").partition("@")
         host, _, name = rest.partition("/")
         environment |= {
             "DJANGO_DB": "default", "POSTGRE_USER": user, "POSTGRE_HOST": unquote(host), "POSTGRE_NAME": name
         }  # fmt: skip
+    else:
+        peers.with_tables("label-studio", folder, "label_studio.sqlite3", lambda kept: _init(programs, kept))
     command = [str(programs / "label-studio"), "start", "--init", "--no-browser", "--port", str(port)]
     command += ["--internal-host", "127.0.0.1", "--username", "lead@bench.test", "--password", "correct-horse-1"]
     command += ["--user-token", TOKEN, "--enable-legacy-api-token", "--log-level", "ERROR"]
-    environment["DJANGO_SETTINGS_MODULE"] = "core.settings.label_studio"
     with serving.running(
         [command], port=port, path="/health", environment=environment, log=folder / "server.log", cwd=folder
     ) as peak:
         studio = LabelStudio(programs, folder, environment, port)
         studio.peak = peak
         yield studio
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    found = os.environ | {
+        "LABEL_STUDIO_BASE_DATA_DIR": str(folder), "COLLECT_ANALYTICS": "false", "LATEST_VERSION_CHECK": "false",
+        "HOME": str(folder), "DJANGO_SETTINGS_MODULE": "core.settings.label_studio",
+    }  # fmt: skip
+    found.pop("DATABASE_URL", None)
+    return found
+
+
+def _init(programs: Path, folder: Path) -> None:
+    command = [programs / "label-studio", "init", "--quiet"]
+    subprocess.run(command, env=_environment(folder), cwd=folder, check=True, capture_output=True)
 
 
 def _task(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +26,17 @@ def installed(name: str, *packages: str) -> Path:
         subprocess.run([folder / "bin" / "pip", "install", "--quiet", *packages], check=True)
         ready.touch()
     return folder / "bin"
+
+
+def with_tables(name: str, folder: Path, database: str, make: Callable[[Path], None]) -> None:
+    """Put the empty `database` file into `folder`; `make` creates its tables the first time, which can take minutes."""
+    kept = PEERS / f"{name}-tables"
+    if not (kept / ".ready").exists():
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir(parents=True)
+        make(kept)
+        (kept / ".ready").touch()
+    shutil.copy(kept / database, folder / database)
 
 
 def judged(

@@ -15,7 +15,7 @@ import psutil
 
 from labeling.loop import Client
 
-START_SECONDS = 180
+START_SECONDS = 300
 
 
 def free_port() -> int:

@@ -322,12 +322,12 @@ def test_a_token_is_shown_once_and_can_be_revoked() -> None:
     client = signed_in(person)
     html = client.post("/account/tokens/", {"name": "export", "scope": "read", "days": "7"}).content.decode()
     secret = html.split('id="secret" class="anywhere">')[1].split("<")[0]
-    token = ApiToken.objects.find(secret)
+    token = ApiToken.find(secret)
     assert token is not None and token.scope == "read"
     assert secret not in client.get("/account/").content.decode()
     assert signed_in(factories.user()).post(f"/account/tokens/{token.pk}/revoke/").status_code == 404
     client.post(f"/account/tokens/{token.pk}/revoke/")
-    assert ApiToken.objects.find(secret) is None
+    assert ApiToken.find(secret) is None
 
 
 def test_a_password_is_changed_only_with_the_old_one() -> None:

@@ -91,7 +91,8 @@ def test_in_random_order_everybodys_permutation_is_independent_of_the_others():
         for other in places[:n]:
             following = {pk: other[after] - other[pk] for pk, after in pairwise(sorted(first, key=first.__getitem__))}
             assert sum(step in (-1, 1) for step in following.values()) < 12  # 2 of 59 are expected by chance
-            assert abs(statistics.correlation([first[pk] for pk in other], list(other.values()))) < 0.5
+            alike = statistics.correlation([first[pk] for pk in other], list(other.values()))
+            assert abs(alike) < 0.6  # more is met by chance once in 100,000 times
 
 
 def test_where_most_of_what_is_open_is_known_to_a_person_a_walk_finds_the_rest(monkeypatch):

@@ -104,7 +104,7 @@ def test_create_user_fails_with_one_line(words: tuple[str, ...], message: str) -
 def test_create_token_prints_the_token_alone() -> None:
     ada = factories.user("ada")
     secret = run("create_token", "ada", "--scope", "read", "--days", "7")
-    token = ApiToken.objects.find(secret)
+    token = ApiToken.find(secret)
     assert token is not None
     assert (token.user, token.scope, "\n" in secret) == (ada, "read", False)
     for words, message in [(("bob",), "There is no account bob"), (("ada", "--days", "0"), "from 1 to 3650")]:
