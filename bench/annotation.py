@@ -23,6 +23,7 @@ from typing import Any
 from labeling import comparison, doccano, hone, label_studio
 
 TASKS, ANNOTATORS, DATABASES = [1_000, 100_000, 1_000_000], [1, 20, 100], ["sqlite", "postgresql"]
+PEERS = ["label_studio", "doccano"]
 AFRESH = 10_000  # tasks up to which each crowd gets a project of its own, because one crowd may finish it
 PROMPT = "Which answer to question {n} would you rather have received, and why does the other one fall behind it?"
 ANSWER = (
@@ -54,10 +55,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--export-rows", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=1, help="web processes of manage.py serve")
     parser.add_argument("--threads", type=int, default=8, help="threads in each of them")
-    parser.add_argument("--peers", action="store_true", help="run Label Studio and doccano, too")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, help="run these, too; all of them if none is named")
     parser.add_argument("--peer-annotators", type=int, nargs="+", default=[20, 100])
     parser.add_argument("--peer-rows", type=int, default=10_000, help="rows that they import and export")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    asked.peers = PEERS if asked.peers == [] else asked.peers or []
+    return asked
 
 
 def measured(asked: argparse.Namespace, database: str, files: Path) -> dict[str, Any]:
@@ -92,9 +95,9 @@ def others(asked: argparse.Namespace, database: str) -> dict[str, Any]:
         if database == "sqlite":
             runs["doccano"] = lambda: doccano.measured(folders[1], rows, **given)
         url = None if database == "sqlite" else stack.enter_context(hone.postgres())
-        for name, run in runs.items():
+        for name in (name for name in asked.peers if name in runs):
             try:
-                found[name] = run()
+                found[name] = runs[name]()
                 say(f"{database}: {name} {json.dumps(found[name])}")
             except (OSError, HTTPException, RuntimeError, ValueError, subprocess.SubprocessError) as error:
                 say(f"{database}: {name} did not run: {error}")

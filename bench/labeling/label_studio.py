@@ -47,7 +47,8 @@ class LabelStudio:
 
     def crowd(self, number: int) -> dict[str, Client]:
         """Clients of new annotators of everything here."""
-        command = [self.programs / "python", "-m", "label_studio.manage", "shell", "-c", ACCOUNTS.format(number=number)]
+        manage = next((self.programs.parent / "lib").glob("python3*/site-packages/label_studio/manage.py"))
+        command = [self.programs / "python", manage, "shell", "-c", ACCOUNTS.format(number=number)]
         done = subprocess.run(command, env=self.environment, cwd=self.folder, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"Label Studio's accounts could not be made: {done.stderr[-600:]}")
