@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
@@ -83,11 +83,6 @@ class Membership(models.Model):
         return f"{self.user} is {self.role} of {self.project}"
 
 
-class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
-    def alive(self) -> Self:
-        return self.filter(expires_at__gt=timezone.now(), user__is_active=True)
-
-
 class ApiToken(models.Model):
     """A bearer token: only its hash is kept, it expires, and its scope is `read` or `write`."""
 
@@ -102,8 +97,6 @@ class ApiToken(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, blank=True)
-
-    objects = ApiTokenQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.name or 'token'} of {self.user}"
