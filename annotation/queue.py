@@ -211,7 +211,8 @@ def _lease(project: Project, user: User, standing: Standing, place: Place, until
             return repeats.stand_in(check, project, user, until)
         if standing.assigned is not None:
             return _begin_assigned(project, user, standing, standing.assigned, place, until)
-        if standing.drawn and (task := _drawn(project, user, standing)):
+        # Not after a look for a check that found none: eight statements are enough.
+        if standing.drawn and standing.turn_brings == Turn.WORK and (task := _drawn(project, user, standing)):
             return _hand_out(project, user, standing, standing.place, task, until, moves=False)
         task = claiming.claim(project, user, place, standing.start)
         return _hand_out(project, user, standing, place, task, until) if task else None

@@ -91,7 +91,7 @@ def standing_of(project: Project, user: User) -> Standing:
         repeat_after=row["repeat_after"],
         place=Place(row["cursor__priority"], row["cursor__rank"], row["cursor__task_id"]) if current else START,
         start=start if row["order"] == Order.RANDOM else NO_TURN,
-        drawn=row["order"] == Order.RANDOM and current,
+        drawn=row["order"] == Order.RANDOM and current and row["cursor__priority"] != START.priority,
         gold_rank=row["cursor__gold_rank"] if current and row["cursor__gold_rank"] is not None else start,
         qualifying=is_qualifying(row["member__role"], row["qualification_size"], row["member__qualified_at"]),
         qualification_start=draws.start_of(project.pk, user.pk, row["member__qualification_try"] or 0),
