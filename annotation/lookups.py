@@ -43,6 +43,7 @@ class Lookup:
 
     def _prepare(self) -> tuple[str, Converters]:
         if connection.vendor not in self._prepared:
+            here: Any = connection  # a stand-in for the real one, which the types below ask for
             fields = [(alias, field) for alias, model in self.tables.items() for field in model._meta.concrete_fields]
             names = [f"{alias}.{connection.ops.quote_name(field.column)}" for alias, field in fields]
             selected = ", ".join([*names, self.extra] if self.extra else names)
@@ -50,7 +51,7 @@ class Lookup:
             converters = [
                 (place, column, converts)
                 for place, column in enumerate(columns)
-                if (converts := connection.ops.get_db_converters(column) + column.get_db_converters(connection))
+                if (converts := here.ops.get_db_converters(column) + column.get_db_converters(here))
             ]
             self._prepared[connection.vendor] = (f"SELECT {selected} {self.rest}", converters)
         return self._prepared[connection.vendor]
