@@ -11,6 +11,7 @@ from annotation.models import Project, Role, User
 from rlhf.models import Model, Round
 from rlhf.rounds import Plan
 from tests import factories
+from tests.browser.conftest import DESKTOP, PHONE
 from tests.browser.test_loop_pages import live
 from tests.rlhf import rows
 
@@ -40,6 +41,18 @@ def findings(page: Page, within: str | None = None) -> list[str]:
     return found
 
 
+def findings_at_both_widths(page: Page, *paths: str) -> list[str]:
+    """What axe says of the page, or of each of these, as wide as a desk's and as a phone's, in both themes."""
+    found = []
+    for path in paths or (page.url,):
+        if path != page.url:
+            page.goto(path)
+        for size in (DESKTOP, PHONE):
+            page.set_viewport_size(size)
+            found += [f"{size['width']} {one}" for one in findings(page)]
+    return found
+
+
 def judged(kind: str, texts: list[str], **fields: object) -> tuple[Project, User]:
     """A project whose first item two people judged differently, and its manager, who has more to judge."""
     project = factories.project(kind=kind, overlap=2, **fields)
@@ -55,8 +68,7 @@ def test_the_audit_finds_a_fault(open_page: Open) -> None:
     assert any(" button-name: <button></button>" in one for one in findings(page))
 
 
-@widths
-def test_the_pages_of_those_who_lead_have_no_findings(open_page: Open, phone: bool) -> None:
+def test_the_pages_of_those_who_lead_have_no_findings(open_page: Open) -> None:
     project, lead = judged("preference", [MARKDOWN, f"{MARKDOWN} more"])
     for choice in ("a", "b"):
         judge = factories.member(project)
@@ -66,26 +78,13 @@ def test_the_pages_of_those_who_lead_have_no_findings(open_page: Open, phone: bo
         body["choice"] = body["choice"] if choice == "a" else {"a": "b", "b": "a"}[str(body["choice"])]
         judging.submit(assignment.task, judge, body, seconds=20)
     slug = project.slug
-    page = open_page(lead, "/", phone=phone, **STILL)
+    page = open_page(lead, "/", **STILL)
     project.write_guidelines("# Fair\n\nBe fair and brief.")
     paths = ["", "settings/", "people/", "import/", "review/", "queue/", "guidelines/2/"]
-    found = []
-    for path in [
-        "/",
-        "/projects/new/",
-        "/account/",
-        "/my-work/",
-        "/inbox/",
-        *[f"/projects/{slug}/{path}" for path in paths],
-    ]:
-        page.goto(path)
-        found += findings(page)
-    page.goto(f"/tasks/{assignment.task_id}/review/")
-    found += findings(page)
+    mine = ["/", "/projects/new/", "/account/", "/my-work/", "/inbox/", f"/tasks/{assignment.task_id}/review/"]
+    found = findings_at_both_widths(page, *mine, *[f"/projects/{slug}/{path}" for path in paths])
     page.context.clear_cookies()
-    for path in ("/login/", "/nowhere/"):
-        page.goto(path)
-        found += findings(page)
+    found += findings_at_both_widths(page, "/login/", "/nowhere/")
     assert found == []
 
 
@@ -128,8 +127,7 @@ def test_judging_has_no_findings_in_any_of_its_states(open_page: Open, kind: str
     assert found == []
 
 
-@widths
-def test_the_pages_of_the_loop_have_no_findings(open_page: Open, phone: bool) -> None:
+def test_the_pages_of_the_loop_have_no_findings(open_page: Open) -> None:
     project = factories.project()
     base = rows.model("desk-base", project=project)
     person = factories.member(project, Role.MANAGER)
@@ -138,20 +136,17 @@ def test_the_pages_of_the_loop_have_no_findings(open_page: Open, phone: bool) ->
         project=project, number=1, state="policy", plan=Plan().as_dict(), start_model=base, base_model=base
     )
     reward = Model.objects.get(name="rm")
-    page = open_page(person, run.get_absolute_url(), phone=phone, **STILL)
+    page = open_page(person, run.get_absolute_url(), **STILL)
     paths = ["loop", "runs", "runs/new", "datasets", "datasets/new", "models", "rounds/new"]
     shown = [base.get_absolute_url(), reward.get_absolute_url(), snapshot.get_absolute_url()]
-    found = findings(page)
-    for path in [*shown, *[f"/projects/{project.slug}/{path}/" for path in paths]]:
-        page.goto(path)
-        found += findings(page)
+    found = findings_at_both_widths(page)
+    found += findings_at_both_widths(page, *shown, *[f"/projects/{project.slug}/{path}/" for path in paths])
     assert found == []
 
 
-@widths
-def test_settling_the_other_kinds_and_talking_have_no_findings(open_page: Open, phone: bool) -> None:
+def test_settling_the_other_kinds_and_talking_have_no_findings(open_page: Open) -> None:
     reviewer, found = factories.admin(), []
-    page = open_page(reviewer, "/inbox/", phone=phone, **STILL)
+    page = open_page(reviewer, "/inbox/", **STILL)
     bodies = {"rating": {"ratings": dict.fromkeys(("helpful", "correct", "harmless", "clear"), 3)}, "ranking": None}
     for kind, body in (bodies | {"demonstration": {"text": MARKDOWN}}).items():
         project, _ = judged(kind, [MARKDOWN, "Another."][: {"rating": 1, "ranking": 2}.get(kind, 0)])
@@ -161,19 +156,14 @@ def test_settling_the_other_kinds_and_talking_have_no_findings(open_page: Open, 
         judging.submit(assignment.task, judge, body or {"ranking": [[pk] for pk in assignment.shown]})
         task = access.task_for(reviewer, assignment.task_id)
         discussing.say(task, reviewer, "Read it again.", to=judge)
-        page.goto(f"/tasks/{task.pk}/review/")
-        found += findings(page)
+        found += findings_at_both_widths(page, f"/tasks/{task.pk}/review/")
     seat = project.memberships.get(user=judge)
     _, secret = invitations.invite(project, by=reviewer, role="annotator")
-    for path in (f"/projects/{project.slug}/people/{seat.pk}/pseudonymise/", f"/join/{secret}/"):
-        page.goto(path)
-        found += findings(page)
+    found += findings_at_both_widths(page, f"/projects/{project.slug}/people/{seat.pk}/pseudonymise/")
+    found += findings_at_both_widths(page, f"/join/{secret}/")
     page.context.clear_cookies()
-    page.goto(f"/join/{secret}/")
-    found += findings(page)
-    own = open_page(judge, "/inbox/", phone=phone, **STILL)
-    found += findings(own)
-    for path in (f"/tasks/{task.pk}/talk/", "/my-work/"):
-        own.goto(path)
-        found += findings(own)
+    found += findings_at_both_widths(page, f"/join/{secret}/")
+    own = open_page(judge, "/inbox/", **STILL)
+    found += findings_at_both_widths(own)
+    found += findings_at_both_widths(own, f"/tasks/{task.pk}/talk/", "/my-work/")
     assert found == []
