@@ -45,7 +45,7 @@ class Lookup:
         if connection.vendor not in self._prepared:
             here: Any = connection  # a stand-in for the real one, which the types below ask for
             fields = [(alias, field) for alias, model in self.tables.items() for field in model._meta.concrete_fields]
-            names = [f"{alias}.{connection.ops.quote_name(field.column)}" for alias, field in fields]
+            names = [f"{alias}.{connection.ops.quote_name(str(field.column))}" for alias, field in fields]
             selected = ", ".join([*names, self.extra] if self.extra else names)
             columns = [field.get_col(alias) for alias, field in fields]
             converters = [
