@@ -22,7 +22,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from training.rundir import RunError
+from training.failures import RunError, is_out_of_memory
 
 LANES = 2
 SMALL = 50_000_000  # weights
@@ -40,6 +40,7 @@ def count_for(model: nn.Module, method: str | None = None) -> int:
     """
     weights = list(model.parameters())
     random = any(isinstance(each, nn.Dropout) and each.p for each in model.modules())
+    random = random or bool(getattr(getattr(model, "config", None), "attention_dropout", 0.0))
     cores = torch.get_num_threads() >= LANES and weights[0].device.type == "cpu" and sys.platform == "linux"
     small = sum(weight.numel() for weight in weights) <= SMALL
     return LANES if cores and small and not random and method in (None, "lora") else 1
@@ -126,7 +127,7 @@ class Lanes:
                     answer = {"result": self._learn(job)}
                 except Exception as error:  # the border of the process: the run says what happened
                     text = f"{type(error).__name__} in a part of the batch: {error}"
-                    answer = {"error": text, "memory": isinstance(error, MemoryError)}
+                    answer = {"error": text, "memory": is_out_of_memory(error)}
                 _send(line, answer)
         finally:
             os._exit(0)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from training import adapters, data, forward, models, reports
+from training.lanes import Lanes, Learn, count_for
 from training.loop import Look, Metrics, over_rows
 from training.reward_objectives import OBJECTIVES, Objective
 from training.reward_rows import aspects_of, encoded, kind_of
@@ -40,12 +41,14 @@ def train(config: RunFile, run: RunDir) -> None:
         return objective.brief(objective.judge(eval_rows, all_outputs(core, eval_rows, pad_id, run))[0])
 
     model.train()
-    loop = over_rows(
-        config, run, model, lengths,
-        lambda batch: backward(core, objective, batch, pad_id),
-        most_at_once=forward.tokens_at_once(core),
-        looks=[Look(config.params.eval_every if eval_rows else 0, look)],
-    )  # fmt: skip
+    count = count_for(model, config.adapter.method if config.adapter else None)
+    with Lanes(models.trainable(model), learner(core, objective, pad_id), count) as lanes:
+        loop = over_rows(
+            config, run, model, lengths,
+            lambda batch: backward(lanes, batch),
+            most_at_once=count * forward.tokens_at_once(core),
+            looks=[Look(config.params.eval_every if eval_rows else 0, look)],
+        )  # fmt: skip
     run.phase("evaluating")
     model.eval()
     figures, warnings = objective.judge(eval_rows, all_outputs(core, eval_rows, pad_id, run))
@@ -101,21 +104,33 @@ def outputs_of(core: Any, rows: Sequence[Any], pad_id: int) -> Tensor:
     return core.score(hidden.to(core.score.weight.dtype)).float()
 
 
-def backward(core: Any, objective: Objective, batch: list[int], pad_id: int) -> Metrics:
-    """The gradients of some rows, computed in parts; their loss and by how much the better answers lead."""
-    lengths = [length_of(objective.rows[row]) for row in batch]
-    leads: list[float] = []
-    loss = 0.0
-    for places in data.parts(range(len(batch)), lengths, forward.tokens_at_once(core)):
-        part = [batch[place] for place in places]
-        piece, found = objective.loss(outputs_of(core, [objective.rows[row] for row in part], pad_id), part, batch)
-        piece.backward()
-        loss += piece.item()
-        leads += found
+def backward(lanes: Lanes, batch: list[int]) -> Metrics:
+    """The gradients of some rows, computed in lanes; their loss and by how much the better answers lead."""
+    found = lanes.work([{"part": part, "batch": batch} for part in lanes.split(batch)])
+    loss, leads = sum(each["loss"] for each in found), [lead for each in found for lead in each["leads"]]
     if not leads:
         return {"loss": loss}
     right = sum(lead > 0 for lead in leads) / len(leads)
     return {"loss": loss, "accuracy": right, "margin": sum(leads) / len(leads)}
+
+
+def learner(core: Any, objective: Objective, pad_id: int) -> Learn:
+    """What a lane does: the gradients of a part of a batch, in pieces that fit; their loss, and the leads in them."""
+
+    def learn(job: dict[str, list[int]]) -> dict[str, Any]:
+        lengths = [length_of(objective.rows[row]) for row in job["part"]]
+        leads: list[float] = []
+        loss = 0.0
+        for places in data.parts(range(len(lengths)), lengths, forward.tokens_at_once(core)):
+            some = [job["part"][place] for place in places]
+            outputs = outputs_of(core, [objective.rows[row] for row in some], pad_id)
+            piece, found = objective.loss(outputs, some, job["batch"])
+            piece.backward()
+            loss += piece.item()
+            leads += found
+        return {"loss": loss, "leads": leads}
+
+    return learn
 
 
 @torch.no_grad()

@@ -3,10 +3,13 @@ import signal
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from training import corpus, lanes, pretrain
+from tests.training.conftest import LORA
+from training import corpus, lanes, models, pretrain, reward, reward_rows, runfile
 from training.lanes import Lanes
 from training.params import Pretrain
+from training.reward_objectives import OBJECTIVES
 from training.rundir import RunError
 
 SHAPE = Pretrain(vocab_size=300, hidden_size=32, layers=2, heads=2, context=32, batch_size=4)
@@ -81,3 +84,34 @@ def test_two_lanes_learn_what_one_learns():
     with Lanes(list(model.parameters()), pretrain.part_learner(model), 1) as alone:
         assert pretrain.learn(alone, batch) == pytest.approx(loss, rel=1e-5)
     assert all(torch.allclose(a, b.grad, atol=1e-6) for a, b in zip(gradients, model.parameters(), strict=True))
+
+
+def test_a_reward_model_learns_in_two_lanes_what_it_learns_in_one(make_run, tiny_snapshot):
+    folder = make_run("reward", snapshot=tiny_snapshot, adapter=LORA, params={"members": 2, "label_smoothing": 0.1})
+    config = runfile.read(folder / "run.json")
+    tokenizer = models.load_tokenizer(config, folder)
+    rows = reward_rows.encoded(config, tokenizer, "train", "preference", [])[1][:7]
+    objective = OBJECTIVES["preference"](config, rows, [])
+    model = reward.load_model(config, tokenizer.pad_token_id, objective.heads.outputs)
+    weights, learn = models.trainable(model), reward.learner(models.core(model), objective, tokenizer.pad_token_id)
+    found = []
+    for count in (2, 1):
+        with Lanes(weights, learn, count) as some:
+            metrics = reward.backward(some, list(range(7)))
+            found.append((metrics, [weight.grad.clone() for weight in weights]))
+        model.zero_grad()
+    (two, of_two), (one, of_one) = found
+    assert two == pytest.approx(one, rel=1e-4) and two["loss"] > 0
+    assert any(each.abs().max() > 0 for each in of_one)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(of_two, of_one, strict=True))
+
+
+def test_a_model_that_draws_numbers_while_it_learns_has_one_lane(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    size = {"vocab_size": 16, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    counts = [
+        lanes.count_for(LlamaForCausalLM(LlamaConfig(**size, num_attention_heads=1, attention_dropout=share)))
+        for share in (0.0, 0.1)
+    ]
+    assert counts == [2, 1]
+    assert lanes.count_for(torch.nn.Linear(2, 2), "adalora") == 1

@@ -11,7 +11,7 @@ from tests.training.engine import run_engine
 from tests.training.test_policies import write_reward
 from tests.training.test_reward_kinds import ranked, rated
 from tests.training.test_sft import run_here, weights
-from training import experience
+from training import experience, reward
 from training.rundir import read_metrics, read_report, read_status
 
 ROWS = {"batch_size": 8, "epochs": 2, "max_steps": 4, "learning_rate": 5e-3, "checkpoint_every": 2}
@@ -30,13 +30,14 @@ def log(self, step, **metrics):
         os.kill(os.getpid(), signal.SIGKILL)
 RunDir.log = log
 """
+TWO_LANES = "from training import reward; reward.count_for = lambda *_: 2"
 DROPOUT = LORA | {"dropout": 0.2}
 # name: kind, adapter, settings, snapshot
 METHODS = {
     "sft": ("sft", DROPOUT, ROWS, "demonstrations"),
     "dpo": ("dpo", DROPOUT, ROWS | {"sample_prompts": 0}, "pairs"),
     "kto": ("kto", DROPOUT, ROWS | {"sample_prompts": 1, "max_new_tokens": 3}, "judged"),
-    "reward": ("reward", None, ROWS, "pairs"),
+    "reward, two lanes": ("reward", None, ROWS, "pairs"),
     "reward, rankings": ("reward", DROPOUT, ROWS | {"ranking_loss": "plackett_luce"}, "rankings"),
     "reward, ratings": ("reward", DROPOUT, ROWS | {"members": 2}, "ratings"),
     "reward, ensemble": ("reward", DROPOUT, ROWS | {"members": 3}, "pairs"),
@@ -80,10 +81,14 @@ def make(make_run, tmp_path, tiny_model_dir, demonstration_snapshot, tiny_snapsh
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_killed_between_checkpoints_a_run_ends_as_if_nothing_had_happened(make, method):
+def test_killed_between_checkpoints_a_run_ends_as_if_nothing_had_happened(make, method, monkeypatch):
+    prelude = KILL_AT_3
+    if method.endswith("two lanes"):
+        monkeypatch.setattr(reward, "count_for", lambda *_: 2)
+        prelude += TWO_LANES
     whole, broken = make(method, "whole"), make(method, "broken")
     assert run_here(whole) == 0, (whole / "log.txt").read_text()
-    code, output = run_engine(broken, prelude=KILL_AT_3)
+    code, output = run_engine(broken, prelude=prelude)
     assert code == -signal.SIGKILL, output
     assert read_status(broken)["checkpoint"] == (None if method == "best_of_n" else 2)
     assert not (broken / "model").exists() and read_report(broken) is None
