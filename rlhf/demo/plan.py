@@ -7,7 +7,7 @@ SEED = 0
 LABEL_PROJECT, LABEL_NAME = "support-desk", "Support desk"
 DEMO_PROJECT, DEMO_NAME = "support-desk-answers", "Support desk: model answers"
 
-CORPUS_TEXTS = 30_000
+CORPUS_TEXTS = 20_500  # what pretraining reads once
 DEMONSTRATIONS = 450
 PAIR_PROMPTS = 4_000
 EVAL_PROMPTS = 300
