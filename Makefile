@@ -15,15 +15,16 @@ serve: .venv/.ready
 	@$(BIN)/python manage.py serve --port $(PORT)
 
 test: .venv/.ready-dev
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --ignore tests/shared $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not postgres" --ignore tests/shared $(ARGS)
 
 # What is tested on the real data and models beside the checkout; without them it skips.
 test-shared: .venv/.ready-dev
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/shared $(ARGS)
 
-# The tests that touch the database, on a PostgreSQL server started for the purpose and thrown away afterwards.
+# What needs PostgreSQL, and the tests that touch the database on a server started for the purpose and thrown away.
 test-postgres: .venv/.ready-dev
 	@$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/annotation tests/rlhf tests/contract $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m postgres tests/faults
 
 lint: .venv/.ready-dev
 	$(BIN)/ruff check .
