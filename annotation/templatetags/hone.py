@@ -131,10 +131,3 @@ def initials(name: str) -> str:
 def translated(label: str) -> str:
     """A label that is marked for translation where it is written, in the reader's language."""
     return gettext(label)
-
-
-@register.filter
-def kind_word(words: str, count: int) -> str:
-    """`"judgment,judgments"|kind_word:n` is the form that fits n."""
-    one, many = words.split(",")
-    return one if count == 1 else many
