@@ -7,18 +7,11 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-from annotation.judged import JudgedTask, Selection, Vote
+from annotation.judged import JudgedTask, Selection
 from annotation.models import Kind
+from annotation.pair_verdicts import BOTH_BAD, LOW, TIE, Lead, LeftOut, choice_lead, rank_lead, sign, verdicts
 
 Row = dict[str, Any]
-Lead = tuple[int, float]  # which side a vote is for (1 the first, -1 the second, 0 neither) and how strongly
-
-
-class LeftOut(Exception):
-    """The task yields nothing; the message is the reason, the same words for the same reason."""
-
-
-BOTH_BAD, TIE, LOW = "both bad", "tie", "low agreement"
 
 
 def answer(text: str) -> list[dict[str, str]]:
@@ -43,7 +36,7 @@ def preference(task: JudgedTask, selection: Selection) -> list[Row]:
     first, second = task.responses
     edits = _edits(task) if selection.improved == "keep" else []
     try:
-        pairs = _pair_rows(task, first, second, [choice_lead(vote, first) for vote in task.votes], selection)
+        pairs = _pair_rows(task, first, second, [choice_lead(vote.body, first) for vote in task.votes], selection)
     except LeftOut:
         if not edits:
             raise
@@ -56,7 +49,7 @@ def preference_from_rankings(task: JudgedTask, selection: Selection) -> list[Row
     rows: list[Row] = []
     reasons = []
     for first, second in combinations(task.responses, 2):
-        leads = [rank_lead(vote, first, second) for vote in task.votes]
+        leads = [rank_lead(vote.body, first, second) for vote in task.votes]
         try:
             rows += _pair_rows(task, first, second, leads, selection)
         except LeftOut as reason:
@@ -69,7 +62,7 @@ def preference_from_rankings(task: JudgedTask, selection: Selection) -> list[Row
 def binary(task: JudgedTask, selection: Selection) -> list[Row]:
     """A preferred answer is good, its rival bad; where most say that both are bad, both are."""
     first, second = task.responses
-    leads = [choice_lead(vote, first) for vote in task.votes]
+    leads = [choice_lead(vote.body, first) for vote in task.votes]
     try:
         pairs = _pair_rows(task, first, second, leads, replace(selection, ties="drop"))
     except LeftOut as reason:
@@ -191,63 +184,16 @@ def _edits(task: JudgedTask) -> list[Row]:
     return rows
 
 
-def choice_lead(vote: Vote, first: int) -> Lead:
-    body = vote.body
-    choice = body["choice"]
-    if not isinstance(choice, int):
-        return 0, -1.0 if choice == "both_bad" else 0.0
-    return (1 if choice == first else -1), float(body.get("strength") or 0)
-
-
-def rank_lead(vote: Vote, first: int, second: int) -> Lead:
-    place = {response: index for index, tied in enumerate(vote.body["ranking"]) for response in tied}
-    difference = place[second] - place[first]
-    return _sign(difference), 0.0
-
-
 def _pair_rows(task: JudgedTask, first: int, second: int, leads: list[Lead], selection: Selection) -> list[Row]:
-    """The pair's rows: one, one for each vote, or one for each side of a tie that is kept as half and half."""
-    soft = task.soft.get((first, second))
-    verdicts = _verdicts(leads, soft, selection.aggregation)
-    if not any(verdicts):
-        neither = [strength for side, strength in leads if not side]
-        if sum(1 for strength in neither if strength < 0) * 2 > len(neither):
-            raise LeftOut(BOTH_BAD)
-        if selection.ties == "drop":
-            raise LeftOut(TIE)
-    sides = [side for side, _ in leads]
-    lead = sum([side * strength for side, strength in leads if side]) / len(leads)
+    """The pair's rows, one for each verdict of the votes."""
+    least, soft = selection.min_agreement, task.soft.get((first, second))
+    found = verdicts(tuple(leads), aggregation=selection.aggregation, ties=selection.ties, least=least, soft=soft)
     rows = []
-    for verdict in verdicts:
-        if not verdict and selection.ties == "drop":
-            continue
-        for winner in (verdict,) if verdict else (1, -1):
-            better, worse = (first, second) if winner == 1 else (second, first)
-            share = sides.count(winner) / len(sides) if verdict else 0.5
-            margin, weight = (winner * lead, 1.0) if verdict else (0.0, 0.5)
-            row = _pair(task, task.responses[better], task.responses[worse], margin, share, weight)
-            if soft:
-                row["posterior"] = share = soft[1 - winner] + soft[1] / 2
-            if share >= selection.min_agreement:
-                rows.append(row)
-    if not rows:
-        raise LeftOut(LOW)
+    for won in found:
+        better, worse = (first, second) if won.winner == 1 else (second, first)
+        row = _pair(task, task.responses[better], task.responses[worse], won.margin, won.agreement, won.weight)
+        rows.append(row if won.posterior is None else row | {"posterior": won.posterior})
     return rows
-
-
-def _verdicts(leads: list[Lead], soft: Any, aggregation: str) -> list[int]:
-    """Who won (1 the first, -1 the second, 0 neither), once or for each vote."""
-    if aggregation == "each":
-        return [side for side, _ in leads]
-    if aggregation == "posterior":
-        first, neither, second = soft
-        return [0] if neither >= max(first, second) or first == second else [1 if first > second else -1]
-    if aggregation == "strength":
-        # A vote of unknown strength counts as a slight preference.
-        total = sum(side * max(strength, 1.0) for side, strength in leads)
-    else:
-        total = sum([side for side, _ in leads])
-    return [_sign(total)]
 
 
 def _pair(task: JudgedTask, chosen: str, rejected: str, margin: float, agreement: float, weight: float) -> Row:
@@ -277,13 +223,9 @@ def _share_in_order(means: dict[int, float], places: list[dict[int, float]]) -> 
     """The share of the judges who order two responses as the mean places do, on average over all pairs."""
     pairs = list(combinations(means, 2))
     same = sum(
-        _sign(means[one] - means[other]) == _sign(place[one] - place[other]) for place in places for one, other in pairs
+        sign(means[one] - means[other]) == sign(place[one] - place[other]) for place in places for one, other in pairs
     )
     return same / (len(pairs) * len(places))
-
-
-def _sign(difference: float) -> int:
-    return (difference > 0) - (difference < 0)
 
 
 def _places(tied: list[list[int]]) -> dict[int, float]:

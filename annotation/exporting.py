@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from django.utils.text import get_valid_filename
 
-from annotation import aggregation, foreign_exports, rating_pairs, saved_datasets, withdrawals, writing
-from annotation.aggregation import LeftOut, Row
-from annotation.judged import JudgedTask, Selection, judged_tasks, selected
+from annotation import (
+    aggregation,
+    foreign_exports,
+    page_writing,
+    pair_pages,
+    raw_pages,
+    saved_datasets,
+    withdrawals,
+    writing,
+)
+from annotation.aggregation import Row
+from annotation.judged import Selection, judged_tasks
 from annotation.models import Kind, Project
+from annotation.outcomes import Outcome, found_in
 from annotation.questions import questions_of
 from annotation.raw_rows import COLUMNS as RAW
 from annotation.raw_rows import EXTRAS as RAW_EXTRAS
-from annotation.raw_rows import pseudonym, raw_rows
-from annotation.sameness import prompt_key
-from annotation.soft_labels import with_soft_labels
+from annotation.raw_rows import pseudonym
 from annotation.splitting import PARTS, Sides, Split
 
 __all__ = ["FORMATS", "TYPES", "ExportError", "Outcome", "outcomes", "pseudonym", "rows", "stream", "types_of", "write"]
@@ -38,26 +44,10 @@ CHOICES = {
     "rulings": ("prefer", "ignore"),
     "improved": ("keep", "drop"),
 }
-DUPLICATE = "duplicate"
 
 
 class ExportError(ValueError):
     """This project cannot give what was asked for; the message is one sentence."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What one task gives: its rows, the (id, revision) of each judgement behind them, or why it gives none."""
-
-    task_id: int
-    external_id: str | None
-    prompt: list[dict[str, str]]
-    metadata: dict[str, Any]
-    rows: list[Row] = field(default_factory=list)
-    used: list[tuple[int, int]] = field(default_factory=list)
-    left_out: str = ""
-    rulings: list[int] = field(default_factory=list)  # the adjudications that counted instead of votes
-    tasks: list[JudgedTask] = field(default_factory=list)  # whose judgements were used
 
 
 def types_of(kind: str) -> list[str]:
@@ -67,13 +57,7 @@ def types_of(kind: str) -> list[str]:
 
 def outcomes(project: Project, type: str, **options: Any) -> Iterator[Outcome]:
     """What each judged task gives, by task id; for snapshots, which account for every judgement."""
-    selection = checked(project, type, options)
-    if type == "preference" and project.kind == Kind.RATING:
-        found = _outcomes_of_groups(project, selection)
-    else:
-        tasks = (with_soft_labels if selection.aggregation == "posterior" else judged_tasks)(project, selection)
-        found = (_outcome(project, task, type, selection) for task in tasks)
-    return _first_of_each(found) if selection.deduplicate else found
+    return found_in(project, type, checked(project, type, options))
 
 
 def rows(
@@ -100,6 +84,12 @@ def stream(
         return FOREIGN[format](project, judged_tasks(project, selection), names=selection.names)
     if format == "datasets":
         return saved_datasets.zipped(_saved(project, type, split, part, options), f"{project.slug}-{type}")
+    if part is None and format in page_writing.WRITERS:
+        selection = checked(project, type, options)
+        if pair_pages.suits(project, type, selection):
+            return page_writing.WRITERS[format](pair_pages.pages(project, selection), pair_pages.FORMS)
+        if raw_pages.suits(type, selection):
+            return page_writing.WRITERS[format](raw_pages.pages(project, selection), raw_pages.FORMS)
     found = rows(project, type, split=split, part=part, **options)
     return writing.WRITERS[format](found, columns(project, type, **options))
 
@@ -236,95 +226,3 @@ def _saved(
         name: partial(rows, project, type, split=split, part=part or name or None, **options) for name in names
     }
     return saved_datasets.files(parts, columns(project, type, **options))
-
-
-def _outcome(project: Project, task: JudgedTask, type: str, selection: Selection) -> Outcome:
-    left_out = ""
-    made: list[Row] = []
-    if type == "raw":
-        made = raw_rows(project, task, selection)
-    else:
-        try:
-            _check_counts(task, selection)
-            made = aggregation.MAKERS[project.kind][type](task, selection)
-        except LeftOut as reason:
-            left_out = str(reason)
-        if selection.extras:
-            for row in made:
-                row |= {"external_id": task.external_id, "metadata": task.metadata}
-    used = [(vote.id, vote.revision) for vote in task.given] if made else []
-    rulings = [task.ruling.pk] if made and task.ruling else []
-    return Outcome(
-        task.id, task.external_id, task.prompt, task.metadata, made, used, left_out, rulings, [task] if made else []
-    )
-
-
-def _check_counts(task: JudgedTask, selection: Selection) -> None:
-    """LeftOut for a task that trains nobody."""
-    if task.is_gold and not selection.gold:
-        raise LeftOut("quality check")
-    if selection.flags == "drop":
-        for vote in task.votes:
-            if vote.body.get("flags"):
-                raise LeftOut("flagged")
-    elif selection.exclude_flags and task.flags & set(selection.exclude_flags):
-        raise LeftOut("flagged")
-
-
-def _outcomes_of_groups(project: Project, selection: Selection) -> Iterator[Outcome]:
-    """Pairs of rated answers to one prompt: the tasks without a pair tell why, the others come as one outcome."""
-    for group in rating_pairs.groups(selected(project, selection), selection):
-        standing = []
-        for task in group:
-            try:
-                _check_counts(task, selection)
-                aggregation.overall(task, selection)
-                standing.append(task)
-            except LeftOut as reason:
-                yield Outcome(task.id, task.external_id, task.prompt, task.metadata, left_out=str(reason))
-        if not standing:
-            continue
-        first = standing[0]
-        made = Outcome(first.id, first.external_id, first.prompt, first.metadata)
-        try:
-            found = rating_pairs.pairs(standing, selection)
-        except LeftOut as reason:
-            made.left_out = str(reason)
-        else:
-            made.rows = [row | _extras(better) if selection.extras else row for row, better, _ in found]
-            tasks = {task.id: task for _, *sides in found for task in sides}
-            made.used = [(vote.id, vote.revision) for task in tasks.values() for vote in task.given]
-            made.tasks = list(tasks.values())
-            made.rulings = [task.ruling.pk for task in tasks.values() if task.ruling]
-        yield made
-
-
-def _extras(task: JudgedTask) -> Row:
-    return {"external_id": task.external_id, "metadata": task.metadata}
-
-
-def _first_of_each(found: Iterator[Outcome]) -> Iterator[Outcome]:
-    """The outcomes without rows that came before: same prompt, and the very same answers."""
-    seen: set[int] = set()
-    for outcome in found:
-        if outcome.rows:
-            key = prompt_key(outcome.prompt)
-            kept = []
-            for row in outcome.rows:
-                mark = _mark(key, row)
-                if mark not in seen:
-                    seen.add(mark)
-                    kept.append(row)
-            outcome.rows = kept
-            if not kept:
-                outcome.used, outcome.tasks, outcome.rulings, outcome.left_out = [], [], [], DUPLICATE
-        yield outcome
-
-
-ABOUT = {"prompt", "margin", "agreement", "weight", "posterior", "task_id", "external_id", "metadata"}
-
-
-def _mark(key: str, row: Row) -> int:
-    said = {name: value for name, value in row.items() if name not in ABOUT}
-    digest = hashlib.blake2b(f"{key}{json.dumps(said)}".encode(), digest_size=8)
-    return int.from_bytes(digest.digest(), "big")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from json import JSONDecoder
@@ -91,14 +91,23 @@ class JudgedTask(NamedTuple):
 def judged_tasks(project: Project, selection: Selection) -> Iterator[JudgedTask]:
     """Tasks that have selected judgements, by id, each with those judgements in order of their ids."""
     rows = selected(project, selection).order_by("task", "id")
+    for found in whole_tasks(rows, lambda some: _judgements(some, selection)):
+        yield from _tasks(_by_task(found, selection), selection)
+
+
+def whole_tasks(
+    rows: QuerySet[Annotation], read: Callable[[QuerySet[Annotation]], list[tuple[Any, ...]]]
+) -> Iterator[list[tuple[Any, ...]]]:
+    """What `read` makes of these judgements, a page at a time and all those of a task on one; each begins with its
+    task, by which they are ordered."""
     last, size = 0, FIRST_PAGE
-    while found := _judgements(rows.filter(task__gt=last)[:size], selection):
+    while found := read(rows.filter(task__gt=last)[:size]):
         if len(found) == size:  # more judgements of the last task may follow
             if found[0][0] == found[-1][0]:
                 size *= 2
                 continue
             found = [row for row in found if row[0] != found[-1][0]]
-        yield from _tasks(_by_task(found, selection), selection)
+        yield found
         last, size = found[-1][0], PAGE
 
 
@@ -150,18 +159,24 @@ def _tasks(votes: dict[int, list[Vote]], selection: Selection) -> Iterator[Judge
         return
     responses: dict[int, dict[int, str]] = {task: {} for task in ids}
     texts = Response.objects.filter(**about(ids)).order_by("task", "position").values_list("task", "id", "text")
-    for task, response, text in _fetched(texts):
+    for task, response, text in fetched(texts):
         if task in responses:
             responses[task][response] = text
     whole = _whole(ids) if selection.extras else {}
     settled = rulings.standing(ids) if selection.rulings == "prefer" else {}
     tasks = Task.objects.filter(**about(ids, "pk")).order_by("pk")
-    columns = ("pk", "external_id", _text("prompt"), _text("metadata"), ExpressionWrapper(F("is_gold"), IntegerField()))
+    columns = (
+        "pk",
+        "external_id",
+        stored_text("prompt"),
+        stored_text("metadata"),
+        ExpressionWrapper(F("is_gold"), IntegerField()),
+    )
     without, wanted = selection.without, selection.metadata
-    for task, external_id, prompt_text, metadata_text, is_gold in _fetched(tasks.values_list(*columns)):
+    for task, external_id, prompt_text, metadata_text, is_gold in fetched(tasks.values_list(*columns)):
         if task not in votes:
             continue
-        prompt, metadata = _value(prompt_text), _value(metadata_text)
+        prompt, metadata = value_of(prompt_text), value_of(metadata_text)
         if (without and prompt_key(prompt) in without) or (wanted and not has_all(metadata, wanted)):
             continue
         given = votes[task]
@@ -172,11 +187,11 @@ def _tasks(votes: dict[int, list[Vote]], selection: Selection) -> Iterator[Judge
 
 def _judgements(rows: QuerySet[Annotation], selection: Selection) -> list[tuple[Any, ...]]:
     """The task of each judgement, then what `_by_task` makes a vote of."""
-    columns: tuple[Any, ...] = ("task", "id", "revision", "annotator", "status", _text("body"))
-    columns += (_text("shown") if selection.shown else Value(""),)
+    columns: tuple[Any, ...] = ("task", "id", "revision", "annotator", "status", stored_text("body"))
+    columns += (stored_text("shown") if selection.shown else Value(""),)
     if selection.timed:
         return list(rows.values_list(*columns, "seconds", "guideline__number", "created_at"))
-    return _fetched(rows.values_list(*columns))
+    return fetched(rows.values_list(*columns))
 
 
 def _by_task(found: list[tuple[Any, ...]], selection: Selection) -> dict[int, list[Vote]]:
@@ -186,9 +201,9 @@ def _by_task(found: list[tuple[Any, ...]], selection: Selection) -> dict[int, li
     votes: dict[int, list[Vote]] = {}
     for row in found:
         task, pk, revision, annotator, status, body, shown = row[:7]
-        order = _value(shown) if shown else ()
+        order = value_of(shown) if shown else ()
         timing = row[7:] or UNTIMED
-        vote = Vote(pk, revision, *judges[annotator], status, _value(body), timing[0], timing[1], timing[2], order)
+        vote = Vote(pk, revision, *judges[annotator], status, value_of(body), timing[0], timing[1], timing[2], order)
         if task in votes:
             votes[task].append(vote)
         else:
@@ -196,7 +211,7 @@ def _by_task(found: list[tuple[Any, ...]], selection: Selection) -> dict[int, li
     return votes
 
 
-def _fetched(rows: QuerySet[Any, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def fetched(rows: QuerySet[Any, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """The rows as the database gives them: numbers and texts, which need none of the converters a queryset applies."""
     sql, params = rows.query.sql_with_params()
     with connection.cursor() as cursor:
@@ -204,12 +219,12 @@ def _fetched(rows: QuerySet[Any, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def _text(column: str) -> ExpressionWrapper:
+def stored_text(column: str) -> ExpressionWrapper:
     """A JSON column as the text that is stored, which is parsed here, a value at a time and without a converter."""
     return ExpressionWrapper(F(column), output_field=TextField())
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     return {} if text == "{}" else _parse(text)[0]
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from annotation.aggregation import LOW, LeftOut, Row, answer, only, overall, scores
+from annotation.aggregation import Row, answer, only, overall, scores
 from annotation.judged import PAGE, JudgedTask, Selection, pages, tasks_of
 from annotation.models import Annotation, Task
+from annotation.pair_verdicts import LOW, LeftOut
 from annotation.sameness import prompt_key
 
 Group = list[JudgedTask]

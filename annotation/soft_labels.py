@@ -10,9 +10,9 @@ from array import array
 from collections.abc import Iterator
 from itertools import combinations
 
-from annotation.aggregation import choice_lead, rank_lead
 from annotation.judged import JudgedTask, Selection, Vote, judged_tasks
 from annotation.models import Kind, Project
+from annotation.pair_verdicts import choice_lead, rank_lead
 
 
 def with_soft_labels(project: Project, selection: Selection) -> Iterator[JudgedTask]:
@@ -45,4 +45,5 @@ def with_soft_labels(project: Project, selection: Selection) -> Iterator[JudgedT
 
 
 def _side(kind: str, first: int, second: int, vote: Vote) -> int:
-    return (rank_lead(vote, first, second) if kind == Kind.RANKING else choice_lead(vote, first))[0]
+    body = vote.body
+    return (rank_lead(body, first, second) if kind == Kind.RANKING else choice_lead(body, first))[0]

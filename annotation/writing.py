@@ -24,7 +24,7 @@ Columns = dict[str, str]  # name → messages | texts | floats | json | text | i
 
 FIRST, PIECE = 20, 1000  # rows in the first piece, which should come at once, and in the others
 GROUP = 10_000  # rows in one Parquet row group
-BATCHES = 5  # in which a group is gathered, so that few rows wait as Python's objects
+BATCH = 2_000  # rows that wait as Python's objects while a group is gathered
 NESTED = {"messages", "texts", "floats", "json"}  # JSON inside a CSV cell
 
 
@@ -75,16 +75,21 @@ def _cell(value: Any, kind: str) -> Any:
 
 
 def parquet(rows: Iterable[Row], columns: Columns) -> Iterator[bytes]:
+    schema = arrow_schema(columns)
+    return parquet_of(batches(rows, columns, schema, BATCH), schema)
+
+
+def parquet_of(found: Iterable[Any], schema: Any) -> Iterator[bytes]:
+    """Record batches of BATCH rows as a Parquet file, piece by piece."""
     import pyarrow as pa  # only an import or export pays for loading it
     import pyarrow.parquet as pq
 
-    schema, sink = arrow_schema(columns), Sink()
+    sink, waiting = Sink(), []
     with pq.ParquetWriter(sink, schema, compression="zstd") as table:
         yield sink.taken()  # the file's mark, at once
-        waiting = []
-        for batch in batches(rows, columns, schema, GROUP // BATCHES):
+        for batch in found:
             waiting.append(batch)
-            if len(waiting) == BATCHES:
+            if len(waiting) == GROUP // BATCH:
                 table.write_table(pa.Table.from_batches(waiting))
                 waiting = []
                 yield sink.taken()

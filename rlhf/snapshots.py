@@ -10,9 +10,10 @@ from django.db.models import Max
 from django.utils.text import slugify
 
 from annotation import exporting
-from annotation.exporting import ExportError, Outcome
+from annotation.exporting import ExportError
 from annotation.judged import Selection
 from annotation.models import Project, User
+from annotation.outcomes import Outcome
 from annotation.splitting import LEAK, Sides
 from rlhf import contents, snapshot_files
 from rlhf.models import Snapshot

@@ -10,10 +10,11 @@ from statistics import median
 from typing import Any
 
 from annotation import reliability
-from annotation.aggregation import LeftOut, choice_lead, rank_lead, scores
-from annotation.exporting import Outcome
+from annotation.aggregation import scores
 from annotation.judged import JudgedTask, Selection
 from annotation.models import Kind
+from annotation.outcomes import Outcome
+from annotation.pair_verdicts import LeftOut, choice_lead, rank_lead
 from annotation.splitting import EVAL, PARTS, TRAIN
 
 MOST_TASKS_TOLD = 100_000  # tasks that a manifest names under one reason
@@ -59,14 +60,14 @@ class Tally:
     def _look_at_votes(self, task: JudgedTask) -> None:
         if self.kind == Kind.PREFERENCE:
             first, _ = task.responses
-            self.units[tuple(sorted(choice_lead(vote, first)[0] for vote in task.given))] += 1
+            self.units[tuple(sorted(choice_lead(vote.body, first)[0] for vote in task.given))] += 1
             for vote in task.given:
                 if vote.shown and isinstance(vote.body["choice"], int):
                     self.sided += 1
                     self.first_won += vote.body["choice"] == vote.shown[0]
         elif self.kind == Kind.RANKING and len(task.given) > 1:
             for first, second in combinations(task.responses, 2):
-                self.units[tuple(sorted(rank_lead(vote, first, second)[0] for vote in task.given))] += 1
+                self.units[tuple(sorted(rank_lead(vote.body, first, second)[0] for vote in task.given))] += 1
         elif self.kind == Kind.RATING and len(task.given) > 1:
             try:
                 self.units[tuple(sorted(scores(task._replace(votes=task.given), self.selection)))] += 1

@@ -233,5 +233,5 @@ def test_an_export_reads_a_page_at_a_time(django_assert_max_num_queries: Any) ->
     project = filled(*(voted("a", id=str(number)) for number in range(120)))
     with django_assert_max_num_queries(9):  # three for what was withdrawn, then six a page
         pieces = exporting.stream(project, "preference", "jsonl")
-        assert next(pieces).count(b"\n") == 20
-    assert sum(piece.count(b"\n") for piece in pieces) == 100
+        assert next(pieces).count(b"\n") == 49  # of the fiftieth task more may follow
+    assert sum(piece.count(b"\n") for piece in pieces) == 71
