@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotation.nearness import NearPrompts
+from annotation.nearness import NearPrompts, first_of_each
 from annotation.sameness import key_of, texts_of
 
 MOST_TOLD = 20
@@ -33,7 +33,9 @@ class SamePrompts:
 
     def found(self) -> dict[str, Any]:
         """{"count", "first": [[line, line of the first with that prompt], …], "near": the same of the nearly equal}."""
-        earliest = _earliest(np.frombuffer(self.keys, dtype=np.uint64)) if self.keys else np.zeros(0, dtype=np.int64)
+        earliest = (
+            first_of_each(np.frombuffer(self.keys, dtype=np.uint64)) if self.keys else np.zeros(0, dtype=np.int64)
+        )
         places = np.arange(len(earliest))
         like = self.near.found()
         like[earliest != places] = places[earliest != places]
@@ -43,9 +45,3 @@ class SamePrompts:
         repeats = np.flatnonzero(earliest != np.arange(len(earliest)))
         first = [[self.lines[index], self.lines[earliest[index]]] for index in repeats[:MOST_TOLD].tolist()]
         return {"count": len(repeats), "first": first}
-
-
-def _earliest(keys: npt.NDArray[np.uint64]) -> Places:
-    """For each key the place of the first equal one."""
-    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
-    return first[which]

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from django.db.models import Q
 from django.utils.text import get_valid_filename
 
 from annotation import (
@@ -22,7 +23,7 @@ from annotation import (
 )
 from annotation.aggregation import Row
 from annotation.judged import Selection, judged_tasks
-from annotation.models import Kind, Project
+from annotation.models import Kind, Project, User
 from annotation.outcomes import Outcome, found_in
 from annotation.questions import questions_of
 from annotation.raw_rows import COLUMNS as RAW
@@ -47,7 +48,11 @@ CHOICES = {
 
 
 class ExportError(ValueError):
-    """This project cannot give what was asked for; the message is one sentence."""
+    """This project cannot give what was asked for; the message is one sentence, `field` the option to change."""
+
+    def __init__(self, message: str, field: str = "type") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 def types_of(kind: str) -> list[str]:
@@ -179,14 +184,16 @@ def checked(project: Project, type: str, options: dict[str, Any]) -> Selection:
     paired = project.kind in (Kind.PREFERENCE, Kind.RANKING) and type in ("preference", "binary")
     if selection.aggregation == "posterior" and not paired:
         raise ExportError(
-            "A posterior is of pairs: ask for preference or binary rows of a preference or ranking project."
+            "A posterior is of pairs: ask for preference or binary rows of a preference or ranking project.",
+            "aggregation",
         )
     if not 0 <= selection.min_agreement <= 1:
-        raise ExportError(f"min_agreement must lie between 0 and 1, not {selection.min_agreement}.")
+        raise ExportError(f"min_agreement must lie between 0 and 1, not {selection.min_agreement}.", "min_agreement")
     if selection.min_agreement and type in ("sft", "rating", "raw"):
-        raise ExportError(f"min_agreement is of verdicts, and {type} rows are none: leave it out.")
+        raise ExportError(f"min_agreement is of verdicts, and {type} rows are none: leave it out.", "min_agreement")
     if project.kind == Kind.RATING:
         _check_ratings(project, type, selection)
+    _check_people(project, selection)
     if type != "raw" and selection.history:
         raise ExportError("Only raw rows have a history: training rows come from the standing judgements.")
     return selection
@@ -194,14 +201,30 @@ def checked(project: Project, type: str, options: dict[str, Any]) -> Selection:
 
 def _check_ratings(project: Project, type: str, selection: Selection) -> None:
     if type == "binary" and selection.threshold is None:
-        raise ExportError("Good or bad from ratings needs a threshold: the mean rating from which an answer is good.")
+        raise ExportError(
+            "Good or bad from ratings needs a threshold: the mean rating from which an answer is good.", "threshold"
+        )
     if type == "preference" and selection.gap is None:
-        raise ExportError("Pairs from ratings need a gap: the difference of mean ratings that makes one answer better.")
+        raise ExportError(
+            "Pairs from ratings need a gap: the difference of mean ratings that makes one answer better.", "gap"
+        )
     if selection.gap is not None and selection.gap < 0:
-        raise ExportError(f"gap must not be below 0, but is {selection.gap}.")
+        raise ExportError(f"gap must not be below 0, but is {selection.gap}.", "gap")
     names = [aspect["name"] for aspect in questions_of(project)["aspects"]]
     if selection.aspect is not None and selection.aspect not in names:
-        raise ExportError(f"There is no aspect {selection.aspect!r} here; there are {', '.join(names)}.")
+        raise ExportError(f"There is no aspect {selection.aspect!r} here; there are {', '.join(names)}.", "aspect")
+
+
+def _check_people(project: Project, selection: Selection) -> None:
+    """A misspelled name would leave nobody out and say nothing."""
+    here = Q(memberships__project=project) | Q(pk__in=project.annotations.order_by().values("annotator"))
+    asked = set(selection.exclude_annotators)
+    known = User.objects.filter(here, username__in=asked).values_list("username", flat=True) if asked else ()
+    if unknown := sorted(asked.difference(known)):
+        raise ExportError(
+            f"exclude_annotators names {unknown[0]!r}, but nobody of that name works or judged in {project.slug}.",
+            "exclude_annotators",
+        )
 
 
 def _check_format(

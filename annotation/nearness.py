@@ -59,6 +59,58 @@ class NearPrompts:
                 like[near] = earliest[near]
         return like
 
+    def groups(self, same: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """For each prompt the place of the first of its group: what is nearly the same as one of a group is of it.
+
+        `same` has for each the place of an earlier one that is the very same, or its own. Of the prompts that share a
+        band each is compared with the one before it, in the order of the next band, and with the first.
+        """
+        group = _joined(np.arange(len(same)), np.arange(len(same)), same)
+        if not len(same):
+            return group
+        self.bits, self.bands = [np.concatenate(self.bits)], [np.concatenate(self.bands)]
+        for band in range(BANDS):
+            keys, then = (self.bands[0][:, (band + step) % BANDS] for step in (0, 1))
+            order = np.lexsort((then, keys))
+            new = np.concatenate(([True], keys[order][1:] != keys[order][:-1]))
+            begins, again = np.flatnonzero(new), np.flatnonzero(~new)
+            first = begins[np.searchsorted(begins, again) - 1]
+            for others in (again - 1, first):
+                group = _joined(group, *self._near(order[again], order[others], group))
+        return group
+
+    def _near(
+        self, ones: npt.NDArray[np.int64], others: npt.NDArray[np.int64], group: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Those of the pairs that are nearly the same and not of one group yet."""
+        (bits,) = self.bits
+        apart = group[ones] != group[others]
+        ones, others = ones[apart], others[apart]
+        near = np.zeros(len(ones), dtype=bool)
+        for part in np.array_split(np.arange(len(ones)), max(1, len(ones) // 100_000)):
+            near[part] = (bits[ones[part]] == bits[others[part]]).mean(axis=1) >= ALIKE
+        return ones[near], others[near]
+
+
+def first_of_each(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """For each key the place of the first equal one."""
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    return first[which]
+
+
+def _joined(
+    group: npt.NDArray[np.int64], ones: npt.NDArray[np.int64], others: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """The groups once these pairs are of one: union by the lower place, then each place led to its group's first."""
+    while len(ones):
+        low, high = np.minimum(group[ones], group[others]), np.maximum(group[ones], group[others])
+        np.minimum.at(group, high, low)
+        while not np.array_equal(led := group[group], group):
+            group = led
+        apart = group[ones] != group[others]
+        ones, others = ones[apart], others[apart]
+    return group
+
 
 def _least(texts: list[str]) -> npt.NDArray[np.uint64]:
     """(prompts, BANDS * ROWS): the least value of each hash function over a prompt's words and pairs of words."""

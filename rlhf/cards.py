@@ -46,7 +46,7 @@ def dataset_card(manifest: dict[str, Any], columns: list[str]) -> str:
         f"{meaning} Cut with Hone {manifest['hone_version']}; never edited, only superseded.",
         "",
         *_warning(manifest),
-        f"- Rows: {counts['train']} train, {counts['eval']} eval; every row of one prompt is in one split",
+        f"- Rows: {counts['train']} train, {counts['eval']} eval; {_sides(manifest['recipe'])}",
         f"- Judgements used: {counts['annotations']} by {counts['annotators']} annotators",
         f"- Content hash: `{manifest['content_hash']}`",
         "",
@@ -99,6 +99,11 @@ def _license(name: str) -> list[str]:
     if name.lower() in LICENSES:
         return [f"license: {name.lower()}"]
     return ["license: other", f"license_name: {json.dumps(name or 'unstated', ensure_ascii=False)}"]
+
+
+def _sides(recipe: dict[str, Any]) -> str:
+    together = "every row of one prompt is in one split"
+    return f"{together}, and of prompts that are nearly the same" if recipe["split"].get("near") else together
 
 
 def _statistics(told: dict[str, Any], counts: dict[str, Any]) -> list[str]:

@@ -36,6 +36,7 @@ def start(
 ) -> Cut:
     """Queue a cut; what is wrong with the recipe itself is said at once, as SnapshotError."""
     whole = snapshots.checked(name, type, recipe)
+    snapshots.options_in(project, type, whole)
     made = Cut.objects.create(project=project, name=name, type=type, recipe=whole, created_by=by)
     transaction.on_commit(lambda: cut_later.enqueue(made.pk))
     return made

@@ -1,8 +1,8 @@
 """A snapshot's recipe: which judgements count and how they become rows.
 
 All keys are optional. `split` is {"by": "prompt", "eval_share": 0.1, "seed": 0}, {"by": "time", "at": ISO time} or
-{"by": "metadata", "key": "split", "eval": "test"}; `license` and `intended_use` are words for the card; the others are
-judged.Selection's, which says what they mean.
+{"by": "metadata", "key": "split", "eval": "test"}, each with "near": true, which keeps nearly the same prompts on one
+side; `license` and `intended_use` are words for the card; the others are judged.Selection's, which says what they mean.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ DEFAULTS: dict[str, Any] = {
     "deduplicate": False,
 }
 SPLITS: dict[str, dict[str, Any]] = {
-    "prompt": {"by": "prompt", "eval_share": 0.1, "seed": 0},
-    "time": {"by": "time", "at": None},
-    "metadata": {"by": "metadata", "key": "split", "eval": "eval"},
+    "prompt": {"by": "prompt", "eval_share": 0.1, "seed": 0, "near": True},
+    "time": {"by": "time", "at": None, "near": True},
+    "metadata": {"by": "metadata", "key": "split", "eval": "eval", "near": True},
 }
 WORDS = ("license", "intended_use")  # they change the card, not the rows
 LONGEST = {"license": 80, "intended_use": 2000}
@@ -89,6 +89,8 @@ def _check_split(split: Any) -> dict[str, Any]:
         if key not in defaults:
             raise SnapshotError(f"split.{key}", f"split.{key} has no meaning here; known: {', '.join(defaults)}.")
     whole = defaults | split
+    if type(whole["near"]) is not bool:
+        raise SnapshotError("split.near", "split.near must be true or false.")
     if whole["by"] == "metadata":
         if not isinstance(whole["key"], str):
             raise SnapshotError("split.key", "split.key must be the name of a key of the tasks' metadata.")

@@ -31,6 +31,7 @@ PLACES = {
     "split.seed": "seed",
     "split.key": "split_key",
     "split.at": "split_at",
+    "split.near": "near",
 }
 
 
@@ -109,6 +110,7 @@ class SnapshotForm(Styled):
     intended_use = forms.CharField(
         required=False, max_length=2000, label="Intended use", help_text="One sentence, written on the card"
     )
+    near = forms.BooleanField(required=False, initial=True, label="Keep nearly the same prompts on one side")
     deduplicate = forms.BooleanField(required=False, label="Leave out duplicates")
     no_edits = forms.BooleanField(required=False, label="Leave out improved answers")
     drop_flagged = forms.BooleanField(required=False, initial=True, label="Leave out flagged tasks")
@@ -170,6 +172,7 @@ class SnapshotForm(Styled):
             split = {"by": "metadata", "key": get("split_key") or "split", "eval": get("split_eval") or "eval"}
         elif get("split_by") == "time":
             split = {"by": "time", "at": _iso(get("split_at"))}
+        split["near"] = bool(get("near"))
         recipe: dict[str, Any] = {
             "aggregation": get("aggregation") or "majority",
             "min_agreement": float(get("min_agreement") or 0),
@@ -231,7 +234,7 @@ class SnapshotForm(Styled):
 
     @property
     def switches(self) -> list[forms.BoundField]:
-        return [self[name] for name in ("drop_flagged", "deduplicate", "no_edits") if name in self.fields]
+        return [self[name] for name in ("drop_flagged", "near", "deduplicate", "no_edits") if name in self.fields]
 
 
 def _listed(text: str | None) -> list[str]:
@@ -250,7 +253,7 @@ def _initial_from(like: Snapshot) -> dict[str, Any]:
     recipe = dict(like.recipe)
     split = recipe.pop("split", {})
     initial: dict[str, Any] = {"name": like.name, "type": like.type, "split_by": split.get("by", "prompt")}
-    initial |= {key: split[key] for key in ("eval_share", "seed") if key in split}
+    initial |= {key: split[key] for key in ("eval_share", "seed", "near") if key in split}
     if split.get("by") == "metadata":
         initial |= {"split_key": split.get("key"), "split_eval": split.get("eval")}
     if split.get("by") == "time":

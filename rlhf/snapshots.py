@@ -34,11 +34,8 @@ class Draft:
     """What a recipe gives, a task at a time; its tally is complete once the parts have been read."""
 
     def __init__(self, project: Project, type: str, recipe: dict[str, Any]) -> None:
-        self.options = selection_of(recipe) | {"shown": True}
-        try:
-            self.outcomes = exporting.outcomes(project, type, **self.options)
-        except ExportError as error:
-            raise SnapshotError("type", str(error)) from error
+        self.options = options_in(project, type, recipe)
+        self.outcomes = exporting.outcomes(project, type, **self.options)
         selection = Selection(**self.options)
         self.sides = Sides(project, selection, split_of(recipe))
         self.tally = Tally(project.kind, selection)
@@ -84,6 +81,16 @@ def checked(name: str, type: str, recipe: dict[str, Any] | None) -> dict[str, An
     if type not in TYPES:
         raise SnapshotError("type", f"A snapshot's type is one of {', '.join(TYPES)}, not {type!r}.")
     return check_recipe(recipe or {})
+
+
+def options_in(project: Project, type: str, recipe: dict[str, Any]) -> dict[str, Any]:
+    """A checked recipe as the options of an export; SnapshotError for what this project cannot give."""
+    options = selection_of(recipe) | {"shown": True}
+    try:
+        exporting.checked(project, type, options)
+    except ExportError as error:
+        raise SnapshotError(error.field, str(error)) from error
+    return options
 
 
 def preview(

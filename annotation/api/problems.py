@@ -47,7 +47,6 @@ RAISED: dict[type[Exception], tuple[int, str]] = {
     CannotUndo: (409, "cannot-undo"),
     LastManager: (409, "last-manager"),
     ImportInterrupted: (409, "import-interrupted"),
-    ExportError: (400, "invalid"),
     NotComparable: (400, "invalid"),
     UnreadableFile: (400, "unreadable-file"),
 }
@@ -86,6 +85,8 @@ def handler(error: Exception, context: dict[str, Any]) -> Response | None:
         error = Problem(400, "invalid", INVALID, error.errors)
     elif isinstance(error, CleaningError):
         error = Problem(400, "invalid", INVALID, {error.field or "body": error.message})
+    elif isinstance(error, ExportError):
+        error = Problem(400, "invalid", str(error), {error.field: str(error)})
     elif isinstance(error, NotNow):
         error = Problem(403, error.kind, str(error))
     elif type(error) in RAISED:

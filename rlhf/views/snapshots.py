@@ -187,11 +187,12 @@ def _statistics(told: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _split_words(split: dict[str, Any]) -> str:
+    words = f"by prompt, {split.get('eval_share') or 0:.0%} held out, seed {split.get('seed', 0)}"
     if split.get("by") == "time":
-        return f"by time, held out from {split.get('at')}"
-    if split.get("by") == "metadata":
-        return f"held out where {split.get('key')} is {split.get('eval')}"
-    return f"by prompt, {split.get('eval_share') or 0:.0%} held out, seed {split.get('seed', 0)}"
+        words = f"by time, held out from {split.get('at')}"
+    elif split.get("by") == "metadata":
+        words = f"held out where {split.get('key')} is {split.get('eval')}"
+    return f"{words}, nearly the same prompts on one side" if split.get("near") else words
 
 
 def _body(text: str) -> str:

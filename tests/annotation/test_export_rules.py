@@ -1,5 +1,7 @@
 """What several judgements of one task become: kinds, ties, gaps, improved answers, exclusions, duplicates, splits."""
 
+import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +12,7 @@ from annotation.exporting import ExportError
 from annotation.importing import import_records
 from annotation.models import Annotation, Project
 from annotation.sameness import prompt_key
-from annotation.splitting import Split
+from annotation.splitting import PARTS, Split
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -178,6 +180,34 @@ def test_a_split_by_time_never_trains_on_a_prompt_that_it_tests() -> None:
     split = Split(by="time", at=datetime(2026, 2, 1, tzinfo=UTC))
     assert prompts(project, "eval", split) == {"three?", "one"}
     assert prompts(project, "train", split) == {"two?"}
+
+
+def test_nearly_the_same_prompts_are_on_one_side_whatever_the_split_goes_by() -> None:
+    spoken = random.Random(0)
+    words = [f"w{number}" for number in range(500)]
+    records = []
+    for number in range(20):
+        text = spoken.choices(words, k=30)
+        for month, end in ((1, "early"), (3, "late")):
+            votes = [{"annotator": "u", "choice": "a", "created_at": f"2026-0{month}-01T00:00:00Z"}]
+            records.append(pair(prompt=" ".join([*text, end]), annotations=votes, metadata={"n": number, "end": end}))
+    project = filled(*records)
+
+    def sides(split: Split) -> dict[str, list[Any]]:
+        rows = {part: exporting.rows(project, "preference", split=split, part=part, extras=True) for part in PARTS}
+        return {part: [(row["metadata"]["n"], row["metadata"]["end"]) for row in found] for part, found in rows.items()}
+
+    def shared(found: dict[str, list[Any]]) -> set[int]:
+        train, held_out = ({number for number, _ in found[part]} for part in PARTS)
+        return train & held_out
+
+    drawn = sides(Split(eval_share=0.4, seed=1))
+    assert not shared(drawn) and len(drawn["eval"]) + len(drawn["train"]) == 40 and len(drawn["eval"]) > 4
+    assert shared(sides(Split(eval_share=0.4, seed=1, near=False)))
+    moment = datetime(2026, 2, 1, tzinfo=UTC)
+    for split in (Split(by="time", at=moment), Split(by="metadata", key="end", eval="late")):
+        assert sides(split) == {"train": [], "eval": [(number, "late") for number in range(20)]}
+        assert len(shared(sides(replace(split, near=False)))) == 20
 
 
 def test_a_posterior_weighs_each_judge_by_how_far_the_others_bear_them_out() -> None:

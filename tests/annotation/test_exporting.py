@@ -173,6 +173,7 @@ def test_written_answers_rankings_and_ratings_give_their_rows() -> None:
         ("preference", "csv", {"part": "test"}, "one of train, eval"),
         ("raw", "csv", {"part": "eval"}, "Only training rows are split"),
         ("raw", "csv", {"min_agreement": 0.5}, "is of verdicts"),
+        ("raw", "csv", {"exclude_annotators": ("zed",)}, "exclude_annotators names 'zed', but nobody of that name"),
     ],
 )
 def test_what_cannot_be_given_is_said_before_the_first_byte(

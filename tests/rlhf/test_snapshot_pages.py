@@ -81,6 +81,7 @@ def test_a_snapshot_is_downloaded_whole_or_by_file(client, trainer):
         ({"name": "two words"}, "slug"),
         ({"drop_flagged": "on", "min_agreement": "x"}, "number"),
         ({}, "No rows"),
+        ({"exclude_annotators": "nobody"}, "Leave out annotators: exclude_annotators names &#x27;nobody&#x27;, but"),
     ],
 )
 def test_a_recipe_that_gives_nothing_is_not_frozen(client, trainer, changes, words):

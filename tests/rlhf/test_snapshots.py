@@ -85,7 +85,7 @@ def test_the_manifest_tells_everything_and_its_hashes_hold():
         assert hashlib.sha256((snapshot.folder / name).read_bytes()).hexdigest() == entry["sha256"]
     assert set(manifest["files"]) == {"train.parquet", "eval.parquet", "README.md"}
     assert [tuple(pair) for pair in manifest["annotations"]] == sorted(Annotation.objects.values_list("pk", "revision"))
-    assert manifest["recipe"]["split"] == {"by": "prompt", "eval_share": 0.1, "seed": 0}
+    assert manifest["recipe"]["split"] == {"by": "prompt", "eval_share": 0.1, "seed": 0, "near": True}
     assert manifest["content_hash"] == snapshot.content_hash
     assert snapshot.path == f"snapshots/{snapshot.content_hash[:16]}"
     assert manifest["hone_version"]

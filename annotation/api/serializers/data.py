@@ -99,3 +99,9 @@ class ExportQuery(StrictSerializer):
     eval_share = serializers.FloatField(min_value=0, max_value=0.9, required=False, help_text="Held out by prompt")
     seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, required=False)
     split_at = serializers.DateTimeField(required=False, help_text="Held out is what was judged from then on")
+    near = serializers.BooleanField(
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="0: only the same prompts are kept on one side of a split, not nearly the same ones too",
+    )

@@ -48,8 +48,9 @@ class Command(BaseCommand):
         rules.add_argument("--gap", type=float, help="pairs of ratings: the difference of means that makes one better")
         rules.add_argument("--aspect", help="the rating that threshold and gap are about; by default the mean of all")
         rules.add_argument("--flags", choices=exporting.CHOICES["flags"], default="drop", help="flagged tasks")
-        rules.add_argument("--exclude-flag", action="append", default=[], metavar="NAME", help="with --flags keep")
-        rules.add_argument("--exclude", action="append", default=[], metavar="NAME", help="leave out an annotator")
+        excluding: dict[str, Any] = {"action": "append", "default": [], "metavar": "NAME"}
+        rules.add_argument("--exclude-flag", **excluding, help="with --flags keep")
+        rules.add_argument("--exclude-annotator", "--exclude", **excluding, help="leave out an annotator")
         rules.add_argument("--rulings", choices=exporting.CHOICES["rulings"], default="prefer", help="over the votes")
         rules.add_argument("--guideline", type=int, metavar="N", help="only judgements made under this version")
         rules.add_argument("--exclude-guideline", type=int, action="append", default=[], metavar="N")
@@ -66,6 +67,9 @@ class Command(BaseCommand):
         parts.add_argument("--eval-share", type=float, help="share of the prompts held out")
         parts.add_argument("--seed", type=int, help="which prompts those are")
         parts.add_argument("--split-at", type=_moment, metavar="TIME", help="hold out what was judged from then on")
+        parts.add_argument(
+            "--no-near", dest="near", action="store_false", default=None, help="keep only the same prompts on one side"
+        )
         rows = parser.add_argument_group("what a row holds")
         rows.add_argument("--names", action="store_true", help="raw: real names instead of pseudonyms")
         rows.add_argument("--history", action="store_true", help="raw: every revision, not only those that stand")
@@ -106,7 +110,7 @@ def _selection(options: dict[str, Any]) -> dict[str, Any]:
         raise CommandError(f"--where takes KEY=VALUE, not {bad[0]!r}.")
     return {
         "purpose": None if options["purpose"] == "all" else options["purpose"],
-        "exclude_annotators": tuple(options["exclude"]),
+        "exclude_annotators": tuple(options["exclude_annotator"]),
         "exclude_flags": tuple(options["exclude_flag"]),
         "exclude_guidelines": tuple(options["exclude_guideline"]),
         "metadata": {key: value for key, _, value in where},
