@@ -8,7 +8,6 @@ import types
 import typing
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from django import forms
@@ -61,7 +60,7 @@ def adapters_of(kind: str) -> list[tuple[str, str]]:
         (method, label)
         for method, label in found
         if compatibility.refusal(kind, None if method == "full" else method) is None
-        and (method != "qlora" or Path("/proc/driver/nvidia").exists())
+        and (method != "qlora" or compatibility.can_quantise())
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -63,17 +64,27 @@ def _why_not(kind: str, method: str | None) -> tuple[str, str] | None:
             "each step learns several times from what one policy wrote, which must not lose ranks in between",
             "rslora",
         )
-    if kind in ROLLOUTS and method == "qlora":
-        return (
-            "answers written with quantised weights are not yet shown to agree with the training pass",
-            "lora",
-        )
     if kind == "reward" and method in VIRTUAL:
         return (
             "behind trained positions, transformers no longer finds the last token, at which the score is read",
             "ia3",
         )
     return None
+
+
+def can_quantise() -> bool:
+    """Whether the library that keeps weights in 4 or 8 bits is installed."""
+    return importlib.util.find_spec("bitsandbytes") is not None
+
+
+def require_quantised() -> None:
+    """Refuse QLoRA where its library is not installed."""
+    if not can_quantise():
+        raise RunFileError(
+            "adapter.method",
+            "is qlora, which needs bitsandbytes: install it with pip install -c constraints.txt '.[quantised]'; "
+            "the nearest that works is lora",
+        )
 
 
 def continuation_refusal(method: str) -> str | None:
@@ -91,7 +102,7 @@ def table() -> str:
     lines = [head, "|---" * (len(TRAINERS) + 1) + "|"]
     for method in (None, *METHODS):
         label = f"{LABELS[method]} (`{method}`)" if method else "Full fine-tuning"
-        cells = ["no" if refusal(kind, method) else "GPU" if method == "qlora" else "yes" for kind in TRAINERS]
+        cells = ["no" if refusal(kind, method) else "yes" for kind in TRAINERS]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

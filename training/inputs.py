@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,20 +32,12 @@ def check_inputs(config: RunFile, run_path: Path) -> None:
     if config.snapshot:
         _check_snapshot(config.snapshot)
     if config.adapter and config.adapter.method == "qlora":
-        _check_quantised()
+        compatibility.require_quantised()
     if config.start_adapter and config.adapter:
         compatibility.require_copy(config.adapter, config.start_adapter.path)
     for field, name in (("prompts", config.prompts), ("template", config.template)):
         if name and name not in TEMPLATES and not (run_path / name).is_file():
             raise RunFileError(field, f"names {name}, which is not in the run directory")
-
-
-def _check_quantised() -> None:
-    near = "the nearest that works is lora"
-    if not Path("/proc/driver/nvidia").exists():
-        raise RunFileError("adapter.method", f"is qlora, which needs an NVIDIA GPU, and there is none here; {near}")
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise RunFileError("adapter.method", f"is qlora, which needs bitsandbytes installed; {near}")
 
 
 def _check_snapshot(snapshot: SnapshotRef) -> None:

@@ -131,7 +131,7 @@ def load_causal(folder: Path, hardware: Hardware, *, training: bool = False, ada
 
     For an `adapter` that asks for it (QLoRA), the frozen weights are quantised.
     """
-    return _load(AutoModelForCausalLM, folder, hardware, training=training, **_quantised(adapter))
+    return _load(AutoModelForCausalLM, folder, hardware, training=training, **_quantised(adapter, hardware))
 
 
 def load_classifier(
@@ -147,7 +147,8 @@ def load_classifier(
     """The model in `folder` with a score head, which reads the last token that is not padding."""
     lack = "score.weight" if new_head else ""
     kind = AutoModelForSequenceClassification
-    model = _load(kind, folder, hardware, training=training, may_lack=lack, num_labels=outputs, **_quantised(adapter))
+    options = _quantised(adapter, hardware) | {"may_lack": lack, "num_labels": outputs}
+    model = _load(kind, folder, hardware, training=training, **options)
     model.config.pad_token_id = pad_token_id
     return model
 
@@ -165,7 +166,7 @@ def _load(kind: Any, folder: Path, hardware: Hardware, *, training: bool, may_la
     return model if "device_map" in options else model.to(device_of(hardware))
 
 
-def _quantised(adapter: Adapter | None) -> dict[str, Any]:
+def _quantised(adapter: Adapter | None, hardware: Hardware) -> dict[str, Any]:
     """How a base is loaded for QLoRA: 4 bit NF4 with double quantisation (Dettmers et al. 2023), or 8 bit."""
     if adapter is None or adapter.method != "qlora":
         return {}
@@ -176,10 +177,10 @@ def _quantised(adapter: Adapter | None) -> dict[str, Any]:
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
+            bnb_4bit_compute_dtype=dtype_of(hardware),
             llm_int8_skip_modules=["score", "lm_head"],
         )
-    return {"quantization_config": config, "device_map": {"": 0}}
+    return {"quantization_config": config, "device_map": {"": device_of(hardware)}}
 
 
 def load_reward(

@@ -95,12 +95,6 @@ def _check_adapter(config: RunFile) -> None:
     method = config.adapter.method if config.adapter else None
     if reason := compatibility.refusal(config.kind, method):
         raise RunFileError("adapter.method" if method else "adapter", reason)
-    if method == "qlora" and config.hardware.device == "cpu":
-        raise RunFileError(
-            "adapter.method",
-            "is qlora, whose 4 and 8 bit weights need an NVIDIA GPU, and hardware.device is cpu; "
-            "the nearest that works is lora, with hardware.dtype bfloat16 for half the memory",
-        )
 
 
 def check_targets(adapter: Adapter | None) -> None:

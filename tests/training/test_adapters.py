@@ -88,15 +88,13 @@ def test_what_does_not_work_is_refused_with_what_does(kind):
         assert near in METHODS and compatibility.refusal(kind, near) is None
 
 
-def test_quantised_weights_are_refused_where_there_is_no_gpu(monkeypatch, tmp_path):
-    with pytest.raises(RunFileError, match=r"hardware.device is cpu; the nearest that works is lora"):
-        runfile.check(described("sft", "qlora", hardware={"device": "cpu"}))
-    config = runfile.check(described("sft", "qlora"))
+def test_quantised_weights_are_refused_without_the_library_that_keeps_them(monkeypatch, tmp_path):
+    config = runfile.check(described("sft", "qlora", hardware={"device": "cpu"}))
     monkeypatch.setattr(inputs, "_model_refs", lambda _: [])
     monkeypatch.setattr(inputs, "_check_snapshot", lambda _: None)
-    if not Path("/proc/driver/nvidia").exists():
-        with pytest.raises(RunFileError, match="needs an NVIDIA GPU, and there is none here"):
-            inputs.check_inputs(config, tmp_path)
+    monkeypatch.setattr(compatibility, "can_quantise", lambda: False)
+    with pytest.raises(RunFileError, match=r"needs bitsandbytes: install it .* the nearest that works is lora"):
+        inputs.check_inputs(config, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -293,3 +291,25 @@ def test_prompts_with_trained_positions_keep_the_account_of_lengths(tiny_model_d
         alone = lm.base_model(input_ids=torch.tensor([[4]]), use_cache=False)
     assert out.last_hidden_state.shape[1] == 3
     assert torch.allclose(out.last_hidden_state[1, -1], alone.last_hidden_state[0, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_an_adapter_on_quantised_weights_learns_on_the_processor_and_writes_what_it_computes(
+    make, make_run, tiny_model_dir, tiny_snapshot, bits
+):
+    pytest.importorskip("bitsandbytes")
+    adapter = {"method": "qlora", "r": 4, "alpha": 8, "bits": bits}
+    params = {"batch_size": 8, "learning_rate": 0.01, "max_steps": 1}
+    reward = make_run("reward", adapter=adapter, snapshot=tiny_snapshot, params=params)
+    train(reward)
+    assert read_report(reward)["reload_check"]["ok"] and read_metrics(reward)[0]["grad_norm"] > 0
+    params = {"steps": 2, "rollout_batch": 4, "minibatch": 4, "max_new_tokens": 4, "eval_prompts": 0} | {
+        "ppo_epochs": 1, "value_warmup_steps": 0, "learning_rate": 0.02,
+    }  # fmt: skip
+    folder = make_run(
+        "ppo", adapter=adapter, reference="base", reward_model=reward / "model", snapshot=tiny_snapshot, params=params
+    )
+    train(folder)
+    first, second = read_metrics(folder)
+    assert first["ratio_max"] == pytest.approx(1, abs=1e-3) and first["kl"] == pytest.approx(0, abs=1e-3)
+    assert second["kl3"] > 1e-9 and read_report(folder)["reload_check"]["ok"]
