@@ -78,14 +78,15 @@ def ppo(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
     from training.policies import POLICY
 
     short = {"value_warmup_steps": order["steps"] // 6, "eval_prompts": 8, "sample_every": 0}
-    config, run = start(demo, order, "ppo", steps=order["steps"], **short)
+    config, run = start(demo, order, "ppo", steps=order["steps"], **short | order.get("params", {}))
     prompts, points = demo.prompts(order["prompts"]), []
     players: list[Any] = []
 
     def look(step: int) -> None:
         base, tokenizer = players[0].base, players[0].tokenizer
         speaks = (partial(base.speaking_as, POLICY), partial(base.speaking_as, players[0].reference))
-        points.append(learning_world.measure(*speaks, prompts, tokenizer) | {"step": step})
+        found = learning_world.measure(*speaks, prompts, tokenizer, scorer=players[0].scorer)
+        points.append(found | {"step": step})
 
     gather, evaluate = engine.gather, engine.evaluate
     done = 0
@@ -132,7 +133,8 @@ def best_of_n(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
     """True utility of the best of n answers by the reward model, for every n, from `most` answers to each prompt.
 
     With the answers ordered by score, the best of n drawn from all is the i-th with chance C(i-1, n-1) / C(most, n).
-    Its KL to the policy it draws from is at most log n - (n - 1) / n: Beirami et al. (2024), theorem 1.
+    Its KL to the policy it draws from is at most log n - (n - 1) / n: Beirami et al. (2024), theorem 1. `kl` is an
+    estimate of the KL itself, see `best_kl`.
     """
     from rlhf.demo.utility import utility
     from training import answers, data, models
@@ -157,12 +159,32 @@ def best_of_n(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
     points = []
     for n in (2**power for power in range(int(math.log2(most)) + 1)):
         chances = [math.comb(i, n - 1) / math.comb(most, n) for i in range(most)]
-        total = 0.0
+        total = dict.fromkeys(("utility", "score", "kl"), 0.0)
         for first in range(0, len(written), most):
             order_of = sorted(range(first, first + most), key=scores.__getitem__)
-            total += sum(chance * worth[row] for chance, row in zip(chances, order_of, strict=True))
-        points.append({"n": n, "utility": total / len(asked), "kl": math.log(n) - (n - 1) / n})
+            drifted = best_kl([math.exp(written[row].logp) for row in order_of], [scores[row] for row in order_of], n)
+            for chance, row, drift in zip(chances, order_of, drifted, strict=True):
+                total["utility"] += chance * worth[row]
+                total["score"] += chance * scores[row]
+                total["kl"] += chance * drift
+        bound = math.log(n) - (n - 1) / n
+        points.append({"n": n, "bound": bound} | {key: value / len(asked) for key, value in total.items()})
     return {"points": points}
+
+
+def best_kl(chances: list[float], scores: list[float], n: int) -> list[float]:
+    """By how much the best of n likes each of some answers more than the policy that wrote them does, in nats.
+
+    An answer of chance p among answers of which a share F scores lower is the best of n with chance (F + p)^n - F^n,
+    Beirami et al. (2024), lemma 1. `chances` are exact; F is counted among the answers, which are in order of score
+    and of which those with the same score are taken for one.
+    """
+    found = []
+    for chance, score in zip(chances, scores, strict=True):
+        below = sum(other < score for other in scores) / len(scores)
+        share = min(chance, 1 - below)
+        found.append(math.log(max((below + share) ** n - below**n, 1e-300) / share) if share else math.log(n))
+    return found
 
 
 STUDIES = {"reward": reward, "ppo": ppo, "dpo": dpo, "best_of_n": best_of_n}

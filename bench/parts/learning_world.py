@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 ANSWERS_AT_ONCE = 128
+PROMPTS_AT_ONCE = 100
+ANSWERS = 2  # to each prompt in each look
 ANSWER_TOKENS = 64  # the demo's own limit
 
 
@@ -68,31 +70,44 @@ Speaker = Callable[[], AbstractContextManager[Any]]  # the model while it speaks
 
 
 def measure(
-    policy: Speaker, reference: Speaker, prompts: Sequence[dict[str, Any]], tokenizer: Any, *, seed: int = 0
+    policy: Speaker, reference: Speaker, prompts: Sequence[dict[str, Any]], tokenizer: Any, *, scorer: Any = None
 ) -> dict[str, Any]:
-    """Mean true utility and exact KL to the reference of one answer to each prompt, at temperature 1."""
+    """Mean true utility and exact KL to the reference of `ANSWERS` answers to each prompt, at temperature 1.
+
+    With a `scorer`, what the reward model gives as well, so that one sees which of the two stopped rising.
+    """
     import torch
 
     from rlhf.demo.utility import utility
     from training import answers, data, forward, rollout
 
-    ids = [data.encode_prompt(tokenizer, prompt["prompt"]) for prompt in prompts]
-    with policy() as lm:
-        rolled = rollout.sample(
-            lm, ids, stop=rollout.stop_ids(lm, tokenizer), pad_id=tokenizer.pad_token_id,
-            max_new_tokens=ANSWER_TOKENS, generator=torch.Generator().manual_seed(seed),
-        )  # fmt: skip
-        device = lm.device
-    texts = tokenizer.batch_decode([rolled.answer(row) for row in range(len(ids))], skip_special_tokens=True)
-    answered = list(zip(ids, rolled.answers(), strict=True))
+    generator = torch.Generator().manual_seed(0)
+    answered: list[Any] = []
+    worth: list[float] = []
+    for first in range(0, len(prompts), PROMPTS_AT_ONCE):
+        some = prompts[first : first + PROMPTS_AT_ONCE]
+        with policy() as lm:
+            rolled = rollout.sample(
+                lm, [data.encode_prompt(tokenizer, prompt["prompt"]) for prompt in some],
+                stop=rollout.stop_ids(lm, tokenizer), pad_id=tokenizer.pad_token_id,
+                max_new_tokens=ANSWER_TOKENS, samples=ANSWERS, generator=generator,
+            )  # fmt: skip
+            device = lm.device
+        rows = [rolled.answer(row) for row in range(len(rolled.prompts))]
+        texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
+        worth += [utility(some[row // ANSWERS]["prompt"], text) for row, text in enumerate(texts)]
+        answered += zip(rolled.prompts, rolled.answers(), strict=True)
     pack = partial(forward.pack_answers, pad_id=tokenizer.pad_token_id, device=device)
     drift = answers.in_batches(
         answered, ANSWERS_AT_ONCE, lambda rows: answers.drift(policy, reference, pack(rows), temperature=1.0)
     )
-    worth = [utility(prompt["prompt"], text) for prompt, text in zip(prompts, texts, strict=True)]
-    return {
+    found = {
         "utility": sum(worth) / len(worth),
         "kl": drift[:, 0].mean().item(),
-        "tokens": rolled.lengths.float().mean().item(),
+        "tokens": sum(len(answer) for _, answer in answered) / len(answered),
         "n": len(worth),
     }
+    if scorer is not None:
+        scores = answers.scores(scorer, answered, ANSWERS_AT_ONCE, tokenizer.pad_token_id)
+        found["score"] = scores.mean().item()
+    return found
