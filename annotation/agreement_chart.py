@@ -16,11 +16,17 @@ MOST_LABELS = 5
 
 
 def of(
-    parts: list[dict[str, Any]], measure: str, versions: Iterable[tuple[int, datetime]] = ()
+    parts: list[dict[str, Any]],
+    measure: str,
+    versions: Iterable[tuple[int, datetime]] = (),
+    *,
+    bar: float = 0.0,
+    beside: dict[str, float] | None = None,
 ) -> dict[str, Any] | None:
     """The chart of one measure over weeks or days as the report has them; None where fewer than two have it.
 
-    `versions` are the numbers of guidelines and when they came into force.
+    `versions` are the numbers of guidelines and when they came into force, `bar` is what agreement should not fall
+    under (0: nothing is said), and `beside` is what the measure is elsewhere by the days that parts begin with.
     """
     known = [(part, part["measures"][measure]) for part in parts if measure in part["measures"]]
     known = [(part, found) for part, found in known if found["value"] is not None]
@@ -28,7 +34,10 @@ def of(
         return None
     days = [date.fromisoformat(part["from"]) for part, _ in known]
     first, span = days[0], max((days[-1] - days[0]).days, 1)
+    others = {date.fromisoformat(day): value for day, value in (beside or {}).items()}
+    others = {day: others[day] for day in days if day in others}
     ends = [end for _, found in known for end in (found["low"], found["value"]) if end is not None]
+    ends += others.values()
     floor_at = max(-1.0, min(0.0, floor(min(ends) / STEP) * STEP))
     steps = round((1 - floor_at) / STEP)
 
@@ -48,11 +57,16 @@ def of(
         "unit": "day" if known[0][0]["days"] == 1 else "week",
         "line": "M" + "L".join(_at(x, up(found["value"])) for x, _, found in points),
         "band": "M" + "L".join([*top, *bottom]) + "Z" if len(banded) > 1 else "",
+        "beside": "M" + "L".join(_at(across(day), up(value)) for day, value in others.items()) if others else "",
+        "bar": {"y": _percent(up(bar)), "text": f"{bar:g}", "below": bar > 0.9} if bar else None,
         "ticks": [_tick(floor_at + STEP * i, up(floor_at + STEP * i)) for i in range(steps + 1)],
         "labels": _labels(points[::every]),
         "dot": {"x": _percent(last[0]), "y": _percent(up(last[2]["value"]))},
         "hits": _hits(points),
-        "rows": [(_day(part["from"]), part["tasks"], found) for _, part, found in points],
+        "rows": [
+            (_day(part["from"]), part["tasks"], found, others.get(day))
+            for day, (_, part, found) in zip(days, points, strict=True)
+        ],
         "versions": _versions(versions, first, span),
         "from": known[0][1]["value"],
         "to": last[2]["value"],

@@ -26,6 +26,7 @@ REMEMBERED = 60  # seconds: what is taken back or returned shows after a minute
 DAYS = 28
 PACE_DAYS = 7
 DISPUTES, MOST_DISPUTED = 3, 1000  # open disagreements that are listed, and counted
+SURE = 0.95  # of a label, by Dawid and Skene
 PAIRS = 20  # of people, in the table
 FAST = 1 / 3  # of everybody's median time: answers that quick were hardly read
 HEADLINE = {Kind.RATING: "alpha_interval"}  # of the other kinds nominal: their categories are few and mean no distance
@@ -49,17 +50,19 @@ TYPE_WORDS = {
 }
 
 
-def of(project: Project, *, names: bool, question: str = "") -> dict[str, Any]:
+def of(project: Project, *, names: bool, question: str = "", period: str = "") -> dict[str, Any]:
     """The context of the dashboard; annotators have pseudonyms unless `names`.
 
     `question` names the one whose agreement is told by people, sources and time: the main one if there is none such.
+    `period` is how many days the annotators' table is about: all there were unless the report has it.
     """
     report = reports.of(project)
     data = reports.named(report.data, project, names=names)
     context = _figures(project, names) if reports.is_small(project) else _drawn(project, data.get("stats"))
-    context |= _quality(project, data, question) | {"report": report, "stale": reports.is_stale(report)}
+    context |= _quality(project, data, question, period) | {"report": report, "stale": reports.is_stale(report)}
     if names:
         context["disputes"] = _disputes(project)
+        context["labels"] = _labels(data.get("labels"))
         context["disputed"] = Dispute.objects.filter(project=project).open()[:MOST_DISPUTED].count()
     return context | {"exports": [(type_, gettext(TYPE_WORDS[type_])) for type_ in types_of(project.kind)]}
 
@@ -120,7 +123,7 @@ def _verdicts(counted: dict[str, Any]) -> dict[str, Any] | None:
     return {"rows": rows, "total": total, "both_bad": counted["both_bad"], "first_share": share}
 
 
-def _quality(project: Project, data: dict[str, Any], question: str) -> dict[str, Any]:
+def _quality(project: Project, data: dict[str, Any], question: str, period: str) -> dict[str, Any]:
     """What only the report knows: nothing of it before there is one."""
     if not data:
         return {}
@@ -129,18 +132,37 @@ def _quality(project: Project, data: dict[str, Any], question: str) -> dict[str,
     measure = HEADLINE.get(Kind(project.kind), "alpha_nominal")
     overall = main["overall"]["measures"].get(measure) if main else None
     versions = project.guideline_versions.filter(number__gt=1, is_imported=False).order_by("number")
+    changes, bar = versions.values_list("number", "created_at"), project.agreement_bar
+    rows = data["periods"].get(period, data["annotators"])
     return {
         "quality": data,
         "main": main,
         "moved": _moved(data.get("since"), measure),
         "headline": overall | {"of": main["overall"]["tasks"]} if main and overall else None,
-        "weeks": agreement_chart.of(main["time"], measure, versions.values_list("number", "created_at"))
-        if main
-        else None,
-        "agreement": _in_full(compared, question) if compared else None,
-        "people": [row | {"marks": _marks(row, data, overall)} for row in data["annotators"]],
-        "shown": {name for row in data["annotators"] for name, value in row.items() if value not in (None, 0)},
+        "below": _below(overall, bar),
+        "bar": f"{bar:g}",
+        "weeks": agreement_chart.of(main["time"], measure, changes, bar=bar) if main else None,
+        "agreement": _in_full(project.kind, compared, question) if compared else None,
+        "people": [
+            row | {"marks": _marks(row, data, overall, bar), "below": _below(row.get("alpha"), bar)} for row in rows
+        ],
+        "shown": {name for row in rows for name, value in row.items() if value not in (None, 0)},
+        "periods": _periods(data, period) if data["annotators"] else [],
     }
+
+
+def _periods(data: dict[str, Any], period: str) -> list[tuple[str | None, str, bool]]:
+    """What the annotators' table can be about: (days, words, whether it is)."""
+    known = data["periods"]
+    choices = [(days, gettext("%(days)s days") % {"days": days}, days == period) for days in known]
+    return [*choices, (None, gettext("All"), period not in known)]
+
+
+def _below(found: dict[str, Any] | None, bar: float) -> str:
+    """The tone of a figure under the bar: bad where its whole interval is; "" where nothing is to be done."""
+    if not found or found["value"] is None or found["value"] >= bar:
+        return ""
+    return "bad" if found.get("high") is not None and found["high"] < bar else "warn"
 
 
 def _moved(since: dict[str, Any] | None, measure: str) -> dict[str, Any] | None:
@@ -154,15 +176,16 @@ def _moved(since: dict[str, Any] | None, measure: str) -> dict[str, Any] | None:
     return {"step": f"{step:+.2f}", "version": since["version"], "tone": tone, "before": before["value"]}
 
 
-def _in_full(compared: list[dict[str, Any]], question: str) -> dict[str, Any]:
+def _in_full(kind: str, compared: list[dict[str, Any]], question: str) -> dict[str, Any]:
     """Every measure of every question, and of one question by people, by sources and by time."""
     known = [name for name in MEASURES if any(name in one["overall"]["measures"] for one in compared)]
     chosen = next((one for one in compared if one["name"] == question), compared[0])
     asked = [name for name in MEASURES if name in chosen["overall"]["measures"]]
+    by_source = gettext("By source") if kind == Kind.RATING else gettext("Two sources at a time")
     parts = (
-        ("people", "Two people at a time", "Shared", [(_both(pair), pair) for pair in chosen["people"][:PAIRS]]),
-        ("sources", "Two sources at a time", "Items", [(_both(pair), pair) for pair in chosen["sources"]]),
-        ("time", "Over time", "Items", [(_since(part), part) for part in reversed(chosen["time"])]),
+        ("people", gettext("Two people at a time"), gettext("Shared"), _both, chosen["people"][:PAIRS]),
+        ("sources", by_source, gettext("Items"), _both, chosen["sources"]),
+        ("time", gettext("Over time"), gettext("Items"), _since, chosen["time"][::-1]),
     )
     return {
         "measures": [MEASURES[name] for name in known],
@@ -175,10 +198,10 @@ def _in_full(compared: list[dict[str, Any]], question: str) -> dict[str, Any]:
                 "name": name,
                 "title": title,
                 "things": things,
-                "told": f"{len(rows)} of {len(chosen[name])}" if len(chosen[name]) > len(rows) else str(len(rows)),
-                "rows": [_measured(found, label, asked) for label, found in rows],
+                "told": f"{len(rows)} / {len(chosen[name])}" if len(chosen[name]) > len(rows) else str(len(rows)),
+                "rows": [_measured(row, called(row), asked) for row in rows],
             }
-            for name, title, things, rows in parts
+            for name, title, things, called, rows in parts
             if rows
         ],
     }
@@ -190,12 +213,14 @@ def _is_unused(question: dict[str, Any]) -> bool:
 
 
 def _both(pair: dict[str, Any]) -> str:
-    return f"{pair['a']} and {pair['b']}"
+    """What a row is about; of ratings, and of two answers from one source, both names are the same."""
+    return gettext("%(a)s and %(b)s") % pair if pair["a"] != pair["b"] else str(pair["a"])
 
 
 def _since(part: dict[str, Any]) -> str:
     day = date.fromisoformat(part["from"])
-    return f"{'Week of ' if part['days'] > 1 else ''}{day.day} {day:%b %Y}"
+    words = f"{day.day} {day:%b %Y}"
+    return gettext("Week of %(day)s") % {"day": words} if part["days"] > 1 else words
 
 
 def _measured(found: dict[str, Any], label: str, known: list[str]) -> dict[str, Any]:
@@ -204,14 +229,18 @@ def _measured(found: dict[str, Any], label: str, known: list[str]) -> dict[str, 
     return {"label": label, "things": found.get("tasks", found["things"]), "cells": cells}
 
 
-def _marks(row: dict[str, Any], data: dict[str, Any], overall: dict[str, Any] | None) -> list[tuple[str, str]]:
+def _marks(
+    row: dict[str, Any], data: dict[str, Any], overall: dict[str, Any] | None, bar: float
+) -> list[tuple[str, str]]:
     """What a lead should look at, as (words, tone): each is a difference that chance does not explain."""
     marks = []
     usual, own = (data["speed"] or {}).get("median"), row.get("median_seconds")
     if usual and own is not None and row["count"] >= 10 and own < usual * FAST:
         marks.append((gettext("Very fast"), "bad"))
     alpha = row.get("alpha") or {}
-    if overall and alpha.get("high") is not None and alpha["high"] < (overall["value"] or 0):
+    if _below(alpha, bar) == "bad":
+        marks.append((gettext("Below α %(bar)s") % {"bar": f"{bar:g}"}, "bad"))
+    elif overall and alpha.get("high") is not None and alpha["high"] < (overall["value"] or 0):
         marks.append((gettext("Differs"), "warn"))
     side = row.get("first_side")
     if side and not side["low"] <= 0.5 <= side["high"]:
@@ -233,6 +262,16 @@ def _disputes(project: Project) -> list[dict[str, Any]]:
     for vote in Annotation.objects.standing().filter(task__in=ids).order_by("pk"):
         said[vote.task_id].append(wording.in_words(vote.kind, vote.body, orders[vote.task_id]))
     return [{"task": tasks[one.task_id], "judged_at": one.judged_at, "said": said[one.task_id]} for one in worst]
+
+
+def _labels(known: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The posterior labels in short, with the least sure ones of several people's as links."""
+    if not known:
+        return None
+    doubtful = known["doubtful"][:DISPUTES]
+    tasks = Task.objects.in_bulk([one["task"] for one in doubtful])
+    unsure = [one | {"task": tasks[one["task"]]} for one in doubtful if one["task"] in tasks]
+    return known | {"doubtful": [one for one in unsure if one["probability"] < SURE]}
 
 
 def _scales(project: Project, labels: dict[str, dict[str, int]]) -> list[dict[str, Any]]:

@@ -139,6 +139,12 @@ class QueueForm(PageForm):
     gold_window = forms.IntegerField(
         min_value=1, max_value=100, label=_("Counted over"), help_text=_("The latest gold items of a person")
     )
+    agreement_bar = forms.FloatField(
+        min_value=0,
+        max_value=1,
+        label=_("Act below α"),
+        help_text=_("Agreement, such as 0.45; whose lies below is marked. 0 for none"),
+    )
     gold_feedback = forms.TypedChoiceField(
         choices=[("0", "No"), ("1", "A day later, under My work")],
         coerce=lambda sent: sent == "1",
@@ -157,7 +163,7 @@ class QueueForm(PageForm):
     # Sent by the settings page; a caller that leaves one out leaves the rule as it is.
     RULES = (
         "agreement_share", "agreement_overlap", "skip_to", "skip_limit", "repeat_share", "repeat_after", "gold_share",
-        "gold_bar", "gold_window", "gold_feedback", "qualification_size", "qualification_bar",
+        "gold_bar", "gold_window", "gold_feedback", "agreement_bar", "qualification_size", "qualification_bar",
     )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

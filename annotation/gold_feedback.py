@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from annotation import intervals, reviewing, wording
@@ -42,16 +42,24 @@ class Feedback:
 
 def of(user: User) -> Feedback | None:
     """What `user` may know of their checks in the projects that tell them; None where there is nothing to tell."""
-    projects = Project.objects.visible_to(user).filter(gold_feedback=True, is_archived=False)
-    told = GoldResult.objects.filter(annotator=user, project__in=projects, qualification=False)
-    told = told.filter(created_at__lt=timezone.now() - AFTER).exclude(task__in=_latest(user))
-    right, of_all = told.filter(correct=True).count(), told.count()
+    told_of = told(user)
+    right, of_all = told_of.filter(correct=True).count(), told_of.count()
     share = intervals.wilson(right, of_all)
     if share is None:
         return None
-    wrong = told.filter(correct=False).select_related("task", "project").order_by("-pk")[:MOST]
+    wrong = told_of.filter(correct=False).select_related("task", "project").order_by("-pk")[:MOST]
     missed = [one for result in wrong if (one := _missed(result)) is not None]
-    return Feedback(share, right, missed, max(projects.values_list("gold_bar", flat=True), default=0.0))
+    return Feedback(share, right, missed, max(_telling(user).values_list("gold_bar", flat=True), default=0.0))
+
+
+def told(user: User) -> QuerySet[GoldResult]:
+    """The checks whose results `user` may know."""
+    results = GoldResult.objects.filter(annotator=user, project__in=_telling(user), qualification=False)
+    return results.filter(created_at__lt=timezone.now() - AFTER).exclude(task__in=_latest(user))
+
+
+def _telling(user: User) -> QuerySet[Project]:
+    return Project.objects.visible_to(user).filter(gold_feedback=True, is_archived=False)
 
 
 def _latest(user: User) -> list[int]:

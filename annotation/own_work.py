@@ -7,25 +7,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 
 from django.core.cache import cache
-from django.db.models import Count, F, QuerySet, Sum
+from django.db.models import Count, QuerySet, Sum
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from annotation import freezing, intervals, qualifying, verdicts, wording
-from annotation.models import Annotation, Assignment, Project, Response, User
+from annotation import alikeness, cost, freezing, gold_feedback, intervals, progress, qualifying, wording
+from annotation.models import Annotation, Assignment, Project, User
 from annotation.models.people import JUDGES
 
 DAYS = 28
 WEEK = 7
-OTHERS = 2  # so many others must have judged before one is compared with them
 COMPARED = 400  # one's latest judgements of finished tasks
 COMPARED_SECONDS = 300
-RATED_ALIKE = 1  # points from the others' median within which a rating agrees with it
 MOST_PROJECTS = 20
+MOST_OPEN = 2000
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Answer:
     judged_by: int
     wanted: int
     frozen_in: str
+    gold: bool | None  # a known answer that one was told of: whether it was this one
 
     @property
     def may_change(self) -> bool:
@@ -55,6 +55,22 @@ class Returned:
 
 def standing(user: User) -> QuerySet[Annotation]:
     return user.annotations.standing()
+
+
+def history(user: User, show: str) -> QuerySet[Annotation]:
+    """One's answers, newest first: all of them, those that are "open" to a change, or the "gold" ones one was told of.
+
+    Which of them may change is asked of the latest MOST_OPEN ones.
+    """
+    rows = standing(user).select_related("project", "task").order_by("-created_at", "-pk")
+    if show == "gold":
+        return rows.filter(task__in=gold_feedback.told(user).values("task"))
+    if show == "open":
+        judged = rows.filter(project__in=Project.objects.with_role(user, JUDGES))
+        latest = list(judged.select_related(None).only("project_id", "created_at")[:MOST_OPEN])
+        frozen = freezing.holders(latest)
+        return rows.filter(pk__in=[one.pk for one in latest if one.pk not in frozen])
+    return rows
 
 
 def pace(user: User) -> dict[str, Any]:
@@ -82,10 +98,9 @@ def pace(user: User) -> dict[str, Any]:
 
 
 def agreement(user: User) -> dict[str, Any] | None:
-    """How often one's verdict is that of the others, with its interval; None before there is anything to compare.
+    """How often one's verdict is that of the others, with its interval and by week; None before one can be compared.
 
-    Only finished tasks count that two others judged: a preference agrees when it names the side of the others' median,
-    a rating when it is at most a point from it, a ranking pair by pair.
+    "everybody" and "beside" (by week) are the same share over everybody's verdicts in the same projects.
     """
     key = f"own-agreement:{user.pk}"
     if (known := cache.get(key)) is None:
@@ -112,22 +127,25 @@ def qualifications(user: User) -> list[dict[str, Any]]:
 
 
 def waiting(user: User) -> list[dict[str, Any]]:
-    """The projects one judges in, with what is done and whether a half-made answer waits there."""
+    """The projects one judges in: what is done and left there, how long that takes, and the drafts that wait."""
     projects = list(Project.objects.with_role(user, JUDGES).filter(is_archived=False).order_by("name")[:MOST_PROJECTS])
     own = Assignment.objects.filter(annotator=user, project__in=projects).order_by()
     done = dict(own.filter(state=Assignment.State.SUBMITTED).values_list("project").annotate(n=Count("pk")))
     held = own.filter(state=Assignment.State.LEASED)
     drafts = dict(held.filter(returned="").exclude(draft=None).values_list("project").annotate(n=Count("pk")))
+    paces = _paces(user)
     rows = []
     for project in projects:
-        total = _total(project)
-        mine = done.get(project.pk, 0)
+        mine, (left, more) = done.get(project.pk, 0), progress.left(project, user)
+        each = paces.get(project.pk) or cost.usual_seconds(project)
         rows.append(
             {
                 "project": project,
                 "done": mine,
-                "total": total,
-                "share": min(1.0, mine / total) if total else 0.0,
+                "left": left,
+                "more": more,
+                "share": mine / (mine + left) if mine and left is not None else 0.0,
+                "seconds": left * each if each and left else None,
                 "drafts": drafts.get(project.pk, 0),
             }
         )
@@ -149,14 +167,17 @@ def answers(page: list[Annotation], user: User) -> list[Answer]:
     roles = dict(user.memberships.values_list("project", "role"))
     frozen = freezing.holders(page)
     finished = [row.task_id for row in page if row.task.done >= _wanted(row)]
-    others = _others(finished, user)
+    others, gold = _others(finished, user), gold_feedback.told(user).filter(task__in=[row.task_id for row in page])
+    right = dict(gold.values_list("task", "correct")) if page else {}
     rows = []
     for row in page:
         row.project.my_role = "manager" if user.is_superuser else roles.get(row.project_id, "")
         said = others.get(row.task_id, [])
-        told = [wording.in_words(row.kind, body, row.shown)[0] for body in said] if len(said) >= OTHERS else []
+        enough = said if len(said) >= alikeness.OTHERS else []
+        told = [wording.in_words(row.kind, body, row.shown)[0] for body in enough]
         name = frozen.get(row.pk, "")
-        rows.append(Answer(row, wording.answer_in_words(row), told, row.task.done, _wanted(row), name))
+        known = right.get(row.task_id)
+        rows.append(Answer(row, wording.answer_in_words(row), told, row.task.done, _wanted(row), name, known))
     return rows
 
 
@@ -166,24 +187,21 @@ def _wanted(annotation: Annotation) -> int:
 
 
 def _agreement(user: User) -> dict[str, Any] | None:
-    comparable = (
-        standing(user).filter(task__done__gt=OTHERS, task__done__gte=F("task__need")).exclude(kind="demonstration")
-    )
-    mine = list(comparable.order_by("-created_at").values_list("task", "kind", "body", "created_at")[:COMPARED])
-    tasks = [task for task, *_ in mine]
-    others, orders = _others(tasks, user), _orders(tasks)
+    mine = alikeness.by_week(alikeness.comparable(standing(user))[:COMPARED])
+    if not mine:
+        return None
     weeks: dict[date, tuple[int, int]] = {}
-    for task, kind, body, when in mine:
-        said = others.get(task, [])
-        middle = verdicts.middle(kind, said, orders[task]) if len(said) >= OTHERS else None
-        if middle is not None:
-            monday = when.date() - timedelta(days=when.weekday())
-            like, of = verdicts.alike(kind, body, middle, orders[task], within=RATED_ALIKE)
-            agree, counted = weeks.get(monday, (0, 0))
-            weeks[monday] = agree + like, counted + of
+    for (_, monday), (like, of) in mine.items():
+        agree, counted = weeks.get(monday, (0, 0))
+        weeks[monday] = agree + like, counted + of
     counted = sum(of for _, of in weeks.values())
-    whole = intervals.wilson(sum(like for like, _ in weeks.values()), counted)
-    return (whole or {}) | {"of": counted, "weeks": _weekly(weeks)} if counted else None
+    whole = intervals.wilson(sum(like for like, _ in weeks.values()), counted) or {}
+    beside = alikeness.beside(mine)
+    everybody = (
+        sum(beside[week] * of for week, (_, of) in weeks.items()) / counted if len(beside) == len(weeks) else None
+    )
+    told = {week.isoformat(): share for week, share in beside.items()}
+    return whole | {"of": counted, "weeks": _weekly(weeks), "beside": told, "everybody": everybody}
 
 
 def _weekly(weeks: dict[date, tuple[int, int]]) -> list[dict[str, Any]]:
@@ -191,7 +209,6 @@ def _weekly(weeks: dict[date, tuple[int, int]]) -> list[dict[str, Any]]:
     return [
         {"from": monday.isoformat(), "days": WEEK, "tasks": of, "measures": {"alike": intervals.wilson(like, of)}}
         for monday, (like, of) in sorted(weeks.items())
-        if of
     ]
 
 
@@ -204,17 +221,10 @@ def _others(tasks: list[int], user: User) -> dict[int, list[dict[str, Any]]]:
     return found
 
 
-def _orders(tasks: list[int]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {task: [] for task in tasks}
-    for task, pk in Response.objects.filter(task__in=tasks).order_by("pk").values_list("task", "pk"):
-        found[task].append(pk)
-    return found
-
-
-def _total(project: Project) -> int:
-    """How many tasks there are, at most five minutes old; the judging page remembers the same number."""
-    key = f"tasks:{project.pk}"
-    if (total := cache.get(key)) is None:
-        total = project.tasks.count()
-        cache.set(key, total, COMPARED_SECONDS)
-    return int(total)
+def _paces(user: User) -> dict[int, float]:
+    """{project id: one's median seconds there}, over the latest judgements."""
+    times: dict[int, list[float]] = {}
+    latest = standing(user).filter(seconds__gt=0).order_by("-created_at").values_list("project", "seconds")
+    for project, seconds in latest[:COMPARED]:
+        times.setdefault(project, []).append(float(seconds or 0))
+    return {project: median(found) for project, found in times.items()}

@@ -12,7 +12,7 @@ from django.utils.translation import gettext
 from annotation import claiming
 from annotation.claiming import CAME_BACK, IN_ORDER, OPEN, PAST_THE_CURSOR, WRAPPED
 from annotation.models import Assignment, Project, User
-from annotation.standing import NotNow, standing_of
+from annotation.standing import NotNow, Standing, standing_of
 
 MOST = 200  # tasks counted; that there are more is enough to know
 REMEMBERED = 60  # seconds in which nobody with that many left counts again
@@ -54,8 +54,25 @@ def of(project: Project, user: User) -> Progress:
         midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
         today = user.annotations.filter(project=project, created_at__gte=midnight).standing().count()
         return Progress(today, project.daily_goal, done + 1, gettext("Your goal for today"))
-    left = _left(project, user, standing.place, standing.start) + len(standing.held) + _assigned(project, user)
+    left = _left_at(project, user, standing)
     return Progress(done, done + left, done + 1, gettext("Your part of the project"), more=left >= MOST)
+
+
+def left(project: Project, user: User) -> tuple[int | None, bool]:
+    """How many items `user` may still get here, and whether there are more; None while they may not judge."""
+    try:
+        standing = standing_of(project, user)
+    except NotNow:
+        return None, False
+    member = project.memberships.filter(user=user).first()
+    if standing.qualifying and member is not None:
+        return project.qualification_size - member.qualification_done, False
+    counted = _left_at(project, user, standing)
+    return counted, counted >= MOST
+
+
+def _left_at(project: Project, user: User, standing: Standing) -> int:
+    return _left(project, user, standing.place, standing.start) + len(standing.held) + _assigned(project, user)
 
 
 def _left(project: Project, user: User, place: claiming.Place, start: int) -> int:

@@ -15,8 +15,8 @@ from annotation.writes import write_transaction
 
 PLAIN = (
     "name", "question", "lease_minutes", "daily_goal", "is_archived", "four_eyes", "skip_to", "skip_limit",
-    "repeat_share", "repeat_after", "gold_bar", "gold_window", "gold_feedback", "qualification_size",
-    "qualification_bar",
+    "repeat_share", "repeat_after", "agreement_bar", "gold_bar", "gold_window", "gold_feedback",
+    "qualification_size", "qualification_bar",
 )  # fmt: skip
 OVERLAPS = ("overlap", "agreement_share", "agreement_overlap")
 RESERVED = {"new"}  # an address of ours

@@ -82,6 +82,7 @@ class Project(models.Model):
     gold_window = models.PositiveSmallIntegerField(  # gold tasks that this is counted over
         default=20, validators=[MinValueValidator(1), MaxValueValidator(100)]
     )
+    agreement_bar = models.FloatField(default=0.0, validators=SHARE)  # alpha under which to act; 0: none
     gold_feedback = models.BooleanField(default=False)  # people are told a day later which gold items they missed
     qualification_size = models.PositiveSmallIntegerField(default=0, validators=[MaxValueValidator(100)])  # 0: none
     qualification_bar = models.FloatField(default=0.8, validators=SHARE)

@@ -132,9 +132,12 @@ def between(ballots: Ballots, ones: Array, others: Array) -> Estimates | None:
 
 
 def by_sources(ballots: Ballots, votes: Votes) -> list[dict[str, Any]]:
-    """Each two sources whose responses were compared, those compared most first."""
+    """Each two sources whose responses were compared, or each whose responses were rated, those judged most first.
+
+    `b` is `a` where one response is judged, and where both that are compared come from the same source.
+    """
     low, high = ballots.sources.min(axis=1), ballots.sources.max(axis=1)
-    known = (low != NONE) & (low != high)
+    known = low != NONE
     pair = np.where(known, low.astype(np.int64) * (len(votes.sources) + 1) + high, NONE)
     return [
         {"a": votes.sources[int(place // (len(votes.sources) + 1))]}

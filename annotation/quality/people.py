@@ -14,24 +14,27 @@ from annotation.quality.votes import NONE, Ballots, Votes
 Array = NDArray[Any]
 
 
-def figures(ballots: Ballots | None, votes: Votes) -> list[dict[str, Any]]:
+def figures(ballots: Ballots | None, votes: Votes, *, since: int = 0) -> list[dict[str, Any]]:
     """One row for each annotator, the busiest first; "annotator" is the account's id.
 
     agreement: the share of equal votes over pairs with others; alpha: Krippendorff's of this person with the others;
     consensus: how often the vote is the most frequent one of the others; offset (ratings): points above the others'
     mean; dawid_skene and mace: how far the votes can be relied on, each with its interval; first_side, longer: how
     often the response shown first, or the longer one, was preferred. Without `ballots` nothing compares, and only
-    counts and speeds are given.
+    counts and speeds are given. With `since`, a day, only what was judged on it or later has a row, beside whatever
+    the others said at any time; the two models need all votes and are left out.
     """
-    number = len(votes.people)
-    done = np.bincount(votes.person, minlength=number)
-    speed = _medians(votes.person, votes.seconds, number)
-    beside = _beside_others(ballots, number) if ballots else {}
+    number, recent = len(votes.people), votes.judged >= since
+    done = np.bincount(votes.person[recent], minlength=number)
+    speed = _medians(votes.person[recent], votes.seconds[recent], number)
+    beside = _beside_others(ballots, votes, since) if ballots else {}
     rows = []
-    for place, annotator in enumerate(votes.people):
-        row: dict[str, Any] = {"annotator": annotator, "count": int(done[place]), "median_seconds": speed[place]}
+    for place in np.nonzero(done)[0]:
+        row: dict[str, Any] = {"annotator": votes.people[place], "count": int(done[place])}
+        row["median_seconds"] = speed[place]
         row |= {name: column[place] for name, column in beside.items()}
-        row |= {name: _share(votes, column, place) for name, column in _habits(votes)}
+        told = recent & (votes.person == place)
+        row |= {name: _share(column[told]) for name, column in _habits(votes)}
         rows.append(row)
     return sorted(rows, key=lambda row: (-row["count"], row["annotator"]))
 
@@ -69,18 +72,20 @@ def _habits(votes: Votes) -> list[tuple[str, Array]]:
     return [("first_side", votes.first), ("longer", votes.longer)]
 
 
-def _share(votes: Votes, column: Array, person: int) -> dict[str, Any] | None:
-    told = column[(votes.person == person) & (column != NONE)]
+def _share(column: Array) -> dict[str, Any] | None:
+    told = column[column != NONE]
     return intervals.wilson(float(told.sum()), len(told))
 
 
-def _beside_others(ballots: Ballots, number: int) -> dict[str, list[Any]]:
-    given = ballots.label >= 0
+def _beside_others(ballots: Ballots, votes: Votes, since: int) -> dict[str, list[Any]]:
+    number, given = len(votes.people), ballots.label >= 0
     things, people, labels = ballots.thing[given], ballots.person[given], ballots.label[given].astype(np.int64)
     counts, sums = ballots.counts(), measures.of_counts(ballots.counts())
     others = counts[things]
     others[np.arange(len(others)), labels] -= 1
     several = others.sum(axis=1) > 0
+    if since:
+        several &= votes.days(ballots)[given] >= since
     others, people, labels = others[several], people[several], labels[several]
     number_of_others = others.sum(axis=1)
     same = others[np.arange(len(others)), labels]
@@ -96,7 +101,7 @@ def _beside_others(ballots: Ballots, number: int) -> dict[str, list[Any]]:
         seen = np.bincount(people, minlength=number)
         mean = np.bincount(people, weights=ahead, minlength=number) / np.maximum(seen, 1)
         found["offset"] = [round(float(mean[i]), 2) if seen[i] else None for i in range(number)]
-    return found | reliabilities.of_people(ballots, number)
+    return found if since else found | reliabilities.of_people(ballots, number)
 
 
 def _alphas(ballots: Ballots, sums: measures.Sums, people: Array, labels: Array, others: Array, number: int) -> list:

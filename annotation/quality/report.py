@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 from django.db.models import Count, Q
+from django.utils import timezone
 
-from annotation import intervals, statistics
+from annotation import alikeness, intervals, statistics
 from annotation.models import Annotation, Assignment, GoldResult, Kind, Project, RepeatCheck
 from annotation.quality import breakdown, people, strengths, votes
 from annotation.quality.votes import Ballots, Votes
 
 DAYS = 28
 LISTED = 50  # doubtful labels
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+PERIODS = (7, 30)  # days, today among them, for which people have rows of their own
 
 
 def build(project: Project) -> dict[str, Any]:
@@ -22,6 +26,7 @@ def build(project: Project) -> dict[str, Any]:
     found = votes.read(project)
     main = found.ballots[0] if found.ballots and project.kind != Kind.DEMONSTRATION else None
     rows = _with_checks(project, people.figures(main, found))
+    today = timezone.now().date()
     return {
         "kind": project.kind,
         "stats": statistics.figures(project, days=DAYS, annotators=rows),
@@ -31,10 +36,12 @@ def build(project: Project) -> dict[str, Any]:
         "questions": [_question(ballots, found) for ballots in found.ballots],
         "since": _since(project, main, found) if main else None,
         "annotators": rows,
+        "periods": {str(days): _lately(project, main, found, today - timedelta(days=days - 1)) for days in PERIODS},
         "strengths": strengths.of_sources(main, found) if main and len(found.sources) > 1 else [],
         "habits": people.habits(found),
         "speed": people.speed(found),
         "labels": _labels(main, found) if main else None,
+        "alike": alikeness.of_everybody(project, today),
         "gold": _gold(project),
         "repeats": _repeats(project),
     }
@@ -97,16 +104,23 @@ def _labels(main: Ballots, found: Votes) -> dict[str, Any] | None:
     }
 
 
-def _with_checks(project: Project, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _lately(project: Project, main: Ballots | None, found: Votes, day: date) -> list[dict[str, Any]]:
+    """The rows of everybody who has judged on this day or since, of what they did then alone."""
+    rows = people.figures(main, found, since=day.toordinal())
+    return _with_checks(project, rows, datetime(day.year, day.month, day.day, tzinfo=UTC))
+
+
+def _with_checks(project: Project, rows: list[dict[str, Any]], since: datetime = BEGINNING) -> list[dict[str, Any]]:
     """The rows with each person's gold accuracy, swap consistency and share of skips, where there are any.
 
     Answers to gold tasks count as work done, so whoever judged nothing else has a row too.
     """
-    done = _by_person(Annotation.objects.standing().filter(project=project), Q())
+    done = _by_person(Annotation.objects.standing().filter(project=project, created_at__gte=since), Q())
     rows += [{"annotator": who} for who in done.keys() - {row["annotator"] for row in rows}]
-    gold = _by_person(GoldResult.objects.filter(project=project, qualification=False), Q(correct=True))
-    repeats = _repeated(project)
-    seats = Assignment.objects.filter(project=project).exclude(state=Assignment.State.LEASED)
+    answered = GoldResult.objects.filter(project=project, qualification=False, created_at__gte=since)
+    gold, repeats = _by_person(answered, Q(correct=True)), _repeated(project, since)
+    ended = (Assignment.State.SUBMITTED, Assignment.State.SKIPPED)
+    seats = Assignment.objects.filter(project=project, leased_at__gte=since, state__in=ended)
     skips = _by_person(seats, Q(state=Assignment.State.SKIPPED))
     for row in rows:
         who = row["annotator"]
@@ -133,12 +147,12 @@ def _repeats(project: Project) -> dict[str, Any] | None:
     return intervals.wilson(sum(hits for hits, _ in counted.values()), sum(n for _, n in counted.values()))
 
 
-def _repeated(project: Project) -> dict[int, tuple[int, int]]:
+def _repeated(project: Project, since: datetime = BEGINNING) -> dict[int, tuple[int, int]]:
     """For each person, how often the same task with its sides turned round got the same answer, and how often asked."""
     same: Counter[int] = Counter()
     asked: Counter[int] = Counter()
-    rows = RepeatCheck.objects.answered().filter(project=project).values_list("annotator", "body", "original__body")
-    for annotator, body, original in rows.iterator():
+    rows = RepeatCheck.objects.answered().filter(project=project, answered_at__gte=since)
+    for annotator, body, original in rows.values_list("annotator", "body", "original__body").iterator():
         asked[annotator] += 1
         same[annotator] += all(body.get(name) == original.get(name) for name in ("choice", "ranking", "ratings"))
     return {annotator: (same[annotator], n) for annotator, n in asked.items()}

@@ -33,7 +33,7 @@ LOST = timedelta(minutes=30)  # a refresh that was queued and never came
 PAUSE, SHARE = timedelta(minutes=1), 20  # at least this long between refreshes, and 20 times what the last one took
 MOST_AT_ONCE = 20
 LONGEST_KEY = 500
-FORM = 2  # of the report; one of an earlier form is worked out anew
+FORM = 3  # of the report; one of an earlier form is worked out anew
 
 
 def of(project: Project) -> QualityReport:
@@ -96,7 +96,7 @@ def is_small(project: Project, most: int | None = None) -> bool:
 
 
 def is_stale(report: QualityReport) -> bool:
-    """Whether judgements or tasks came since; in a large project what was taken back shows at the next refresh."""
+    """Whether judgements, tasks or a day came since; in a large project what was taken back shows at the next one."""
     return report.computed_at is None or report.watermark != watermark(report.project)
 
 
@@ -109,6 +109,7 @@ def watermark(project: Project) -> dict[str, Any]:
         "standing": judged.standing().count() if is_small(project) else None,
         "questions": project.questions,
         "guidelines": project.guideline_versions.count(),
+        "day": timezone.now().date().isoformat(),
         "form": FORM,
     }
 
@@ -126,10 +127,10 @@ def named(data: dict[str, Any], project: Project, *, names: bool) -> dict[str, A
         | {"people": [p | {"a": name.get(p["a"], "?"), "b": name.get(p["b"], "?")} for p in question["people"]]}
         for question in data["questions"]
     ]
-    rows = [row | called[row["annotator"]] for row in data["annotators"] if row["annotator"] in called]
-    rows.sort(key=lambda row: (-row["count"], row["annotator"]))
+    rows = _called(data["annotators"], called)
+    periods = {days: _called(known, called) for days, known in data.get("periods", {}).items()}
     stats = data["stats"] | {"annotators": rows}
-    return data | {"questions": questions, "annotators": rows, "stats": stats}
+    return data | {"questions": questions, "annotators": rows, "periods": periods, "stats": stats}
 
 
 def enqueue(report: QualityReport) -> bool:
@@ -207,6 +208,12 @@ def _is_due(report: QualityReport) -> bool:
     if report.computed_at is None:
         return True
     return timezone.now() - report.computed_at > max(PAUSE, timedelta(seconds=SHARE * report.seconds))
+
+
+def _called(rows: list[dict[str, Any]], called: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of people by name, the busiest first; accounts that are gone have none."""
+    found = [row | called[row["annotator"]] for row in rows if row["annotator"] in called]
+    return sorted(found, key=lambda row: (-row["count"], row["annotator"]))
 
 
 def _measures(report: QualityReport, aspect: str | None) -> dict[str, Any] | None:

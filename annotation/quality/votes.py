@@ -45,7 +45,7 @@ class Ballots:
 
     A thing is a task, or for a ranking one pair of its responses, or one turn where each turn is rated; `task` says
     whose it is, and tasks are what a bootstrap draws. `label` is a category or NONE. `sources` are the places in
-    `Votes.sources` of the two responses.
+    `Votes.sources` of the two responses, or twice that of the one that is rated.
     """
 
     question: Question
@@ -81,11 +81,20 @@ class Votes:
     day: Array  # (T) of the last vote, as a proleptic ordinal
     task: Array  # (N) of each judgement
     person: Array  # (N)
+    judged: Array  # (N) its day, as a proleptic ordinal
     seconds: Array  # (N), NaN where unknown
     first: Array  # (N) 1 when the preferred response was shown first, 0 when second, NONE otherwise
     longer: Array  # (N) 1 when the preferred response is the longer one, 0 when the shorter
     ballots: list[Ballots] = field(default_factory=list)
     left_out: int = 0  # ranked tasks beyond MOST_PAIRS
+
+    def days(self, ballots: Ballots) -> Array:
+        """The day of each vote of `ballots` (N)."""
+        size = len(self.people)
+        keys = self.task.astype(np.int64) * size + self.person
+        order = np.argsort(keys, kind="stable")
+        wanted = ballots.task[ballots.thing].astype(np.int64) * size + ballots.person
+        return np.asarray(self.judged[order[np.searchsorted(keys, wanted, sorter=order)]])
 
 
 def questions(project: Project) -> list[Question]:
@@ -120,12 +129,12 @@ class _Reader:
         self.people: dict[int, int] = {}
         self.sources: dict[str, int] = {}
         self.tasks, self.day, self.task = array("q"), array("i"), array("i")
-        self.person, self.seconds = array("i"), array("f")
+        self.person, self.judged, self.seconds = array("i"), array("i"), array("f")
         self.first, self.longer = array("b"), array("b")
         self.labels = {question.name: array("b") for question in self.questions if question.name != "order"}
         self.task_sources = array("i")
         self.by_turn = self.kind == Kind.RATING and questions_of(project)["level"] == "turn"
-        self.turns = {name: array("i") for name in ("thing", "person", "task")}
+        self.turns = {name: array("i") for name in ("thing", "person", "task", "sources")}
         self.whole = [  # how each vote on a whole task fills its column
             (column.append, READERS[name.partition(":")[0], self.kind], name.partition(":")[2])
             for name, column in self.labels.items()
@@ -142,7 +151,8 @@ class _Reader:
             self._take(rows)
         votes = Votes(
             list(self.people), list(self.sources), _array(self.tasks, "i8"), _array(self.day), _array(self.task),
-            _array(self.person), _array(self.seconds, "f4"), _array(self.first, "i1"), _array(self.longer, "i1"),
+            _array(self.person), _array(self.judged), _array(self.seconds, "f4"),
+            _array(self.first, "i1"), _array(self.longer, "i1"),
         )  # fmt: skip
         sources = _array(self.task_sources).reshape(-1, 2)
         every = np.arange(len(votes.tasks))
@@ -154,9 +164,8 @@ class _Reader:
                 continue
             label = _array(self.labels[question.name], "i1")
             if self.by_turn and question.name.startswith("aspect:"):
-                thing, person, task = (_array(column) for column in self.turns.values())
-                nowhere = np.full((len(task), 2), NONE)
-                votes.ballots.append(Ballots(question, thing, person, label, task, nowhere))
+                thing, person, task, pair = (_array(column) for column in self.turns.values())
+                votes.ballots.append(Ballots(question, thing, person, label, task, pair.reshape(-1, 2)))
             else:
                 votes.ballots.append(Ballots(question, votes.task, votes.person, label, every, sources))
         votes.left_out = self.left_out
@@ -173,17 +182,19 @@ class _Reader:
         by_task: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
         for row in rows:
             by_task[row[0]].append(row)
-        answers = _responses(list(by_task)) if self.kind in (Kind.PREFERENCE, Kind.RANKING) else {}
+        answers = _responses(list(by_task)) if self.kind != Kind.DEMONSTRATION else {}
         for task, votes in by_task.items():
             place = len(self.tasks)
             self.tasks.append(task)
             self.day.append(max(vote[5] for vote in votes).toordinal())
             given = answers.get(task, [])
-            self.task_sources.extend(self._sources(given) if len(given) == 2 else (NONE, NONE))
+            known = self._sources(given) if len(given) in (1, 2) else [NONE]
+            self.task_sources.extend((known[0], known[-1]))
             ids, longest = [response for response, _, _ in given], _longest(given)
-            for _, annotator, body, shown, seconds, _ in votes:
+            for _, annotator, body, shown, seconds, day in votes:
                 self.task.append(place)
                 self.person.append(self.people.setdefault(annotator, len(self.people)))
+                self.judged.append(day.toordinal())
                 self.seconds.append(float("nan") if seconds is None else seconds)
                 self._answer(body, shown, ids, longest)
             if self.kind == Kind.RANKING:
@@ -230,10 +241,11 @@ class _Reader:
                     if name.startswith("aspect:"):
                         column.append(_rated_aspect(rated, name.partition(":")[2], []))
             self.turns["task"].append(place)
+            self.turns["sources"].extend(self.task_sources[-2:] if turn is None else (NONE, NONE))
             self.things += 1
 
-    def _sources(self, pair: list[tuple[int, str, int]]) -> list[int]:
-        return [self.sources.setdefault(source, len(self.sources)) if source else NONE for _, source, _ in pair]
+    def _sources(self, given: list[tuple[int, str, int]]) -> list[int]:
+        return [self.sources.setdefault(source, len(self.sources)) if source else NONE for _, source, _ in given]
 
 
 def _longest(pair: list[tuple[int, str, int]]) -> int | None:

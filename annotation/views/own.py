@@ -25,8 +25,14 @@ PER_PAGE = 50
 def my_work(request: PersonRequest) -> HttpResponse:
     """Pace, agreement, what waits, what came back, and one's own answers, newest first."""
     user = request.user
-    rows = own_work.standing(user).select_related("project", "task").order_by("-created_at", "-pk")
-    page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
+    gold, show = gold_feedback.of(user), request.GET.get("show", "")
+    choices = [
+        ("", gettext("All")),
+        ("open", gettext("Can be changed")),
+        *([("gold", gettext("Gold"))] if gold else []),
+    ]
+    show = show if show in dict(choices) else ""
+    page = Paginator(own_work.history(user, show), PER_PAGE).get_page(request.GET.get("page"))
     waiting, pace, agreement = own_work.waiting(user), own_work.pace(user), own_work.agreement(user)
     context = {
         "today": timezone.now(),
@@ -37,8 +43,9 @@ def my_work(request: PersonRequest) -> HttpResponse:
         "days": columns(pace["per_day"]),
         "goal": sum(row["project"].daily_goal for row in waiting),
         "agreement": agreement,
-        "weeks": agreement_chart.of(agreement["weeks"], "alike") if agreement else None,
-        "gold": gold_feedback.of(user),
+        "weeks": agreement_chart.of(agreement["weeks"], "alike", beside=agreement["beside"]) if agreement else None,
+        "gold": gold,
+        "choices": [(value or None, words, value == show) for value, words in choices],
         "qualifications": own_work.qualifications(user),
         "waiting": waiting,
     }

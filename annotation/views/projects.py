@@ -96,7 +96,8 @@ def project(request: PersonRequest, slug: str) -> HttpResponse:
     """The dashboard "Labeling": progress, verdicts, agreement, who judged, exports."""
     found = access.project_for(request.user, slug, READS_DATA)
     role = found.my_role
-    context = dashboard.of(found, names=role in SEES_NAMES, question=request.GET.get("question", ""))
+    asked = {name: request.GET.get(name, "") for name in ("question", "period")}
+    context = dashboard.of(found, names=role in SEES_NAMES, **asked)
     context["paused"] = standings.paused(found) if role in MANAGES else []
     context |= {"project": found, "judges": role in JUDGES, "manages": role in MANAGES, "formats": FORMATS}
     return render(request, "annotation/project.html", context)

@@ -217,7 +217,7 @@ def test_every_rule_is_set_by_page_and_by_api() -> None:
     rules: dict[str, Any] = {
         "agreement_share": 0.1, "agreement_overlap": 5, "skip_to": "drop", "skip_limit": 2, "repeat_share": 0.04,
         "repeat_after": 30, "gold_share": 0.05, "gold_bar": 0.7, "gold_window": 15, "qualification_bar": 0.9,
-        "gold_feedback": True,
+        "gold_feedback": True, "agreement_bar": 0.45,
     }  # fmt: skip
     answer = api(lead).patch(f"/api/v1/projects/{project.slug}/", rules, format="json")
     assert {name: answer.json()[name] for name in rules} == rules
@@ -231,6 +231,7 @@ def test_every_rule_is_set_by_page_and_by_api() -> None:
     sent = base | {
         "gold_share": "10",
         "gold_bar": "50",
+        "agreement_bar": "0.5",
         "repeat_share": "2.5",
         "agreement_share": "20",
         "skip_limit": 4,
@@ -238,6 +239,7 @@ def test_every_rule_is_set_by_page_and_by_api() -> None:
     assert client.post(address, sent).status_code == 302
     project.refresh_from_db()
     assert (project.gold_share, project.gold_bar, project.repeat_share) == (0.1, 0.5, 0.025)
+    assert project.agreement_bar == 0.5 and 'name="agreement_bar" value="0.45"' in page
     assert (project.agreement_share, project.skip_limit, project.overlap, project.order) == (0.2, 4, 2, "random")
     assert (project.gold_window, project.daily_goal, project.lease_minutes) == (15, 9, 30)
     assert project.gold_feedback and 'value="1" selected' in page

@@ -1,5 +1,6 @@
 """One's own work: what a person sees of themselves and of the others, keeps and changes."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -7,8 +8,8 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from annotation import freezing, judging, own_work, queue, reviewing
-from annotation.models import Annotation, GoldResult, Membership, Project, Role, Task, User
+from annotation import alikeness, freezing, judging, own_work, queue, reviewing
+from annotation.models import Annotation, GoldResult, Membership, Project, QualityReport, Role, Task, User
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -88,7 +89,9 @@ def test_an_answer_is_changed_on_the_judging_page_until_it_is_frozen(
     assert f'value="{2 if side == "a" else 6}" data-key="{2 if side == "a" else 6}"' in html
     client.post(f"/tasks/{task.pk}/judge/", {"verdict": "4", "key": "again"})
     assert Annotation.objects.standing().get(annotator=person).body["choice"] == "tie"
+    assert "None of your answers" not in client.get("/my-work/?show=open").content.decode()
     monkeypatch.setattr(freezing, "_lookups", [lambda asked: {one.pk: "prefs v1" for one in asked}])
+    assert "None of your answers" in client.get("/my-work/?show=open").content.decode()
     latest = Annotation.objects.standing().get(annotator=person)
     assert "In prefs v1" in client.get("/my-work/").content.decode()
     assert client.get(f"/annotations/{latest.pk}/change/").url == "/my-work/"
@@ -135,12 +138,20 @@ def test_agreement_is_told_week_by_week(project: Project, person: User) -> None:
         for _ in range(2):
             give(task, factories.member(project), side)
         Annotation.objects.filter(task=task).update(created_at=f"2026-11-{week}T12:00Z")
+    everybody = alikeness.of_everybody(project, date(2026, 11, 20))
+    assert everybody == {"2026-11-02": [3, 3], "2026-11-09": [0, 3]}  # one and one have a tie between them
+    QualityReport.objects.create(project=project, data={"alike": everybody})
     html = signed_in(person).get("/my-work/").content.decode()
     found = own_work.agreement(person)
     assert found is not None
     weeks = [(one["from"], one["measures"]["alike"]["value"]) for one in found["weeks"]]
     assert weeks == [("2026-11-02", 1.0), ("2026-11-09", 0.0)]
     assert "Agreement, week by week: from 1.00 to 0.00" in html
+    assert found["beside"] == {"2026-11-02": 1.0, "2026-11-09": 0.0}
+    assert "Everybody in your projects 50%" in html and "ln dash" in html
+    assert "Nothing left" in html and "2 done" in html
+    factories.task(project)
+    assert "1 left" in signed_in(person).get("/my-work/").content.decode()
 
 
 def test_missed_gold_items_are_told_a_day_later_where_the_project_says_so(person: User, project: Project) -> None:
@@ -163,6 +174,9 @@ def test_missed_gold_items_are_told_a_day_later_where_the_project_says_so(person
     page = told()
     assert "1 of 2 missed" in page and "Reason 1." in page and "I disagree" in page
     assert "Reason 2." not in page  # the last answer may still be taken back
+    only = client.get("/my-work/?show=gold").content.decode()
+    assert (only.count("Gold, as expected"), only.count("Gold, not as expected")) == (1, 1)
+    assert only.count("Ask a reviewer") == 2  # of three answers
     Project.objects.filter(pk=project.pk).update(gold_feedback=False)
     assert not told()
 

@@ -1,11 +1,13 @@
 import random
 import subprocess
 import sys
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from annotation.agreement import agreement
 from annotation.importing import import_records
@@ -92,7 +94,7 @@ def test_ratings_have_interval_measures_and_show_who_is_lenient() -> None:
         {
             "id": str(number),
             "prompt": "?",
-            "completion": f"x{number}",
+            "responses": [{"text": f"x{number}", "source": f"m{number % 2}"}],
             "annotations": [
                 {"annotator": name, "ratings": {"helpful": min(5, number % 4 + 1 + extra)}}
                 for name, extra in (("ann", 0), ("ben", 0), ("eve", 1))
@@ -104,6 +106,9 @@ def test_ratings_have_interval_measures_and_show_who_is_lenient() -> None:
     built = report.build(project)
     overall = built["questions"][0]["overall"]["measures"]
     assert set(overall) == set(measures.NAMES)
+    sources = built["questions"][0]["sources"]
+    assert [(part["a"], part["b"], part["tasks"]) for part in sources] == [("m0", "m0", 6), ("m1", "m1", 6)]
+    assert [part["measures"]["percent"]["value"] for part in sources] == [0.3333, 0.3333]
     offsets = {row["annotator"]: row["offset"] for row in built["annotators"]}
     eve = Annotation.objects.filter(annotator__username="eve").values_list("annotator", flat=True)[0]
     assert offsets[eve] == 1.0
@@ -154,7 +159,11 @@ def test_the_page_says_how_agreement_moved_with_the_guidelines() -> None:
     type(version).objects.filter(pk=version.pk).update(created_at="2026-03-01T00:00Z")
     client = Client()
     client.force_login(factories.member(project, Role.MANAGER))
-    assert "since guidelines v2" in client.get(f"/projects/{project.slug}/").content.decode()
+    Project.objects.filter(pk=project.pk).update(agreement_bar=0.9)
+    page = client.get(f"/projects/{project.slug}/").content.decode()
+    assert all(words in page for words in ("since guidelines v2", "act below 0.9", "below 0.9</span>", "?period=7"))
+    quiet = client.get(f"/projects/{project.slug}/?period=7").content.decode()
+    assert "Nobody has judged in these days" in quiet and 'hx-get="/projects/' in quiet and '?period=7" hx-t' in quiet
     since = QualityReport.objects.get().data["since"]
     assert (since["version"], since["since"]["percent"]["value"], since["before"]["percent"]["value"]) == (2, 1.0, 0.5)
 
@@ -200,9 +209,14 @@ def test_checks_of_people_show_where_there_are_any() -> None:
         GoldResult.objects.create(project=project, annotator=row.annotator, task=row.task, correct=number > 0)
         body = row.body if number > 1 else row.body | {"choice": "tie"}
         given = {"project": project, "annotator": row.annotator, "task": row.task, "original": row, "body": body}
-        RepeatCheck.objects.create(**given, state=RepeatCheck.State.ANSWERED)
+        RepeatCheck.objects.create(**given, state=RepeatCheck.State.ANSWERED, answered_at=timezone.now())
+    Annotation.objects.filter(annotator__username="ben").update(created_at=timezone.now() - timedelta(days=8))
     built = reports.named(report.build(project), project, names=True)
     assert (built["gold"]["value"], built["repeats"]["value"]) == (0.75, 0.5)
+    lately, month = (built["periods"][days] for days in ("7", "30"))
+    assert [(row["annotator"], row["count"], row["gold"]["n"]) for row in lately] == [("ann", 4, 4)]
+    assert lately[0]["consensus"]["n"] == 4  # beside what ben said before
+    assert {row["annotator"] for row in month} == {"ann", "ben"}
     rows = {row["annotator"]: row for row in built["annotators"]}
     assert (rows["ann"]["gold"]["n"], rows["ben"]["gold"], rows["ben"]["repeats"]) == (4, None, None)
 

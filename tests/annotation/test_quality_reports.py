@@ -88,7 +88,7 @@ def test_a_page_of_a_large_project_computes_nothing(
     import_records(project, [record(99, {"ann": "a"})])  # out of date, and still only read
     with django_assert_max_num_queries(30):
         page = client.get(base).content.decode()
-    assert "people have judged since" in page and "Agreement, Krippendorff α" in page
+    assert ", out of date" in page and "Agreement, Krippendorff α" in page
     stats = client.get(f"/api/v1{base}stats/").json()
     assert (stats["judgements"]["done"], stats["computed_at"] is not None, stats["forecast"]) == (19, True, None)
     found = client.get(f"/api/v1{base}agreement/").json()

@@ -49,6 +49,9 @@ class ProjectSerializer(StrictSerializer):
     gold_bar = serializers.FloatField(
         min_value=0, max_value=1, required=False, help_text="Who is right less often is paused; 0 pauses nobody."
     )
+    agreement_bar = serializers.FloatField(
+        min_value=0, max_value=1, required=False, help_text="Krippendorff's alpha under which to act; 0 for none."
+    )
     gold_window = serializers.IntegerField(min_value=1, max_value=100, required=False)
     gold_feedback = serializers.BooleanField(required=False)
     qualification_size = serializers.IntegerField(min_value=0, max_value=100, required=False)
