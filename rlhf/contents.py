@@ -54,6 +54,13 @@ def among(snapshot: Snapshot, ids: Iterable[int]) -> list[int]:
     return [int(one) for one in found[inside[places[places < len(inside)]] == found]]
 
 
+def after(snapshot: Snapshot, last: int, number: int) -> list[int]:
+    """The next ids that the snapshot holds above `last`, ascending, at most so many."""
+    inside = held(snapshot)
+    place = int(inside.searchsorted(last, side="right"))
+    return [int(one) for one in inside[place : place + number]]
+
+
 @lru_cache(maxsize=KEPT)
 def _held(folder: Path) -> Any:
     import numpy as np

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import Q
+from django.urls import reverse
 
 from annotation.models import Annotation, Project, Response, User
 from annotation.models.people import SEES_NAMES
@@ -107,6 +108,32 @@ def shown_to(viewer: Any, told: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
+def judgements(snapshot: Snapshot, viewer: Any, *, after: int, limit: int) -> list[dict[str, Any]]:
+    """A page of the judgements in a snapshot, those above the id `after`: each with its revision, who made it under
+    which guidelines, and which models wrote what was judged."""
+    ids = contents.after(snapshot, after, limit)
+    rows = Annotation.objects.filter(pk__in=ids).select_related("annotator", "guideline").order_by("pk")
+    found = list(rows.defer("body", "shown"))
+    sources: dict[int, list[str]] = {}
+    wrote = Response.objects.filter(task__in={row.task_id for row in found}).order_by("task", "position")
+    for task, source in wrote.values_list("task", "source"):
+        sources.setdefault(task, []).append(source or "unknown")
+    sees = snapshot.project.role_of(viewer) in SEES_NAMES
+    return [
+        {
+            "annotation_id": row.pk,
+            "revision": row.revision,
+            "task_id": row.task_id,
+            "annotator": row.annotator.username
+            if sees
+            else pseudonym(snapshot.project, row.annotator_id, simulated=row.annotator.is_simulated),
+            "guideline_version": row.guideline.number if row.guideline else None,
+            "sources": sources.get(row.task_id, []),
+        }
+        for row in found
+    ]
+
+
 def about(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "id": snapshot.pk,
@@ -116,6 +143,7 @@ def about(snapshot: Snapshot) -> dict[str, Any]:
         "judgements": snapshot.counts.get("annotations") or 0,
         "withdrawn": snapshot.withdrawn,
         "href": snapshot.get_absolute_url(),
+        "annotations": reverse("api-snapshot-annotations", args=[snapshot.pk]),
     }
 
 

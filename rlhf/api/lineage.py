@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import QueryDict
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiTypes, extend_schema
 from rest_framework import serializers
@@ -11,11 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotation.access import project_for
+from annotation.api.pagination import MOST_ROWS
 from annotation.api.serializers.fields import CleanCharField, StrictSerializer
 from annotation.cleaning import MAX_INT
 from annotation.models import Annotation, Project, Task, User, Withdrawal
 from annotation.models.people import MANAGES, SEES_NAMES
-from rlhf import comparing, lineage, withdrawing
+from rlhf import comparing, contents, lineage, withdrawing
 from rlhf.api.views import LoopView
 from rlhf.models import Model, Snapshot
 
@@ -42,13 +44,35 @@ class DryRun(StrictSerializer):
     dry_run = serializers.BooleanField(default=False, help_text="Tell the effects and change nothing.")
 
 
+class ContentsQuery(StrictSerializer):
+    after = serializers.IntegerField(min_value=0, max_value=MAX_INT, default=0, help_text="The last id seen")
+    limit = serializers.IntegerField(min_value=1, max_value=MOST_ROWS, default=MOST_ROWS)
+
+
+class SnapshotJudgementSerializer(StrictSerializer):
+    annotation_id = serializers.IntegerField()
+    revision = serializers.IntegerField()
+    task_id = serializers.IntegerField()
+    annotator = serializers.CharField(help_text="A pseudonym for those who see no names")
+    guideline_version = serializers.IntegerField(allow_null=True)
+    sources = serializers.ListField(child=serializers.CharField(), help_text="The models that wrote the responses")
+
+
+class SnapshotContentsSerializer(StrictSerializer):
+    next = serializers.URLField(allow_null=True)
+    results = SnapshotJudgementSerializer(many=True)
+
+
 class ModelLineage(LoopView):
     queryset = Model.objects.none()
     pagination_class = None
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request, name: str) -> Response:
-        """Everything behind a model: models, runs, snapshots, and of those annotators, guidelines and generators."""
+        """Everything behind a model: models, runs, snapshots, and of those annotators, guidelines and generators.
+
+        Of each snapshot `annotations` is the address of the list of its judgements with their revisions.
+        """
         rows = Model.objects.visible_to(request.user).select_related("run", "parent", "project")  # type: ignore[arg-type]
         return Response(lineage.shown_to(request.user, lineage.behind(get_object_or_404(rows, name=name))))
 
@@ -75,6 +99,27 @@ class AnnotatorLineage(LoopView):
         project = project_for(request.user, slug, SEES_NAMES)  # type: ignore[arg-type]
         person = annotator_in(project, username)
         return Response({"annotator": username, **withdrawing.effects(project, annotator=person)})
+
+
+class SnapshotAnnotations(LoopView):
+    queryset = Annotation.objects.none()
+    pagination_class = None
+
+    @extend_schema(
+        operation_id="snapshot_annotations_list", parameters=[ContentsQuery], responses=SnapshotContentsSerializer
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        """The judgements that a snapshot was cut from, by id: revision, annotator, guidelines and generating models."""
+        rows = Snapshot.objects.visible_to(request.user).select_related("project")  # type: ignore[arg-type]
+        snapshot = get_object_or_404(rows, pk=pk)
+        asked = self.sent(ContentsQuery, request.query_params.dict())
+        found = lineage.judgements(snapshot, request.user, after=asked["after"], limit=asked["limit"])
+        following = None
+        if found and contents.after(snapshot, found[-1]["annotation_id"], 1):
+            query = QueryDict(mutable=True)
+            query.update({"after": found[-1]["annotation_id"], "limit": asked["limit"]})
+            following = request.build_absolute_uri(f"?{query.urlencode()}")
+        return Response({"next": following, "results": found})
 
 
 class SnapshotDiff(LoopView):

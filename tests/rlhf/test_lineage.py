@@ -1,6 +1,7 @@
 """From a model down to the judgements, from a judgement up to the models, and what is taken back."""
 
 import io
+import json
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -56,13 +57,23 @@ def test_a_model_tells_everything_behind_it(client):
     (row,) = told["snapshots"]
     assert (row["annotators"], row["guidelines"]) == ({"ann": 2, "ben": 2}, {"1": 2, "none": 2})
     assert row["sources"] == {"policy-1": 4, "policy-0": 4}
+    listed, address = [], f"{row['annotations']}?limit=3"
+    while address:
+        some = client.get(address).json()
+        listed, address = [*listed, *some["results"]], some["next"]
+    used = json.loads((snapshot.folder / "manifest.json").read_text())["annotations"]
+    assert [[one["annotation_id"], one["revision"]] for one in listed] == used and len(used) == 4
+    assert {(one["annotator"], one["guideline_version"]) for one in listed} == {("ann", 1), ("ben", None)}
+    assert listed[0]["sources"] == ["policy-1", "policy-0"]
     page = client.get("/models/later/lineage/").content.decode()
     assert "run-reward" in page and "Version 1" in page and "ann" in page
     client.force_login(factories.member(project, "trainer"))
     names = client.get("/api/v1/models/later/lineage/").json()["snapshots"][0]["annotators"]
     assert len(names) == 2 and all(name.startswith("annotator-") for name in names)
+    assert {one["annotator"] for one in client.get(row["annotations"]).json()["results"]} == set(names)
     client.force_login(factories.user())
     assert client.get("/api/v1/models/later/lineage/").status_code == 404
+    assert client.get(row["annotations"]).status_code == 404
 
 
 def test_a_judgement_and_a_person_tell_what_they_reached(client):
@@ -164,6 +175,7 @@ def test_two_snapshots_tell_what_changed_and_why(client):
     winner = changed.task.responses.get(position=1).pk
     Annotation.objects.filter(task__external_id="1").update(body={"choice": winner, "strength": 1})
     Annotation.objects.filter(pk=changed.pk).update(status="undone")
+    factories.member(project, username="cat")
     recipe = {"ties": "half", "min_agreement": 0.5, "exclude_annotators": ["cat"], **ALL_TRAIN}
     second = snapshots.cut(project, name="prefs", type="preference", recipe=recipe)
     told = differences.compare(first, second)
