@@ -7,13 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from django.conf import settings
 
+from rlhf.ready_engine import ReadyEngine, may_fork
 from training import rundir
 
 OUTPUT = "output.txt"  # what the process printed: tells why one died that could not write its log
@@ -59,6 +61,18 @@ class LocalLauncher:
 
     def __init__(self) -> None:
         self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._ready: ReadyEngine | None = None
+
+    @contextmanager
+    def kept_ready(self) -> Iterator[None]:
+        """While it lasts, runs start without loading libraries, where processes can be forked; for many short ones."""
+        self._ready = ReadyEngine(_environment()) if may_fork() else None
+        try:
+            yield
+        finally:
+            ready, self._ready = self._ready, None
+            if ready:
+                ready.close()
 
     def command(self, folder: Path) -> list[str]:
         """What is run for a run directory."""
@@ -68,6 +82,9 @@ class LocalLauncher:
         lock = _lock(folder)
         try:
             with (folder / OUTPUT).open("ab") as output:
+                if self._ready and self._ready.is_ready:
+                    pid = self._ready.start(folder, lock, output.fileno())
+                    return Process(pid, rundir.process_started(pid))
                 child = subprocess.Popen(
                     self.command(folder),
                     cwd=settings.BASE_DIR,

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from annotation.models import User
 from rlhf.demo import story, summary
 from rlhf.demo.progress import Progress
+from rlhf.launcher import LOCAL
 from rlhf.registry import RegistryError
 from training.runfile import RunFileError
 
@@ -38,7 +39,8 @@ class Command(BaseCommand):
         admin, password = _admin()
         progress = Progress(sys.stdout, list(story.STEPS.values()))
         try:
-            round = story.play(progress, by=admin, model=options["model"])
+            with LOCAL.kept_ready():
+                round = story.play(progress, by=admin, model=options["model"])
         except (story.DemoFailed, RegistryError, RunFileError) as error:
             raise CommandError(str(error)) from None
         result = summary.summarise(round, time.monotonic() - began)
