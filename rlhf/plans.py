@@ -12,6 +12,7 @@ from rlhf.runs import describe
 from training import runfile
 from training.runfile import RunFileError
 
+RUN_KEYS = ("params", "adapter", "hardware")
 METHODS = ("dpo", "ppo", "grpo", "rloo")
 
 
@@ -33,15 +34,15 @@ class Plan:
     overlap: int | None = None  # judgements per pair; None: the project's own
     judgements: int | None = None  # enough of them to go on; None: all that the tasks need
     snapshot: dict[str, Any] = field(default_factory=dict)  # recipe, see rlhf.snapshots
-    reward: dict[str, Any] = field(default_factory=dict)  # {"params", "adapter"} of the reward run
-    # Each policy method: {"kind": one of METHODS, "params", "adapter"}
+    reward: dict[str, Any] = field(default_factory=dict)  # {"params", "adapter", "hardware"} of the reward run
+    # Each policy method: {"kind": one of METHODS, "params", "adapter", "hardware"}
     policies: list[dict[str, Any]] = field(default_factory=lambda: [{"kind": "dpo"}, {"kind": "ppo"}])
     eval_prompts: int = 100  # prompts that nobody labels and nothing trains on
     evaluation: dict[str, Any] = field(default_factory=dict)  # params of the evaluate run
     eval_overlap: int = 1  # judgements per comparison
     gate: dict[str, float] = field(default_factory=lambda: {"win_rate_low": 0.5, "kl_max": 15.0})
     promote_automatically: bool = False  # the best policy through the gate, without waiting for a person
-    hardware: dict[str, Any] = field(default_factory=dict)
+    hardware: dict[str, Any] = field(default_factory=dict)  # of every run, unless its own says otherwise
     seed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def check_runs(plan: Plan, start_model: Model) -> None:
         data = describe(
             kind, name=kind, start_model=start_model, has_prompts=kind == "generate", seed=plan.seed, **options
         )
-        data["hardware"] = plan.hardware
+        data["hardware"] = plan.hardware | data["hardware"]
         if kind != "generate":  # what is not made yet is only named here
             data["snapshot"] = {"path": "snapshots/planned"}
         if kind in Run.ROLLS_OUT:
@@ -118,8 +119,10 @@ def _check_policies(plan: Plan) -> None:
             raise PlanError(f"{where}.kind", f"must be one of {', '.join(METHODS)}")
     for where, entry in [*entries, ("reward", plan.reward)]:
         for key in entry:
-            if key not in ("kind", "params", "adapter") or (where == "reward" and key == "kind"):
-                raise PlanError(f"{where}.{key}", "is not known here; known: params, adapter")
+            if key not in ("kind", *RUN_KEYS) or (where == "reward" and key == "kind"):
+                raise PlanError(f"{where}.{key}", f"is not known here; known: {', '.join(RUN_KEYS)}")
+            if key in ("params", "hardware") and not isinstance(entry[key], dict):
+                raise PlanError(f"{where}.{key}", "must be an object")
 
 
 def _check_gate(gate: dict[str, Any]) -> None:

@@ -292,8 +292,9 @@ def _run(round: Round, part: str, kind: str, **options: Any) -> Run | None:
     """The run that carries out this part of the plan, made when there is none; None when the plan is at fault."""
     if run := round.runs.filter(part=part).select_related("model").first():
         return run
-    options |= {"round": round, "part": part, "by": round.created_by, "seed": _plan(round).seed}
-    options |= {"hardware": _plan(round).hardware}
+    plan = _plan(round)
+    options |= {"round": round, "part": part, "by": round.created_by, "seed": plan.seed}
+    options["hardware"] = plan.hardware | options.get("hardware", {})
     label = {"reward": "rm", "generate": "answers", "evaluate": "eval"}.get(kind, kind)
     for name in (
         f"{label}-r{round.number}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from transformers import (
     BitsAndBytesConfig,
 )
 
-from training import heap
+from training import heap, machine
 from training.adapters import core as core
 from training.adapters import load, quiet_peft
 from training.heads import Heads
@@ -56,7 +55,7 @@ def prepare(hardware: Hardware, seed: int) -> torch.device:
     random.seed(seed)
     np.random.seed(seed)  # libraries draw from the global generator
     torch.manual_seed(seed)
-    torch.set_num_threads(hardware.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(hardware.threads or machine.cores())
     return device_of(hardware)
 
 

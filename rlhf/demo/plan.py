@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from training import machine
+
 SEED = 0
 LABEL_PROJECT, LABEL_NAME = "support-desk", "Support desk"
 DEMO_PROJECT, DEMO_NAME = "support-desk-answers", "Support desk: model answers"
@@ -38,6 +40,8 @@ class Settings:
     dpo: dict[str, Any]
     ppo: dict[str, Any]
     evaluate: dict[str, Any]
+    at_once: int  # policies that may train beside each other
+    shared: dict[str, Any]  # hardware of those that do
 
 
 def settings_for(size: int, *, ours: bool) -> Settings:
@@ -57,6 +61,10 @@ def settings_for(size: int, *, ours: bool) -> Settings:
         dpo=rows | dpo | {"epochs": 1, "beta": 0.5, "max_new_tokens": answer},
         ppo=ppo | _PPO | {"max_new_tokens": answer},
         evaluate=sampling,
+        # Steps this small do not fill two cores: DPO and PPO, which do not wait for each other, take half of them
+        # each. A large model needs the whole machine, and all of its memory.
+        at_once=2 if small else 1,
+        shared={"threads": max(1, machine.cores() // 2)} if small else {},
     )
 
 

@@ -24,8 +24,8 @@ STEPS = {
     "generate": Step("Answers to judge", 60),
     "label": Step("Judgements", 42),
     "reward": Step("Reward model", 120),
-    "dpo": Step("DPO", 100),
-    "ppo": Step("PPO", 160),
+    "dpo": Step("DPO", 130),  # with PPO beside it, which goes on afterwards
+    "ppo": Step("PPO", 90),
     "evaluate": Step("Held-out answers", 50),
     "compare": Step("Blind comparison", 22),
     "next": Step("Next batch", 10),
@@ -159,12 +159,16 @@ def _run(project: Project, kind: str, name: str, progress: Progress, by: User, *
     return model
 
 
-def _wait(run: Run, progress: Progress) -> None:
-    """Supervise until the run has succeeded; one that stopped early goes on from its last checkpoint."""
+def _wait(run: Run, progress: Progress, places: int | None = None) -> None:
+    """Supervise until the run has succeeded; one that stopped early goes on from its last checkpoint.
+
+    Where there are more `places` than one, what is queued behind it trains beside it.
+    """
     if run.state in (Run.State.FAILED, Run.State.CANCELLED, Run.State.LOST):
         runs.resume(run)
+    begun = None  # what was done of it before this step, beside an earlier one
     while True:
-        runner.tick()
+        runner.tick(places)
         run.refresh_from_db()
         if run.state == Run.State.SUCCEEDED:
             return
@@ -178,7 +182,9 @@ def _wait(run: Run, progress: Progress) -> None:
         where = (
             f"{status.get('phase') or run.get_state_display().lower()}{f', step {step} of {total}' if total else ''}"
         )
-        progress.update(step / total if total else 0.0, where)
+        share = step / total if total else 0.0
+        begun = share if begun is None else begun
+        progress.update((share - begun) / (1 - begun) if begun < 1 else 1.0, where)
         time.sleep(POLL_SECONDS)
 
 
@@ -196,8 +202,8 @@ def _start_round(project: Project, base: Model, start: Model, by: User, prompts:
             snapshot=plan.SNAPSHOT,
             reward={"params": settings.reward, "adapter": plan.LORA},
             policies=[
-                {"kind": "dpo", "params": settings.dpo, "adapter": plan.LORA},
-                {"kind": "ppo", "params": settings.ppo, "adapter": plan.LORA},
+                {"kind": "dpo", "params": settings.dpo, "adapter": plan.LORA, "hardware": settings.shared},
+                {"kind": "ppo", "params": settings.ppo, "adapter": plan.LORA, "hardware": settings.shared},
             ],
             eval_prompts=plan.EVAL_PROMPTS,
             evaluation=settings.evaluate,
@@ -228,7 +234,7 @@ def _part(round: Round, part: str, progress: Progress) -> Round:
             raise DemoFailed(
                 round.problem or f"The round is at {round.get_state_display().lower()} and has no run for {part}."
             )
-        _wait(run, progress)
+        _wait(run, progress, _settings(round.base_model).at_once if part.startswith("policy") else None)
     round = rounds.advance(round)
     if round.problem:
         raise DemoFailed(round.problem)

@@ -61,7 +61,8 @@ def against(base):
 
 
 def test_a_whole_round_ends_with_a_promoted_policy_that_people_prefer(loop_engine):
-    round = start()
+    methods = [{"kind": "dpo"}, {"kind": "ppo", "hardware": {"threads": 1}}]
+    round = start(policies=methods, hardware={"device": "cpu", "threads": 2})
     project, base, sft = round.project, round.base_model, round.start_model
 
     round = go(round, State.LABEL)
@@ -79,6 +80,8 @@ def test_a_whole_round_ends_with_a_promoted_policy_that_people_prefer(loop_engin
     assert [dpo.name, ppo.name] == rounds.candidates(round) == ["dpo-r1", "ppo-r1"]
     assert ppo.run.config["reward_model"]["path"] == round.reward_model.path
     assert (dpo.parent, dpo.base) == (sft, base)
+    assert [model.run.config["hardware"]["threads"] for model in (dpo, ppo)] == [2, 1]
+    assert ppo.run.config["hardware"]["device"] == "cpu"
     policies = {
         each["name"]: each["reference"] for each in round.runs.get(kind="evaluate").config["params"]["policies"]
     }
@@ -207,6 +210,7 @@ def test_a_prompt_never_changes_sides(loop_engine):
         ({"policies": []}, "policies"),
         ({"policies": [{"kind": "magic"}]}, "policies[0].kind"),
         ({"policies": [{"kind": "dpo", "beta": 1}]}, "policies[0].beta"),
+        ({"policies": [{"kind": "dpo", "hardware": "cpu"}]}, "policies[0].hardware"),
         ({"gate": {"win": 1}}, "gate.win"),
         ({"gate": {"kl_max": "high"}}, "gate.kl_max"),
     ],
@@ -222,6 +226,7 @@ def test_a_bad_plan_is_refused_by_its_key(plan, field):
     [
         ({"policies": [{"kind": "ppo", "params": {"betta": 1}}]}, "policies[0]: params.betta"),
         ({"reward": {"params": {"learning_rate": -1}}}, "reward: params.learning_rate"),
+        ({"reward": {"hardware": {"threads": -1}}}, "reward: hardware.threads"),
         ({"generation": {"temperature": 99}}, "generation: params.temperature"),
     ],
 )

@@ -29,13 +29,14 @@ def test_a_queued_run_is_started_followed_and_its_model_registered(engine, until
 
 
 def test_only_as_many_runs_as_allowed_have_a_process(engine, until, settings):
-    settings.HONE_MAX_RUNS = 2
+    settings.HONE_MAX_RUNS = 1
     engine.endless()
     project = factories.project()
     queued = [rows.run(project) for _ in range(3)]
-    runner.tick()
-    runner.tick()
-    assert [Run.objects.get(pk=run.pk).state for run in queued] == ["starting", "starting", "queued"]
+    for places, states in [(None, ["starting", "queued", "queued"]), (2, ["starting", "starting", "queued"])]:
+        runner.tick(places)
+        runner.tick(places)
+        assert [Run.objects.get(pk=run.pk).state for run in queued] == states
 
 
 def test_a_run_whose_report_says_the_reload_failed_does_not_succeed(engine, until):
