@@ -116,9 +116,17 @@ class Reward(Training):
     labels: str = param(
         "hard",
         "Labels",
-        "Each verdict as certain, or only as likely as the judges' agreement or the snapshot's posterior says.",
+        "Each verdict as certain, or only as likely as its strength, the judges' agreement or the posterior says.",
         group=LOSS,
-        choices=("hard", "agreement", "posterior"),
+        choices=("hard", "strength", "agreement", "posterior"),
+    )
+    off_topic: float = param(
+        0.0,
+        "Answers to other prompts",
+        "For this share of the pairs one more: the preferred answer beside one that was preferred for another prompt.",
+        group=LOSS,
+        min=0.0,
+        max=1.0,
     )
     per_prompt: bool = param(
         False, "Prompts weigh alike", "A ranking of many answers counts as much as one pair.", group=LOSS

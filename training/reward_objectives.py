@@ -25,6 +25,7 @@ MEANT_FOR = {
     "rating_loss": ("rating",),
     "aspect_weights": ("rating",),
     "per_prompt": ("preference",),
+    "off_topic": ("preference",),
     "label_smoothing": ("preference", "ranking"),
 }
 

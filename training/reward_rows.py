@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from training import data, forward, models
 from training.data import DataError, Messages, RowAccount
 from training.runfile import RunFile
 
+STRONGEST = 3.0  # margin of the ends of a seven-point scale
 # Columns of numbers that a snapshot of ratings may hold beside the aspects.
 NO_ASPECTS = ("margin", "agreement", "weight", "posterior", "task_id", "label")
 HINT = "A reward run reads preference rows (chosen, rejected), ranking rows (responses, ranks) or rating rows."
@@ -100,13 +102,17 @@ def encoded(
     if found or split == "train":
         account.require(config.params.max_dropped_share, raisable=raisable)
     assert all(answer[-1] == tokenizer.eos_token_id for each in kept for answer in each.tree[1])
-    return account, prompts_alike(kept) if config.params.per_prompt and kind == "preference" else kept
+    if kind == "preference" and config.params.per_prompt:
+        kept = prompts_alike(kept)
+    if kind == "preference" and split == "train":
+        kept += off_topic(kept, config.params.off_topic, limit, config.seed)
+    return account, kept
 
 
 def wanted_columns(params: Any) -> list[str]:
     """What the settings ask of the snapshot besides the answers."""
-    found = ["margin"] if params.margin else []
-    found += [params.labels] if params.labels != "hard" else []
+    found = ["margin"] if params.margin or params.labels == "strength" else []
+    found += [params.labels] if params.labels in ("agreement", "posterior") else []
     return found + (["task_id"] if params.per_prompt else [])
 
 
@@ -117,6 +123,23 @@ def prompts_alike(pairs: Sequence[Pair]) -> list[Pair]:
     """
     counts = Counter(pair.task for pair in pairs)
     return [dataclasses.replace(pair, weight=pair.weight / counts[pair.task]) for pair in pairs]
+
+
+def off_topic(pairs: Sequence[Pair], share: float, limit: int, seed: int) -> list[Pair]:
+    """For that share of the pairs one more each: its preferred answer beside one preferred for another prompt.
+
+    What was said to somebody else is the worse answer, however well it reads, which judged pairs seldom show because
+    both their answers mean to fit: the non-contextual pairs of Liu et al. (2024), Robust Reward Model Training,
+    section 3. Pairs that would exceed `limit` tokens are left out.
+    """
+    draw, made = random.Random(seed), []
+    for pair in draw.sample(pairs, round(share * len(pairs))):
+        other = pairs[draw.randrange(len(pairs))]
+        (prompt, good, _), (elsewhere, bad, _) = pair.tokens, other.tokens
+        if elsewhere != prompt and bad != good and len(prompt) + len(bad) <= limit:
+            letters = (pair.letters[0], other.letters[0])
+            made.append(dataclasses.replace(pair, tokens=(prompt, good, bad), margin=0.0, letters=letters, doubt=0.0))
+    return made
 
 
 def belief(value: Any) -> float:
@@ -146,6 +169,13 @@ def _weight(row: dict[str, Any]) -> float:
 
 
 def _doubt(row: dict[str, Any], params: Any) -> float:
+    """How likely the verdict is the wrong way round.
+
+    By its strength: a tie is even, and the strongest verdict certain, in even steps (Liu et al. 2024, Reward Modeling
+    with Ordinal Feedback, section 2).
+    """
+    if params.labels == "strength":
+        return 0.5 - 0.5 * belief(float(row["margin"] or 0.0) / STRONGEST)
     return 0.0 if params.labels == "hard" else 1.0 - belief(row[params.labels])
 
 

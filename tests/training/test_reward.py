@@ -1,6 +1,7 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -153,6 +154,26 @@ def test_a_ranking_weighs_as_much_as_one_pair():
 
     found = reward_rows.prompts_alike([pair("a"), pair("a"), pair("a", 2.0), pair("b", 2.0)])
     assert [each.weight for each in found] == pytest.approx([1 / 3, 1 / 3, 2 / 3, 2.0])
+
+
+def test_a_verdict_is_as_sure_as_it_is_strong():
+    params = SimpleNamespace(labels="strength", margin=False, per_prompt=False)
+    assert reward_rows.wanted_columns(params) == ["margin"]
+    doubts = [reward_rows._doubt({"margin": margin}, params) for margin in (None, 0, 1, 2, 3, 9, -1)]
+    assert doubts == pytest.approx([1 / 2, 1 / 2, 1 / 3, 1 / 6, 0, 0, 1 / 2])
+
+
+def test_an_answer_to_another_prompt_is_the_worse_one():
+    pairs = [
+        reward_rows.Pair(([n], [n, 10 + n], [n, 20]), 2.0, 1.0, (n, 0), False, str(n), doubt=0.3) for n in range(9)
+    ]
+    made = reward_rows.off_topic(pairs, 0.5, 5, seed=1)
+    assert 2 <= len(made) <= 4 and made == reward_rows.off_topic(pairs, 0.5, 5, seed=1)
+    for pair in made:
+        prompt, good, bad = pair.tokens
+        assert good == [prompt[0], 10 + prompt[0]] and bad == [pair.letters[1], 10 + pair.letters[1]] != good
+        assert (pair.margin, pair.doubt, pair.letters[0]) == (0.0, 0.0, prompt[0])
+    assert not reward_rows.off_topic(pairs, 0.0, 5, seed=1) and not reward_rows.off_topic(pairs, 1.0, 2, seed=1)
 
 
 def test_labels_can_be_as_soft_as_the_judges_agreed(make_run, tiny_model_dir, tmp_path):
