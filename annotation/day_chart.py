@@ -52,5 +52,5 @@ def round_up(value: int) -> int:
         return 4
     size = 10 ** (len(str(value)) - 1)
     return next(
-        int(size * m) for m in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10) if size * m >= value and size * m % 4 == 0
+        int(size * m) for m in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10, 12) if size * m >= value and size * m % 4 == 0
     )

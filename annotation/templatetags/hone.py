@@ -102,6 +102,15 @@ def seconds(value: float | None) -> str:
 
 
 @register.filter
+def about(value: float | None) -> str:
+    """A span of time as roughly as an estimate deserves: 40 s, 39 min, 4 h 20 min, 3 d 4 h."""
+    if not value:
+        return seconds(value)
+    unit = next((unit for least, unit in ((86400, 3600), (3600, 600), (60, 60)) if value >= least), 10)
+    return seconds(max(unit, unit * round(value / unit)))
+
+
+@register.filter
 def ago(moment: datetime | None) -> str:
     """How long ago, as said aloud; a date once it is more than a week."""
     if moment is None:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from annotation.day_chart import columns
+from annotation.day_chart import columns, round_up
 from annotation.importing import import_records
 from annotation.models import Annotation, Assignment, Project
 from annotation.statistics import project_stats
@@ -27,6 +27,12 @@ def judged() -> Project:
     given = [{"prompt": str(number), "responses": ["x", "y"], **record} for number, record in enumerate(records)]
     assert import_records(project, given).applied
     return project
+
+
+def test_a_chart_of_days_has_a_scale_of_four_steps_for_every_number() -> None:
+    tops = {value: round_up(value) for value in (*range(1, 1100), 123_456, 9_999_999)}
+    assert all(top >= value and top % 4 == 0 for value, top in tops.items())
+    assert (tops[9], tops[10], tops[97]) == (12, 12, 100)
 
 
 def test_progress_counts_tasks_and_judgements() -> None:
