@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,9 @@ from annotation.nearness import NearPrompts, first_of_each
 from annotation.sameness import key_of, texts_of
 
 MOST_TOLD = 20
+TOGETHER = 1000  # prompts taken together
 Places = npt.NDArray[np.int64]
+Prompt = list[dict[str, str]]
 
 
 @dataclass
@@ -23,16 +27,29 @@ class SamePrompts:
     keys: array[int] = field(default_factory=lambda: array("Q"))
     lines: array[int] = field(default_factory=lambda: array("Q"))
     near: NearPrompts = field(default_factory=NearPrompts)
+    before: int = 0  # how many of them stood in the project before the file
 
-    def add(self, prompts: list[tuple[int, list[dict[str, str]]]]) -> None:
+    def add(self, prompts: list[tuple[int, Prompt]]) -> None:
         """Take prompts with their lines."""
         texts = [texts_of(prompt) for _, prompt in prompts]
         self.keys.extend(int(key_of(one)[:16], 16) for one in texts)
         self.lines.extend(line for line, _ in prompts)
         self.near.add([" ".join(one[1::2]) for one in texts])
 
+    def know(self, prompts: Iterable[Prompt]) -> None:
+        """Take prompts that stood in the project before: what says the same is told with 0 for the other's line."""
+        there, waiting = SamePrompts(), iter(prompts)
+        while some := list(islice(waiting, TOGETHER)):
+            there.add([(0, prompt) for prompt in some])
+        self.keys, self.lines = there.keys + self.keys, there.lines + self.lines
+        self.near.bands[:0], self.near.bits[:0] = there.near.bands, there.near.bits
+        self.before += len(there.keys)
+
     def found(self) -> dict[str, Any]:
-        """{"count", "first": [[line, line of the first with that prompt], …], "near": the same of the nearly equal}."""
+        """How many say the same as an earlier one, as "count", and with one that stood in the project as "in_project".
+
+        "first" holds [line, line of the earlier one] of the first of them; "near" the same of those nearly equal.
+        """
         earliest = (
             first_of_each(np.frombuffer(self.keys, dtype=np.uint64)) if self.keys else np.zeros(0, dtype=np.int64)
         )
@@ -43,5 +60,7 @@ class SamePrompts:
 
     def _told(self, earliest: Places) -> dict[str, Any]:
         repeats = np.flatnonzero(earliest != np.arange(len(earliest)))
+        repeats = repeats[repeats >= self.before]
+        in_project = int(np.count_nonzero(earliest[repeats] < self.before))
         first = [[self.lines[index], self.lines[earliest[index]]] for index in repeats[:MOST_TOLD].tolist()]
-        return {"count": len(repeats), "first": first}
+        return {"count": len(repeats), "in_project": in_project, "first": first}

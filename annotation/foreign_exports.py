@@ -10,6 +10,7 @@ from typing import Any
 from annotation.judged import JudgedTask, Vote
 from annotation.models import Kind, Project
 from annotation.raw_rows import name_of
+from annotation.shapes.answers import IN_BODY, OURS
 
 PIECE = 500  # tasks
 Record = dict[str, Any]
@@ -47,6 +48,7 @@ def _label_studio_task(project: Project, task: JudgedTask, names: bool) -> Recor
             "lead_time": vote.seconds,
             "was_cancelled": False,
             "result": _results(answers_of(project.kind, task, vote)),
+            **_besides(task, vote, guideline_version=vote.guideline),
         }
         for vote in task.given
     ]
@@ -55,9 +57,12 @@ def _label_studio_task(project: Project, task: JudgedTask, names: bool) -> Recor
 
 def _argilla_record(project: Project, task: JudgedTask, names: bool) -> Record:
     given: dict[str, list[Record]] = {}
+    ours: Record = {}
     for vote in task.given:
+        # Argilla's own reader takes these three of an answer and fails on any more; of a record it passes over others.
         about: Record = {"user_id": name_of(project, vote, names=names), "status": "submitted"}
-        about["inserted_at"] = vote.made_at
+        times = {"created_at": vote.made_at, "seconds": vote.seconds}
+        ours[about["user_id"]] = _besides(task, vote, **times, guideline_version=vote.guideline).get(OURS, {})
         for question, (kind, value) in answers_of(project.kind, task, vote).items():
             if kind == "ranking":
                 value = [{"value": letter, "rank": place} for letter, place in value.items()]
@@ -70,7 +75,18 @@ def _argilla_record(project: Project, task: JudgedTask, names: bool) -> Record:
         "responses": given,
         "vectors": {},
         "status": "completed",
+        OURS: ours,
     }
+
+
+def _besides(task: JudgedTask, vote: Vote, **facts: Any) -> Record:
+    """What of a judgement the other tool has no place for, as our own import of such a file reads it."""
+    found = {name: fact for name, fact in facts.items() if fact is not None}
+    found |= {name: vote.body[name] for name in IN_BODY if vote.body.get(name)}
+    if "highlights" in found:
+        place = {response: index for index, response in enumerate(task.responses)}
+        found["highlights"] = [one | {"response": place[one["response"]]} for one in found["highlights"]]
+    return {OURS: found} if found else {}
 
 
 def answers_of(kind: str, task: JudgedTask, vote: Vote) -> dict[str, tuple[str, Any]]:

@@ -29,6 +29,9 @@ from annotation.staging import ImportInterrupted, Staging
 __all__ = ["FORMATS", "ImportInterrupted", "ImportReport", "Problem", "import_records"]
 
 BATCH = 1000  # records checked, looked up and staged together
+# The project's latest items, whose prompts are compared with those of the file: in a check as many as a person waits
+# for, in an import no more than take a few hundredths of its time.
+COMPARED_BEFORE, COMPARED_LEAST, COMPARED_SHARE = 20_000, 1000, 4
 SAMPLES, SAMPLE_TEXT = 10, 4000  # records and characters of each text
 MOST_PROBLEMS = 10_000  # told one by one; more are counted
 
@@ -184,6 +187,7 @@ class _Import:
                 self.beat(self.report.read, time.monotonic() - self.started)
             if self.progress:
                 self.progress(self.report)
+        self.same.know(self._prompts_there())
         self.report.same_prompts = self.same.found()
         self.report.columns = {name: asdict(column) for name, column in source.described().items()}
         self.report.personal = [asdict(found) for found in source.personal.in_order()]
@@ -233,6 +237,16 @@ class _Import:
         if self.began_empty is None:
             self.began_empty = not self.project.tasks.exists()
         return () if self.began_empty or not ids else self.project.tasks.filter(external_id__in=ids)
+
+    def _prompts_there(self) -> Iterator[list[dict[str, str]]]:
+        """Prompts of the project's latest items, without those that the file brings again."""
+        if self.began_empty is not False:
+            return
+        most = COMPARED_BEFORE if self.place is None else max(COMPARED_LEAST, self.report.read // COMPARED_SHARE)
+        rows = self.project.tasks.order_by("-pk").values_list("external_id", "prompt")[:most]
+        for identifier, prompt in rows.iterator(chunk_size=BATCH):
+            if identifier is None or identifier not in self.seen:
+                yield prompt
 
     def _revise(self, found: list[Any]) -> None:
         for line, change in revising.changes(found):

@@ -11,6 +11,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +20,31 @@ import numpy.typing as npt
 BANDS, ROWS = 8, 4
 ALIKE = 0.75  # estimated overlap from which two prompts are nearly the same
 MOST_WORDS = 1000  # looked at in one prompt
-PAIR = np.uint64(0x9E3779B97F4A7C15)  # an odd number without a pattern, to make one hash of two
-SHIFT = np.uint64(32)
+MOST_KEPT, LONGEST_KEPT = 50_000, 40  # words whose codes are remembered, and their characters
 _chance = np.random.default_rng(1997)
-FACTORS = _chance.integers(1, 2**63, BANDS * ROWS, dtype=np.uint64) | np.uint64(1)
-SHIFTS = _chance.integers(0, 2**63, BANDS * ROWS, dtype=np.uint64)
+
+
+def _odd(number: int, kind: type) -> npt.NDArray[Any]:
+    return _chance.integers(0, np.iinfo(kind).max, number, dtype=kind) | kind(1)
+
+
+FACTORS, SHIFTS = _odd(BANDS * ROWS, np.uint32), _odd(BANDS * ROWS, np.uint32)
+MIXERS, BESIDE = _odd(2, np.uint32), _odd(1, np.uint32)[0]
+OF_BAND = _odd(ROWS, np.uint64)
 
 Pairs = Iterator[tuple[int, int]]
+
+
+class Codes(dict[str, int]):
+    """The code of each word; most words of a file come again and again."""
+
+    def __missing__(self, word: str) -> int:
+        code = zlib.crc32(word.encode())
+        if len(word) <= LONGEST_KEPT:
+            if len(self) >= MOST_KEPT:
+                self.clear()
+            self[word] = code
+        return code
 
 
 @dataclass
@@ -33,13 +53,14 @@ class NearPrompts:
 
     bands: list[npt.NDArray[np.uint32]] = field(default_factory=list)  # (prompts, BANDS) each
     bits: list[npt.NDArray[np.uint8]] = field(default_factory=list)  # (prompts, BANDS * ROWS) each
+    codes: Codes = field(default_factory=Codes)
 
     def add(self, texts: list[str]) -> None:
         if texts:
-            least = _least(texts)
-            self.bits.append((least >> np.uint64(56)).astype(np.uint8))
-            mixed = (least.reshape(len(texts), BANDS, ROWS) * FACTORS[:ROWS]).sum(axis=2, dtype=np.uint64)
-            self.bands.append((mixed >> SHIFT).astype(np.uint32))
+            least = _least(texts, self.codes)
+            self.bits.append((least >> np.uint32(24)).astype(np.uint8))
+            mixed = (least.reshape(len(texts), BANDS, ROWS) * OF_BAND).sum(axis=2, dtype=np.uint64)
+            self.bands.append((mixed >> np.uint64(32)).astype(np.uint32))
 
     def found(self) -> npt.NDArray[np.int64]:
         """For each prompt the place of an earlier one that it is nearly the same as, or its own."""
@@ -112,27 +133,30 @@ def _joined(
     return group
 
 
-def _least(texts: list[str]) -> npt.NDArray[np.uint64]:
-    """(prompts, BANDS * ROWS): the least value of each hash function over a prompt's words and pairs of words."""
+def _least(texts: list[str], known: Codes) -> npt.NDArray[np.uint32]:
+    """(prompts, BANDS * ROWS): the least value of each hash function over a prompt's words and pairs of words.
+
+    The functions are linear (Broder et al. 1998, "Min-wise independent permutations", section 7), which is enough for
+    codes that are mixed well.
+    """
     words = [text.split(None, MOST_WORDS)[:MOST_WORDS] or [""] for text in texts]
     lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
-    codes = np.fromiter(
-        (zlib.crc32(word.encode()) for one in words for word in one), dtype=np.uint64, count=int(lengths.sum())
-    )
+    every = map(known.__getitem__, chain.from_iterable(words))
+    single = _mixed(np.fromiter(every, dtype=np.uint32, count=int(lengths.sum())))
     starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-    single = (codes + np.uint64(1)) * PAIR
     pairs = single.copy()  # the last word of a prompt stands for itself again
-    inside = np.ones(len(codes), dtype=bool)
+    inside = np.ones(len(single), dtype=bool)
     inside[starts[1:] - 1] = inside[-1] = False
     places = np.flatnonzero(inside)
-    pairs[places] = (single[places] ^ (single[places] >> SHIFT)) * PAIR + codes[places + 1]
-    found = np.empty((len(texts), BANDS * ROWS), dtype=np.uint64)
+    pairs[places] = _mixed(single[places] * BESIDE ^ single[places + 1])
+    found = np.empty((BANDS * ROWS, len(texts)), dtype=np.uint32)
     for number, (factor, shift) in enumerate(zip(FACTORS, SHIFTS, strict=True)):
-        values = np.minimum(_mixed(single, factor, shift), _mixed(pairs, factor, shift))
-        found[:, number] = np.minimum.reduceat(values, starts)
-    return found
+        values = np.minimum(single * factor + shift, pairs * factor + shift)
+        np.minimum.reduceat(values, starts, out=found[number])
+    return np.ascontiguousarray(found.T)
 
 
-def _mixed(codes: npt.NDArray[np.uint64], factor: np.uint64, shift: np.uint64) -> npt.NDArray[np.uint64]:
-    values = codes * factor + shift
-    return values ^ (values >> SHIFT)
+def _mixed(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    for mixer in MIXERS:
+        codes = (codes ^ (codes >> np.uint32(15))) * mixer
+    return codes ^ (codes >> np.uint32(16))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -19,6 +17,7 @@ from annotation.models.people import JUDGES
 from annotation.models.tasks import MAX_PRIORITY
 from annotation.questions import questions_of
 from annotation.shapes import trl
+from annotation.short_check import LONGEST_ID, PLAIN, ShortCheck, content_id, is_identifier
 
 FIELDS = {
     "id",
@@ -39,11 +38,8 @@ FIELDS = {
 }
 ABOUT_A_JUDGEMENT = {"annotator", "body", "created_at", "seconds", "revision", "status", "guideline_version"}
 MOST_VERSIONS = 1_000_000
-# What most records do not have, and what they get in its place.
+# What most records do not have.
 RARE = {"annotations", "assigned_to", "gold", "need", "priority", "qualification"}
-PLAIN: dict[str, Any] = {
-    "priority": 0, "gold": None, "qualification": False, "need": None, "assigned_to": [], "done": 0,
-}  # fmt: skip
 ROLES = ("system", "user", "assistant")
 RESPONSES = {Kind.PREFERENCE: (2, 2), Kind.RANKING: (2, 26), Kind.RATING: (1, 1), Kind.DEMONSTRATION: (0, 1)}
 MAX_MESSAGES = 1000
@@ -61,8 +57,7 @@ class Judgement:
     guideline: int | None = None  # the number of the version that it was made under
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A checked record: `fields` are what tasks.add_tasks takes."""
 
     fields: dict[str, Any]
@@ -80,6 +75,7 @@ class Checker:
     kept_as_metadata: set[str] = field(default_factory=set)  # fields without a meaning here
     usual: Judgement | None = None  # what every chosen/rejected pair says, checked once
     judges: dict[str, int] | None = None  # who may be assigned, by name; read when first asked
+    short: ShortCheck | None = field(init=False)  # where every record gets metadata, all go the long way
 
     def __post_init__(self) -> None:
         asked = questions_of(self.project)
@@ -89,14 +85,18 @@ class Checker:
         lenient |= {name: asked[name] for name in ("reasons", "highlights", "level")}
         lenient["flags"] = [flag | {"reason": False} for flag in asked["flags"]]
         self.lenient = Project(kind=self.project.kind, questions=lenient)
+        numbers, is_pair = RESPONSES[Kind(self.project.kind)], self.project.kind == Kind.PREFERENCE
+        self.short = None if self.metadata else ShortCheck(*numbers, is_pair)
 
     def check(self, raw: dict[str, Any]) -> Record:
         """The record in one shape, or a CleaningError with the first field that is wrong."""
+        if self.short and (fields := self.short.fields_of(raw)) is not None:
+            return Record(fields, [], "id" in raw)
         given = {name: value for name, value in raw.items() if value is not None}
         prompt, responses, verdict = self._conversation(given)
         self._check_number(responses)
         if verdict is None and not given.keys() & RARE:
-            identifier = _identifier(given["id"]) if "id" in given else content_id(prompt, responses, [])
+            identifier = _identifier(given["id"]) if "id" in given else _content_id(prompt, responses, [])
             fields = {"prompt": prompt, "responses": responses, "metadata": self._metadata(given), "id": identifier}
             return Record(PLAIN | fields, [], "id" in given)
         shown = _shown(prompt, responses)
@@ -111,7 +111,7 @@ class Checker:
             "need": _whole(given, "need", 1, 100),
             "assigned_to": self._assigned_to(given, {judgement.annotator for judgement in judgements}),
             "done": sum(judgement.status == Annotation.Status.SUBMITTED for judgement in judgements),
-            "id": _identifier(given["id"]) if "id" in given else content_id(prompt, responses, judgements),
+            "id": _identifier(given["id"]) if "id" in given else _content_id(prompt, responses, judgements),
         }
         return Record(told, judgements, "id" in given)
 
@@ -252,11 +252,9 @@ def _shown(prompt: list[Any], responses: list[dict[str, Any]]) -> Shown:
     return Shown(list(texts), lambda: texts, turns)
 
 
-def content_id(prompt: list[Any], responses: list[dict[str, Any]], judgements: list[Judgement]) -> str:
-    """The id of a record that brings none: the same content, the same id, so that importing again changes nothing."""
+def _content_id(prompt: list[Any], responses: list[dict[str, Any]], judgements: list[Judgement]) -> str:
     said = [judgement.body["text"] for judgement in judgements if "text" in judgement.body]
-    parts = [prompt, [response["text"] for response in responses], said]
-    return "auto-" + hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()[:24]
+    return content_id(prompt, [response["text"] for response in responses], said)
 
 
 def _pair(given: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -328,8 +326,8 @@ def _response(value: Any, place: str, source: str = "") -> dict[str, Any]:
 def _identifier(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    text = clean_text(value, "id", limit=200)
-    if not text or text != text.strip() or not text.isprintable():
+    text = clean_text(value, "id", limit=LONGEST_ID)
+    if not is_identifier(text):
         raise CleaningError("id", "Must be printable text without spaces around it.")
     return text
 

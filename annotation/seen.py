@@ -26,6 +26,9 @@ class Seen:
             self._grow()
         return True
 
+    def __contains__(self, text: str) -> bool:
+        return bool(self.slots[self._place((hash(text) & MARK) or 1)])
+
     def _place(self, mark: int) -> int:
         slots, last = self.slots, len(self.slots) - 1
         place = mark & last

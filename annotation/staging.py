@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -26,6 +26,7 @@ from annotation.writes import write_transaction
 
 RULES = ("overlap", "agreement_share", "agreement_overlap", "order", "gold_share")  # they decide how a task is stored
 MANY = 1000  # new tasks from which the planner should know of them
+CACHE, USUAL_CACHE = 65_536, 2000  # kB of pages that SQLite keeps: the indexes of a large import outgrow the usual
 SWEPT_AT_ONCE = 2000  # tasks deleted in one transaction
 GIVEN_UP = "The import was taken for dead while it ran; start it again."
 SAME_IDS = "Another import brought in some of the same ids meanwhile; start this one again."
@@ -59,9 +60,11 @@ class Staging:
         self.versions = Versions(target, self.project)
         self.origin = Origin(self._account, self.versions.id_of)
         ImportJob.objects.filter(pk=job.pk).update(staging=self.project)
+        _keep_pages(CACHE)
 
     def close(self) -> None:
         self.changes.close()
+        _keep_pages(USUAL_CACHE)
 
     def add(self, records: list[Record], *, purpose: str) -> None:
         """Store new tasks with their responses and judgements, out of sight."""
@@ -116,6 +119,12 @@ class Staging:
         # The staged tasks have older ids than those that came in meanwhile: cursors may be past them.
         if Cursor.objects.filter(project=self.target).exists():
             Project.objects.filter(pk=self.target.pk).update(epoch=F("epoch") + 1)
+
+
+def _keep_pages(kilobytes: int) -> None:
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA cache_size = -{kilobytes}")
 
 
 def discard(staging: Project) -> None:

@@ -20,6 +20,8 @@ SINGLE = ("response", "answer", "output", "completion", "generation", "reply")
 TEXTS = ("text", "body", "html", "content", "title", "response", "value")
 RATIONALES = ("rationale", "reason", "why", "comment", "explanation", "feedback")
 FIRST, SECOND = ("left", "first", "a"), ("right", "second", "b")
+OURS = "hone"  # under this name our own exports keep what other tools have no place for
+IN_BODY, ABOUT = ("reasons", "turns", "highlights"), ("created_at", "seconds", "guideline_version")
 NEITHER = {"tie": "tie", "same": "tie", "equal": "tie", "both_bad": "both_bad", "both bad": "both_bad"}
 
 
@@ -84,6 +86,13 @@ def body_of(answers: dict[str, Any], names: list[str], target: Target) -> tuple[
         if not part:
             left[name] = answer
     return body, left
+
+
+def kept_apart(given: Any) -> tuple[Row, Row]:
+    """What one of our own exports keeps under OURS of a judgement: parts of its body, and facts about it."""
+    known = given if isinstance(given, dict) else {}
+    body, about = ({name: known[name] for name in names if name in known} for names in (IN_BODY, ABOUT))
+    return body, about
 
 
 def _gathered(answers: dict[str, Any]) -> dict[str, Any]:

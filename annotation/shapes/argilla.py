@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from annotation.cleaning import CleaningError, kind_of
-from annotation.shapes.answers import body_of, checked_list, conversation
+from annotation.shapes.answers import OURS, body_of, checked_list, conversation, kept_apart
 from annotation.shapes.shape import Row, Shape, Target, without
 
 USED = ("id", "external_id", "fields", "responses", "suggestions", "metadata", "vectors", "_server_id", "status",
-        "inserted_at", "updated_at")  # fmt: skip
+        "inserted_at", "updated_at", OURS)  # fmt: skip
 
 
 def _recognises(row: Row) -> bool:
@@ -26,13 +26,15 @@ def _records(row: Row, target: Target) -> Iterator[Row]:
     if identifier is not None:
         record["id"] = identifier
     judged, left = [], {}
+    ours = row.get(OURS) if isinstance(row.get(OURS), dict) else {}
     for name, (answers, times) in _by_person(row.get("responses")).items():
         body, rest = body_of(answers, names, target)
         if not body:
             raise CleaningError("responses", f"{name} gave no answer that a {target.kind} project can take.")
         if rest:
             left[name] = rest
-        judged.append({"annotator": name, "body": body, **times})
+        more, about = kept_apart(ours.get(name))
+        judged.append({"annotator": name, "body": body | more, **times, **about})
     metadata = row.get("metadata") or {}
     if not isinstance(metadata, dict):
         raise CleaningError("metadata", f"Must be an object, not {kind_of(metadata)}.")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from annotation.cleaning import CleaningError, kind_of
-from annotation.shapes.answers import body_of, checked_list, conversation
+from annotation.shapes.answers import OURS, body_of, checked_list, conversation, kept_apart
 from annotation.shapes.shape import Row, Shape, Target
 
 JUDGED = ("annotations", "completions")  # the second is what early versions wrote
@@ -50,7 +50,8 @@ def _records(row: Row, target: Target) -> Iterator[Row]:
             raise CleaningError(f"{place}.result", f"Holds no answer that a {target.kind} project can take.")
         if rest:
             left[name] = rest
-        judged.append({"annotator": name, "body": body, **_times(item)})
+        more, about = kept_apart(item.get(OURS))
+        judged.append({"annotator": name, "body": body | more, **_times(item), **about})
     if judged:
         record["annotations"] = judged
     if left:

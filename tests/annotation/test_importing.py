@@ -354,3 +354,20 @@ def test_a_gzip_file_is_read_and_a_broken_one_changes_nothing(tmp_path: Path) ->
     assert not Task.objects.exists()
     assert not Project.objects.filter(is_staging=True).exists()
     assert import_records(project, whole).created == 3000
+
+
+def test_prompts_that_the_file_or_the_project_has_already_are_told() -> None:
+    project = factories.project()
+    asked = "How do I move my old number to another phone without losing any of my messages"
+    texts = [f"{asked}?", f" {asked.upper()}", f"{asked} today?", "What is a fjord?"]
+    rows = [{"id": str(n), "prompt": text, "responses": ["x", "y"]} for n, text in enumerate(texts)]
+    same = import_records(project, rows[:3]).same_prompts
+    assert (same["count"], same["in_project"], same["first"]) == (1, 0, [[2, 1]])
+    assert same["near"] == {"count": 1, "in_project": 0, "first": [[3, 1]]}
+    new = [rows[3], rows[1] | {"id": "new"}, rows[2] | {"id": "too", "prompt": f"{asked} now?"}]
+    for dry_run in (True, False):
+        same = import_records(project, new, dry_run=dry_run).same_prompts
+        assert (same["count"], same["in_project"], same["first"]) == (1, 1, [[2, 0]])
+        assert same["near"] == {"count": 1, "in_project": 1, "first": [[3, 0]]}
+    again = import_records(project, rows[3:]).same_prompts
+    assert again["count"] == again["near"]["count"] == 0  # the file brings the item itself

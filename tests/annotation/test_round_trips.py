@@ -109,6 +109,9 @@ def test_what_other_tools_get_comes_back_the_same(kind: str, format: str, tmp_pa
         return tasks
 
     assert without_ids(second) == without_ids(first)
+    told = ("external_id", "annotator", "created_at", "seconds", "guideline_version", "body")
+    mine, theirs = ([[row[name] for name in told] for row in plain(one)] for one in (project, copy))
+    assert theirs == mine
 
 
 def test_a_correction_comes_back_with_its_history(tmp_path: Path) -> None:
@@ -161,15 +164,16 @@ def test_training_rows_come_back_the_same(kind: str, type: str, format: str, tmp
     assert content(copy) == content(project)
 
 
-def test_highlights_reasons_and_an_improved_winner_come_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("format", ["jsonl", "label-studio", "argilla"])
+def test_highlights_reasons_and_an_improved_winner_come_back(format: str, tmp_path: Path) -> None:
     project, copy = (factories.project(questions={"improve": True}) for _ in range(2))
     person, task = factories.member(project), factories.task(project)
     assignment = queue.lease_next(project, person)
     assert assignment is not None
     spans = [{"side": side, "start": 0, "end": 5, "reason": "good"} for side in "ab"]
     judging.submit(task, person, {"choice": "b", "highlights": spans, "reasons": ["clear"], "improved": "Oil floats."})
-    path = tmp_path / "raw.jsonl"
-    exporting.write(project, "raw", "jsonl", path, names=True, extras=True)
+    path = tmp_path / "raw.json"
+    exporting.write(project, "raw", format, path, names=True, extras=format == "jsonl")
     assert import_records(copy, path).bad == []
     mine, theirs = (Annotation.objects.get(project=one) for one in (project, copy))
     assert theirs.body["reasons"] == ["clear"] and theirs.body["improved"] == "Oil floats."

@@ -94,7 +94,7 @@ class Command(BaseCommand):
         same = report.same_prompts
         for found, words in ((same, "repeat"), (same.get("near", {}), "nearly repeat")):
             if found.get("count"):
-                first = ", ".join(f"{line} (as {other})" for line, other in found["first"][:5])
+                first = ", ".join(f"{line} (as {other or 'in the project'})" for line, other in found["first"][:5])
                 self.stderr.write(f"{found['count']:,} records {words} an earlier prompt: line {first}")
         for one in report.personal:
             lines = ", ".join(map(str, one["lines"]))
