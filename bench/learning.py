@@ -3,7 +3,8 @@
 VAR is the data folder of a finished demo (`manage.py demo`), whose judgements come from a hidden true utility with
 known noise. Reward models are held against what that noise allows, PPO against best-of-n and TRL's GRPO and RLOO at
 equal numbers of answers, DPO against TRL's. Every run is a process of its own and its figures stay in the work folder,
-so that a bench which was stopped, or ran out of `--minutes`, goes on where it was.
+so that a bench which was stopped, or ran out of `--minutes`, goes on where it was; figures of other settings are taken
+anew. `--set` changes PPO's own settings from those of the demo, to see what moves its frontier.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # otherwise bench/training.py would be `training`
 
 from bench.parts import frontier_plot  # noqa: E402
+from training.runfile import with_overrides  # noqa: E402
 
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 % by the number of seeds
+STUDENT = {1: 0.0, 2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 % by the number of seeds
 CLOSE_TO_CEILING = 0.02
+MEASURED = ("utility", "kl", "bound", "score")
 FIRST_SEED = 100  # none that the demo itself was run with
 Order = dict[str, Any]
 
@@ -46,11 +49,12 @@ def main() -> None:
         def one(unit: str, module: str, order: Order) -> bool:
             """Whether the figures of this run are there; none begins past `--minutes`."""
             out = work / f"{unit}.json"
-            if out.is_file():
+            if out.is_file() and json.loads(out.read_text())["order"] == order:
                 return True
             if options.minutes and time.monotonic() - began > 60 * options.minutes:
                 return False
             run(module, order | {"folder": str(work / f"{unit}.{os.getpid()}"), "out": str(out)})
+            out.write_text(json.dumps(json.loads(out.read_text()) | {"order": order}))
             print(f"{unit:18}{time.monotonic() - began:8.0f} s", flush=True)
             return True
 
@@ -79,6 +83,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--rivals", nargs="*", choices=("grpo", "rloo"), default=("grpo", "rloo"))
+    parser.add_argument(
+        "--set", nargs="*", default=(), metavar="KEY=VALUE", help="PPO's settings: ppo_epochs=4 beta=0.1"
+    )
     parser.add_argument("--plot", type=Path, help="write the frontier as an SVG, such as docs/frontier.svg")
     options = parser.parse_args()
     if options.seeds not in STUDENT:
@@ -88,6 +95,7 @@ def arguments() -> argparse.Namespace:
 
 def plan(options: argparse.Namespace) -> Iterator[tuple[str, str, Order]]:
     """(name, module, order) of every run, one seed after another so that an early stop leaves whole seeds."""
+    changed = with_overrides({"params": {}}, [f"params.{each}" for each in options.set])["params"]
     for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
         common = {"data": str(options.data.resolve()), "seed": seed, "threads": options.threads}
         common |= {"prompts": options.prompts}
@@ -95,7 +103,7 @@ def plan(options: argparse.Namespace) -> Iterator[tuple[str, str, Order]]:
             yield f"reward-{seed}", "learning_hone", common | {"study": "reward"}
         if "frontier" in options.studies:
             looks = common | {"steps": options.steps, "every": options.every}
-            yield f"ppo-{seed}", "learning_hone", looks | {"study": "ppo"}
+            yield f"ppo-{seed}", "learning_hone", looks | {"study": "ppo", "params": changed}
             yield f"best_of_n-{seed}", "learning_hone", common | {"study": "best_of_n", "most": options.most}
             for method in options.rivals:
                 yield f"{method}-{seed}", "learning_trl", looks | {"study": "online", "method": method}
@@ -158,7 +166,7 @@ def rows(results: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for method, points in each.items():
             for point in points:
                 place = "n" if "n" in point else "step"
-                yield f"{method} {place}={point[place]}", {key: point[key] for key in ("utility", "kl")}
+                yield f"{method} {place}={point[place]}", {key: point[key] for key in MEASURED if key in point}
 
 
 def curve(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -171,13 +179,15 @@ def curve(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def ends(points: list[dict[str, Any]]) -> dict[str, Any]:
-    return {key: interval([point[key] for point in points]) for key in ("utility", "kl")}
+    return {key: interval([point[key] for point in points]) for key in MEASURED if all(key in each for each in points)}
 
 
 def interval(values: list[float]) -> dict[str, float]:
     """Mean of the seeds with the 95 % interval of Student's t."""
     mean = statistics.fmean(values)
-    half = STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+    # One seed says nothing of the others: what it found, and no interval.
+    spread = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    half = STUDENT[len(values)] * spread
     return {"value": mean, "low": mean - half, "high": mean + half}
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as parquet
 import torch
 from torch import Tensor
 
-from training.rundir import RunError
+from training.rundir import RunDir, RunError
 from training.runfile import RunFile
 
 Messages = list[dict[str, str]]
@@ -132,6 +132,16 @@ def unusable(tokenizer: Any, prompt: Messages, *completions: Messages) -> str | 
 def render(tokenizer: Any, prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> str:
     """Exactly what the model reads in one row, control tokens included; for the report."""
     return tokenizer.decode([*prompt_ids, *answer_ids], skip_special_tokens=False)
+
+
+def introduce(run: RunDir, config: RunFile, tokenizer: Any, prompt_ids: list[int], answer_ids: Sequence[int]) -> None:
+    """Say in the log, before anything is learnt, which tokens frame a row and what one looks like to the model."""
+    named = (("beginning", "bos_token"), ("end", "eos_token"), ("padding", "pad_token"))
+    known = [(what, getattr(tokenizer, each), getattr(tokenizer, f"{each}_id")) for what, each in named]
+    tokens = ", ".join(f"{what} {token} ({number})" if token else f"no {what}" for what, token, number in known)
+    run.say("info", f"Template {config.template or 'of the tokenizer'}; special tokens: {tokens}.")
+    row = render(tokenizer, prompt_ids, answer_ids).replace("\n", "\\n")
+    run.say("info", f"The first {'row' if answer_ids else 'prompt'} as the model reads it: {row}")
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int, *, left: bool = False) -> tuple[Tensor, Tensor]:

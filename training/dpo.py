@@ -55,6 +55,7 @@ def train(config: RunFile, run: RunDir) -> None:
     tokenizer = models.load_tokenizer(config, run.path)
     learn, held_out = read_pairs(config, tokenizer, "train"), read_pairs(config, tokenizer, "eval")
     run.say("info", f"{len(learn.rows)} pairs to learn from, {len(held_out.rows)} held out.")
+    data.introduce(run, config, tokenizer, *learn.rows[0][:2])
     base, policy = load_policy(config)
     pad_id = tokenizer.pad_token_id
     forward.check_head(base.lm, learn.rows[0][0])

@@ -64,6 +64,7 @@ def train(config: RunFile, run: RunDir) -> None:
     company = assemble(config, tokenizer)
     learn, held_out, accounts = ppo.split_prompts(config, run, tokenizer, company.base)
     run.say("info", f"{len(learn)} prompts to learn from, {len(held_out)} held out.")
+    data.introduce(run, config, tokenizer, learn[0].ids, [])
     forward.check_head(company.base.lm, learn[0].ids)
     shown = ppo.samples_of(company, held_out, config, run)  # before a checkpoint is put back
     weights = company.policy_weights()

@@ -41,7 +41,7 @@ class Heads:
     def scores(self, outputs: Tensor, caution: float = 0.0) -> Tensor:
         """(N,) mean - caution * deviation over the members.
 
-        Eisenstein et al. (2023), section 5, take such a lower bound; Coste et al. (2024) equation 6 take the variance.
+        A lower bound, as Eisenstein et al. (2023) compare; Coste et al. (2024) take off the variance (UWO).
         """
         if self.outputs == 1 and (self.weights, self.offsets, self.scales) == ((1.0,), (0.0,), (1.0,)):
             return outputs[:, 0]

@@ -56,6 +56,7 @@ def train(config: RunFile, run: RunDir) -> None:
     tokenizer = models.load_tokenizer(config, run.path)
     learn, held_out = read_rows(config, tokenizer, "train"), read_rows(config, tokenizer, "eval")
     run.say("info", f"{len(learn.rows)} rows to learn from, {sum(learn.labels)} of them wanted.")
+    data.introduce(run, config, tokenizer, *learn.rows[0][:2])
     base, policy = load_policy(config)
     learner = Learner(base, policy, tokenizer.pad_token_id, params)
     forward.check_head(base.lm, learn.rows[0][0])

@@ -149,13 +149,13 @@ class Reward(Training):
         None, "Aspect weights", "What each rated aspect adds to the score, as helpful=0.7, brief=0.3. Empty: the mean.",
         group=LOSS,
     )  # fmt: skip
-    # 1: one score; Coste et al. (2024), section 4, and Eisenstein et al. (2023) take 5 where they want doubt.
+    # 1: one score; Coste et al. (2024) find four or five enough, Eisenstein et al. (2023) take 5.
     members: int = param(
         1, "Members", "Score heads that learn on weights of their own; their spread tells what is uncertain.",
         group=LOSS, min=1, max=64,
     )  # fmt: skip
     label_smoothing: float = label_smoothing_field()
-    # 0.01: Eisenstein et al. (2023), Helping or Herding, section 3.
+    # 0.01: Eisenstein et al. (2023), Helping or Herding, equation 2, as TRL recommends it.
     center_coefficient: float = param(
         0.01, "Centering", "Price of the mean reward drifting away from zero.", group=LOSS, min=0.0, max=10.0
     )

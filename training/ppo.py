@@ -42,6 +42,7 @@ def train(config: RunFile, run: RunDir) -> None:
     players = assemble(config, tokenizer)
     learn, held_out, accounts = split_prompts(config, run, tokenizer, players.base)
     run.say("info", f"{len(learn)} prompts to learn from, {len(held_out)} held out.")
+    data.introduce(run, config, tokenizer, learn[0].ids, [])
     forward.check_head(players.base.lm, learn[0].ids)
     shown = samples_of(players, held_out, config, run)  # before a checkpoint is put back
     state = LearningState(config, run, players)

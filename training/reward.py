@@ -33,6 +33,8 @@ def train(config: RunFile, run: RunDir) -> None:
     eval_account, eval_rows = encoded(config, tokenizer, "eval", kind, aspects)
     objective = OBJECTIVES[kind](config, rows, aspects)
     run.say("info", f"{account.used} {objective.noun} to learn from, {eval_account.used} held out.")
+    prompt, answers = rows[0].tree
+    data.introduce(run, config, tokenizer, prompt, answers[0])
     model = load_model(config, pad_id, objective.heads.outputs)
     core = models.core(model)
     lengths = [length_of(row) for row in rows]
@@ -59,7 +61,6 @@ def train(config: RunFile, run: RunDir) -> None:
     check = save_checked(model, rows[:RELOAD_ROWS], tokenizer, config, run, **facts)
     losses = [row["loss"] for row in read_metrics(run.path) if row.get("loss") is not None]
     learnt = {"first_loss": losses[0], "loss": statistics.fmean(losses[-10:])}
-    prompt, answers = rows[0].tree
     run.write_report(
         reports.common(run, config, [account, eval_account], steps=loop.total, tokens=loop.tokens)
         | {

@@ -14,9 +14,9 @@ def preference_loss(
 
     -(1 - e) log s(d) - e log s(-d) with d = chosen - rejected - margin: Ouyang et al. (2022) equation 1, the margin
     from Touvron et al. (2023) equation 2, e = `label_smoothing`, of all pairs or (B,) of each: with e the share of the
-    judges who saw it the other way round, the labels are soft (Wang et al. 2024, Secrets of RLHF II, equation 7), and
-    e = 1/2 is a tie, which pulls two scores together; averaged by `weight`. Added is `center` times the
-    mean of (chosen + rejected)^2, which fixes the free constant: Eisenstein et al. (2023) section 3.
+    judges who saw it the other way round, the labels are soft (Wang et al. 2024, Secrets of RLHF II, where they smooth
+    labels), and e = 1/2 is a tie, which pulls two scores together; averaged by `weight`. Added is `center` times the
+    mean of (chosen + rejected)^2, which fixes the free constant: Eisenstein et al. (2023) equation 2.
     """
     lead = chosen - rejected - margin
     losses = -(1 - label_smoothing) * F.logsigmoid(lead) - label_smoothing * F.logsigmoid(-lead)
@@ -38,7 +38,7 @@ def plackett_luce_loss(scores: Tensor, ranks: Tensor) -> Tensor:
     """The loss of one ranking of K answers as one number; both inputs are (K,), the best rank is the lowest.
 
     -1/(K - 1) sum_i log(exp s_i / sum over j not ranked above i of exp s_j): the likelihood of Plackett (1975) and
-    Luce (1959), by choices, as the maximum likelihood of Zhu et al. (2023), section 4. Answers that tie compete with
+    Luce (1959), by choices, as the K-wise maximum likelihood of Zhu et al. (2023). Answers that tie compete with
     one another in each of their terms (Breslow 1974), which pulls their scores together.
     """
     rivals = ranks[None, :] >= ranks[:, None]
@@ -49,7 +49,7 @@ def plackett_luce_loss(scores: Tensor, ranks: Tensor) -> Tensor:
 def rating_losses(outputs: Tensor, targets: Tensor, *, kind: str) -> Tensor:
     """(N, A) losses of N rated answers; where a target is NaN, nobody rated that aspect, and the loss is zero.
 
-    mse  (z - t)^2, one output per aspect: Wang et al. (2024, ArmoRM) equation 1, as HelpSteer2 (Wang et al. 2024).
+    mse  (z - t)^2, one output per aspect: as ArmoRM (Wang et al. 2024) and HelpSteer2 (Wang et al. 2024).
     bce  -t log s(z) - (1 - t) log s(-z) with t between 0 and 1: the rating as a share of its scale.
     """
     rated = ~targets.isnan()

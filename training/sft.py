@@ -26,6 +26,7 @@ def train(config: RunFile, run: RunDir) -> None:
     account, rows = encoded_rows(config, tokenizer, "train")
     eval_account, eval_rows = encoded_rows(config, tokenizer, "eval")
     run.say("info", f"{account.used} rows to learn from, {eval_account.used} held out.")
+    data.introduce(run, config, tokenizer, *rows[0])
     model = load_model(config)
     core, pad_id = models.core(model), tokenizer.pad_token_id
     forward.check_head(core, rows[0][0])

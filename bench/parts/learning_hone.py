@@ -133,7 +133,7 @@ def best_of_n(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
     """True utility of the best of n answers by the reward model, for every n, from `most` answers to each prompt.
 
     With the answers ordered by score, the best of n drawn from all is the i-th with chance C(i-1, n-1) / C(most, n).
-    Its KL to the policy it draws from is at most log n - (n - 1) / n: Beirami et al. (2024), theorem 1. `kl` is an
+    Its KL to the policy it draws from is at most log n - (n - 1) / n: Beirami et al. (2024). `kl` is an
     estimate of the KL itself, see `best_kl`.
     """
     from rlhf.demo.utility import utility
@@ -176,7 +176,7 @@ def best_kl(chances: list[float], scores: list[float], n: int) -> list[float]:
     """By how much the best of n likes each of some answers more than the policy that wrote them does, in nats.
 
     An answer of chance p among answers of which a share F scores lower is the best of n with chance (F + p)^n - F^n,
-    Beirami et al. (2024), lemma 1. `chances` are exact; F is counted among the answers, which are in order of score
+    Beirami et al. (2024). `chances` are exact; F is counted among the answers, which are in order of score
     and of which those with the same score are taken for one.
     """
     found = []

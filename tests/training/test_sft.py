@@ -81,6 +81,9 @@ def test_it_learns_and_says_what_it_did(make_run, demonstration_snapshot) -> Non
     assert report["reload_check"]["ok"] and report["steps"] == 48 and report["tokens"] > 0
     assert report["sample_rendered"].startswith("<|im_start|>user\n")
     assert report["sample_rendered"].endswith("<|im_end|>")
+    said, _, _ = (folder / "log.txt").read_text("utf-8").partition("phase training")
+    assert "Template of the tokenizer; special tokens: no beginning, end <|im_end|> (2), padding <|pad|> (0)." in said
+    assert f"as the model reads it: {report['sample_rendered']}".replace("\n", "\\n") in said
     assert [row["step"] for row in rundir.read_metrics(folder) if "eval_loss" in row] == [20, 40, 48]
     status = rundir.read_status(folder)
     assert (status["state"], status["step"], status["total"]) == ("succeeded", 48, 48)
