@@ -1,6 +1,7 @@
 // The judging page: one key, one judgment. The form works without this file; this makes it immediate and hard to lose.
 import { $, $$, onKey, remember, say, singleKeys, typing } from './shell.mjs';
 import * as box from './outbox.mjs';
+import * as coming from './coming.mjs';
 import { editor } from './editor.mjs';
 import { ladder } from './ladder.mjs';
 import { spans } from './spans.mjs';
@@ -11,7 +12,8 @@ import { gettext, ngettext, number } from './words.mjs';
 
 // One key submits, except while arrows walk through the steps, and on a phone, where a tap selects and the button submits.
 let byArrow = false;
-const oneKey = () => auto && !byArrow && !improving() && Boolean($('#auto')?.offsetParent);
+const small = matchMedia('(max-width: 820px)');   // asking the switch whether it shows would lay the page out
+const oneKey = () => auto && !byArrow && !improving() && Boolean($('#auto')) && !small.matches;
 addEventListener('keydown', event => { byArrow = event.key.startsWith('Arrow'); }, true);
 addEventListener('pointerdown', () => { byArrow = false; }, true);
 
@@ -22,7 +24,6 @@ const drafts = `hone-draft-${document.body.dataset.user}-`;
 
 const item = () => $('#item');
 const form = () => $('#judge');
-let ahead = null;        // the next item's HTML, leased already
 let quietUntil = 0, draftTimer = 0;
 let diff = true, raw = false, auto = $('#auto')?.checked ?? true;
 let done = Number(item().dataset.done);   // judged by this person, as the server last said
@@ -37,16 +38,15 @@ function count(data) {
 }
 
 // ---- items ----
-function show(html) {
+function show(next) {
   const notes = $$('#problems > .note.warn');
-  const template = document.createElement('template');
-  template.innerHTML = html;
-  item().replaceWith(template.content.querySelector('#item'));
+  item().replaceWith(next);
   quietUntil = performance.now() + QUIET;
   active = 0; lastTick = performance.now();
   start();
   if (notes.length) $('#problems')?.append(...notes);
   $('#prompt-h')?.focus({ preventScroll: true });
+  coming.unfold(next);
 }
 
 function start() {
@@ -54,9 +54,7 @@ function start() {
   if (form()) globalThis.htmx?.process(form());   // the responses hold nothing for it, and can be long
   at.dataset.number = done + box.judged() + 1;
   $('#number').textContent = at.dataset.task ? gettext('item {number}', { number: at.dataset.number }) : gettext('nothing left');
-  if ($('#diff')) $('#diff').checked = diff;
-  if ($('#raw')) $('#raw').checked = raw;
-  if ($('#auto')) $('#auto').checked = auto;
+  for (const [name, on] of Object.entries({ diff, raw, auto })) { const box = $(`#${name}`); if (box) box.checked = on; }
   restoreDraft();
   ladder(at);
   editor(at, saveDraft);
@@ -68,10 +66,10 @@ function start() {
 
 async function fetchAhead() {
   const url = item().dataset.ahead, task = item().dataset.task;
-  if (!url || ahead || box.waiting()) return;
+  if (!url || coming.there() || box.waiting()) return;
   try {
     const reply = await box.post(url, new URLSearchParams());
-    if (reply.status === 200 && item().dataset.task === task) ahead = reply.data.ahead;
+    if (reply.status === 200 && item().dataset.task === task) coming.keep(reply.data.ahead);
   } catch { /* the answer's own reply will bring the next item */ }
 }
 
@@ -139,7 +137,7 @@ function submit(submitter) {
   clearNotes();
   item().dataset.sent = 'yes';
   saved(gettext('Saving…'), false);
-  if (ahead) { const html = ahead; ahead = null; show(html); } else form().setAttribute('aria-busy', 'true');
+  if (coming.there()) show(coming.take()); else form().setAttribute('aria-busy', 'true');
   queue.flush();
 }
 
@@ -154,10 +152,10 @@ const queue = box.outbox({
     lastRenewed = performance.now();
     tabs?.postMessage(entry.task);
     const still = item().dataset.task === entry.task;
-    if (still && data.item) { show(data.item); setTimeout(fetchAhead, 300); return; }
-    if (data.ahead !== undefined) ahead = data.ahead;
-    if (item().dataset.sent && ahead) { const html = ahead; ahead = null; show(html); }
-    if (!ahead) setTimeout(fetchAhead, 300);
+    if (still && data.item) { show(coming.parsed(data.item)); setTimeout(fetchAhead, 300); return; }
+    if (data.ahead !== undefined) coming.keep(data.ahead);
+    if (item().dataset.sent && coming.there()) show(coming.take());
+    if (!coming.there()) setTimeout(fetchAhead, 300);
   },
   refused(entry, data) {
     const sentences = Object.values(data.errors ?? {}).join(' ');
@@ -193,7 +191,7 @@ function queueNow() { queue.flush(); }
 // The same item may be open in another tab: whoever answers first tells the others.
 const tabs = globalThis.BroadcastChannel ? new BroadcastChannel(`hone-judged-${document.body.dataset.user}`) : null;
 tabs?.addEventListener('message', event => {
-  if (ahead?.includes(`data-task="${event.data}"`)) ahead = null;
+  if (coming.holds(event.data)) coming.forget();
   if (item().dataset.task !== event.data || item().dataset.sent) return;
   saved(gettext('Saved in another tab'));
   note('warn', gettext('You answered this item in another tab'), gettext('That answer is saved. Submitting here would correct it.'), button(gettext('Next item'), () => location.reload()));
@@ -267,8 +265,8 @@ addEventListener('submit', async event => {
 
 addEventListener('change', event => {
   const el = event.target;
-  if (el.id === 'diff') { diff = el.checked; return; }
-  if (el.id === 'raw') { raw = el.checked; return; }
+  if (el.id === 'diff') { diff = el.checked; document.body.classList.toggle('alike', !diff); return; }
+  if (el.id === 'raw') { raw = el.checked; document.body.classList.toggle('as-sent', raw); return; }
   if (el.id === 'auto') { auto = el.checked; remember({ one_key: auto ? '1' : '0' }); return; }
   if (el.matches?.('[name=pane], [data-single-keys]') || el.form !== form() || !form()) return;
   if (el.name === 'verdict') follow();
@@ -303,10 +301,10 @@ async function undo() {
   try { reply = await box.post(url, new URLSearchParams()); } catch { note('warn', gettext('No network: nothing was taken back')); return; }
   if (reply.status === 401) { $('#signin').showModal(); return; }
   if (reply.status !== 200) { note('warn', reply.data.title ?? gettext('This judgment cannot be taken back')); return; }
-  ahead = null;
+  coming.forget();
   canUndo(reply.data.undo);
   count(reply.data);
-  show(reply.data.item);
+  show(coming.parsed(reply.data.item));
   saved(gettext('Taken back'));
   say(gettext('Taken back. Your earlier answer is selected.'));
   setTimeout(fetchAhead, 300);

@@ -1,6 +1,7 @@
 // Highlights: words of a response with a reason. Offsets are code points of the text as sent, so they outlive any
 // rendering. The marks are drawn by the browser's own highlights, so the text itself is never touched.
 import { $, $$, onKey, say } from './shell.mjs';
+import { idly } from './coming.mjs';
 import { gettext } from './words.mjs';
 
 const SPACE = /[ \t\n\r\f\v]+/g;   // as in annotation/source_map.py
@@ -174,7 +175,13 @@ function offer() {
   at.hidden = !pending;
 }
 
-const allWords = box => texts(box).flatMap(node => [...node.data.matchAll(/\S+/g)].map(match => ({ node, from: match.index, to: match.index + match[0].length })));
+const allWords = box => remembered(box, shownRaw() ? 'raw words' : 'words', () => texts(box).flatMap(node => [...node.data.matchAll(/\S+/g)].map(match => ({ node, from: match.index, to: match.index + match[0].length }))));
+
+// Worked out while nothing else happens, part by part: of a long text the first highlight would be felt.
+function prepare(box, ...parts) {
+  const [part, ...rest] = parts;
+  if (part) idly(() => { if (box.isConnected) { part(box); prepare(box, ...rest); } });
+}
 
 function rectOf(word) {
   const range = document.createRange();
@@ -249,6 +256,7 @@ export function spans(item, onChange) {
   });
   $$('[data-by-keys]', item).forEach(button => button.addEventListener('click', () => { $$('details.menu[open]').forEach(menu => { menu.open = false; }); byKeys(); }));
   draw();
+  $$('[data-side]', item).forEach(box => prepare(box, source, places, allWords));
 }
 
 document.addEventListener('selectionchange', () => { clearTimeout(timer); timer = setTimeout(offer, WAIT); });
