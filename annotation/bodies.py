@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from django.utils.translation import gettext
+
 from annotation import highlights
 from annotation.cleaning import CleaningError, clean_text, kind_of
 from annotation.models import Kind, Project
@@ -38,7 +40,7 @@ class Shown:
 def check(project: Project, body: object, shown: Shown) -> Body:
     """`body`, given in terms of the sides shown, as it is stored; BodyError names every field that is wrong."""
     if not isinstance(body, dict):
-        raise BodyError({"body": f"Must be an object, not {kind_of(body)}."})
+        raise BodyError({"body": gettext("Must be an object, not %(kind)s.") % {"kind": kind_of(body)}})
     questions = questions_of(project)
     readers = READERS[Kind(project.kind)] | COMMON
     errors = {str(field): "Is not asked here." for field in body if field not in readers}
@@ -69,16 +71,16 @@ def _choice(body: Body, questions: Questions, shown: Shown) -> Body:
     choice = body.get("choice")
     allowed = [*SIDES, *(word for word in ("tie", "both_bad") if questions[word])]
     if choice not in allowed:
-        raise CleaningError("choice", f"Must be one of {', '.join(allowed)}.")
+        raise CleaningError("choice", gettext("Must be one of %(names)s.") % {"names": ", ".join(allowed)})
     return {"choice": shown.ids[SIDES.index(choice)] if choice in SIDES else choice}
 
 
 def _strength(body: Body, questions: Questions, shown: Shown) -> Body:
     strength = body.get("strength", 0)
     if type(strength) is not int or not 0 <= strength <= 3:
-        raise CleaningError("strength", "Must be a whole number from 0 to 3.")
+        raise CleaningError("strength", gettext("Must be a whole number from 0 to 3."))
     if strength and body.get("choice") in ("tie", "both_bad"):
-        raise CleaningError("strength", "Must be 0 when neither response is preferred.")
+        raise CleaningError("strength", gettext("Must be 0 when neither response is preferred."))
     return {"strength": strength}
 
 
@@ -86,7 +88,7 @@ def _aspects(body: Body, questions: Questions, shown: Shown) -> Body:
     given = _answers(body, "aspects", questions)
     for name, answer in given.items():
         if answer not in (*SIDES, "tie"):
-            raise CleaningError(f"aspects.{name}", "Must be a, b or tie.")
+            raise CleaningError(f"aspects.{name}", gettext("Must be a, b or tie."))
     return {
         "aspects": {
             name: answer if answer == "tie" else shown.ids[SIDES.index(answer)] for name, answer in given.items()
@@ -103,10 +105,13 @@ def _turns(body: Body, questions: Questions, shown: Shown) -> Body:
     given = body.get("turns") or {}
     places = [str(turn) for turn in shown.turns] if questions["level"] == "turn" else []
     if not isinstance(given, dict):
-        raise CleaningError("turns", f"Must be an object, not {kind_of(given)}.")
+        raise CleaningError("turns", gettext("Must be an object, not %(kind)s.") % {"kind": kind_of(given)})
     for place in given:
         if place not in places:
-            raise CleaningError(f"turns.{place}", f"Is not rated here; the turns are {', '.join(places) or 'none'}.")
+            raise CleaningError(
+                f"turns.{place}",
+                gettext("Is not rated here; the turns are %(names)s.") % {"names": ", ".join(places) or "none"},
+            )
     rated = {place: _rated(given.get(place), f"turns.{place}", questions) for place in places}
     rated = {place: ratings for place, ratings in rated.items() if ratings}
     return {"turns": rated} if rated else {}
@@ -117,41 +122,48 @@ def _rated(given: Any, field: str, questions: Questions) -> dict[str, int]:
     points = {aspect["name"]: aspect["points"] for aspect in questions["aspects"]}
     for name, answer in given.items():
         if type(answer) is not int or not 1 <= answer <= points[name]:
-            raise CleaningError(f"{field}.{name}", f"Must be a whole number from 1 to {points[name]}.")
+            raise CleaningError(
+                f"{field}.{name}", gettext("Must be a whole number from 1 to %(points)s.") % {"points": points[name]}
+            )
     return given
 
 
 def _answers(body: Body, field: str, questions: Questions) -> dict[str, Any]:
     given = body.get(field) or {}
     if not isinstance(given, dict):
-        raise CleaningError(field, f"Must be an object, not {kind_of(given)}.")
+        raise CleaningError(field, gettext("Must be an object, not %(kind)s.") % {"kind": kind_of(given)})
     given = {name: answer for name, answer in given.items() if answer is not None}
     names = [aspect["name"] for aspect in questions["aspects"]]
     for name in given:
         if name not in names:
-            raise CleaningError(f"{field}.{name}", f"Is not asked here; the aspects are {', '.join(names) or 'none'}.")
+            raise CleaningError(
+                f"{field}.{name}",
+                gettext("Is not asked here; the aspects are %(names)s.") % {"names": ", ".join(names) or "none"},
+            )
     for aspect in questions["aspects"]:
         if aspect["required"] and aspect["name"] not in given:
-            raise CleaningError(f"{field}.{aspect['name']}", "Must be answered.")
+            raise CleaningError(f"{field}.{aspect['name']}", gettext("Must be answered."))
     return given
 
 
 def _ranking(body: Body, questions: Questions, shown: Shown) -> Body:
     places = body.get("ranking")
     if not isinstance(places, list) or not all(isinstance(place, list) and place for place in places):
-        raise CleaningError("ranking", "Must be a list of places, best first, each a list of response ids.")
+        raise CleaningError("ranking", gettext("Must be a list of places, best first, each a list of response ids."))
     named = [response for place in places for response in place]
     if any(type(response) is not int for response in named) or sorted(named) != sorted(shown.ids):
-        raise CleaningError("ranking", f"Must name each of {', '.join(map(str, sorted(shown.ids)))} once.")
+        raise CleaningError(
+            "ranking", gettext("Must name each of %(names)s once.") % {"names": ", ".join(map(str, sorted(shown.ids)))}
+        )
     if not questions["tie"] and len(places) < len(named):
-        raise CleaningError("ranking", "Ties are not allowed here; give each response a place of its own.")
+        raise CleaningError("ranking", gettext("Ties are not allowed here; give each response a place of its own."))
     return {"ranking": [sorted(place) for place in places]}
 
 
 def _text(body: Body, questions: Questions, shown: Shown) -> Body:
     text = clean_text(body.get("text"), "text", limit=LONGEST_DEMONSTRATION)
     if not text.strip():
-        raise CleaningError("text", "Must not be empty.")
+        raise CleaningError("text", gettext("Must not be empty."))
     return {"text": text}
 
 
@@ -168,7 +180,11 @@ def _chosen(body: Body, field: str, questions: Questions, called: str) -> list[s
     """Those of the names asked that the body lists, in the order asked."""
     given, names = body.get(field) or [], [one["name"] for one in questions[field]]
     if not isinstance(given, list) or any(name not in names for name in given):
-        raise CleaningError(field, f"Must be a list of {', '.join(names) or f'nothing: no {called} are asked here'}.")
+        raise CleaningError(
+            field,
+            gettext("Must be a list of %(names)s.")
+            % {"names": ", ".join(names) or f"nothing: no {called} are asked here"},
+        )
     return [name for name in names if name in given]
 
 
@@ -176,14 +192,14 @@ def _rationale(body: Body, questions: Questions, shown: Shown) -> Body:
     rationale = clean_text(body.get("rationale") or "", "rationale", limit=LONGEST_RATIONALE).strip()
     said = rationale or body.get("reasons")
     if questions["rationale"] == "required" and not said:
-        raise CleaningError("rationale", "Must say why.")
+        raise CleaningError("rationale", gettext("Must say why."))
     if questions["rationale"] == "off" and rationale:
-        raise CleaningError("rationale", "Is not asked here.")
+        raise CleaningError("rationale", gettext("Is not asked here."))
     given = body.get("flags")
     flags = given if isinstance(given, list) and not said else []
     for flag in questions["flags"]:
         if flag.get("reason") and flag["name"] in flags:
-            raise CleaningError("rationale", f'Must say why "{flag["label"]}" is set.')
+            raise CleaningError("rationale", gettext('Must say why "%(label)s" is set.') % {"label": flag["label"]})
     return {"rationale": rationale}
 
 
@@ -200,11 +216,11 @@ def _improved(body: Body, questions: Questions, shown: Shown) -> Body:
         return {}
     text, choice = clean_text(body["improved"], "improved", limit=LONGEST_DEMONSTRATION), body.get("choice")
     if not questions["improve"]:
-        raise CleaningError("improved", "Is not asked here.")
+        raise CleaningError("improved", gettext("Is not asked here."))
     if choice not in SIDES:
-        raise CleaningError("improved", "Must improve the better response, so choose one.")
+        raise CleaningError("improved", gettext("Must improve the better response, so choose one."))
     if not text.strip():
-        raise CleaningError("improved", "Must not be empty.")
+        raise CleaningError("improved", gettext("Must not be empty."))
     winner = shown.texts().get(shown.ids[SIDES.index(choice)], "")
     return {"improved": text} if text.split() != winner.split() else {}
 

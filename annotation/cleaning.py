@@ -11,6 +11,8 @@ import math
 import re
 from typing import Any
 
+from django.utils.translation import gettext
+
 MAX_TEXT = 1_000_000  # characters in one text: longer than any context window that people judge by eye
 MAX_DEPTH = 64  # lists and objects inside each other
 MAX_INT = 2**63 - 1  # what both databases and Parquet hold exactly
@@ -30,14 +32,20 @@ class CleaningError(ValueError):
 def clean_text(value: object, field: str, *, limit: int = MAX_TEXT) -> str:
     """`value` itself when it is text that both databases can hold and no longer than `limit` characters."""
     if not isinstance(value, str):
-        raise CleaningError(field, f"Must be text, not {kind_of(value)}.")
+        raise CleaningError(field, gettext("Must be text, not %(kind)s.") % {"kind": kind_of(value)})
     if len(value) > limit:
-        raise CleaningError(field, f"Is {len(value):,} characters long; at most {limit:,} are allowed.")
+        raise CleaningError(
+            field,
+            gettext("Is %(length)s characters long; at most %(limit)s are allowed.")
+            % {"length": f"{len(value):,}", "limit": f"{limit:,}"},
+        )
     if "\x00" in value:
-        raise CleaningError(field, "Contains a NUL character (U+0000); remove it.")
+        raise CleaningError(field, gettext("Contains a NUL character (U+0000); remove it."))
     if not value.isascii() and (found := SURROGATE.search(value)):
         raise CleaningError(
-            field, f"Contains half of a surrogate pair (U+{ord(found[0]):04X}); the text was cut or mis-decoded."
+            field,
+            gettext("Contains half of a surrogate pair (U+%(ord)s); the text was cut or mis-decoded.")
+            % {"ord": f"{ord(found[0]):04X}"},
         )
     return value
 
@@ -51,7 +59,9 @@ def clean_json(value: Any, field: str = "", *, limit: int = MAX_TEXT) -> Any:
             clean_text(item, place, limit=limit)
         elif isinstance(item, dict | list):
             if depth > MAX_DEPTH:
-                raise CleaningError(_root(place), f"Is nested more than {MAX_DEPTH} levels deep.")
+                raise CleaningError(
+                    _root(place), gettext("Is nested more than %(max_depth)s levels deep.") % {"max_depth": MAX_DEPTH}
+                )
             if isinstance(item, dict):
                 for key in item:
                     clean_text(key, f"{place} (a key)" if place else "(a key)", limit=200)
@@ -71,15 +81,19 @@ def strict_json(data: bytes | str) -> Any:
     """
     text = decode(data) if isinstance(data, bytes | bytearray) else data.removeprefix("\ufeff")
     if not text.strip():
-        raise CleaningError("", "Is empty where JSON was expected.")
+        raise CleaningError("", gettext("Is empty where JSON was expected."))
     try:
         value = DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise CleaningError(
-            "", f"Is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+            "",
+            gettext("Is not valid JSON: %(msg)s at line %(lineno)s, column %(colno)s.")
+            % {"msg": error.msg, "lineno": error.lineno, "colno": error.colno},
         ) from None
     except RecursionError:
-        raise CleaningError("", f"Is nested more than {MAX_DEPTH} levels deep.") from None
+        raise CleaningError(
+            "", gettext("Is nested more than %(max_depth)s levels deep.") % {"max_depth": MAX_DEPTH}
+        ) from None
     # Only an escape brings NUL or a surrogate out of sound text, only brackets bring depth: most lines need no walk.
     suspicious = ESCAPED_TROUBLE.search(text) or len(text) > MAX_TEXT or (not text.isascii() and SURROGATE.search(text))
     if suspicious or text.count("[") + text.count("{") > MAX_DEPTH:
@@ -90,13 +104,15 @@ def strict_json(data: bytes | str) -> Any:
 def decode(data: bytes | bytearray, field: str = "") -> str:
     """UTF-8 bytes as text, without a leading byte-order mark; the error names the line and the byte."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise CleaningError(field, "Is UTF-16; save it as UTF-8.")
+        raise CleaningError(field, gettext("Is UTF-16; save it as UTF-8."))
     try:
         return bytes(data).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise CleaningError(
-            field, f"Is not UTF-8: byte 0x{data[error.start]:02x} at line {line} cannot be read; save it as UTF-8."
+            field,
+            gettext("Is not UTF-8: byte 0x%(data)s at line %(line)s cannot be read; save it as UTF-8.")
+            % {"data": f"{data[error.start]:02x}", "line": line},
         ) from None
 
 
@@ -124,12 +140,12 @@ def _check_scalar(item: object, place: str) -> None:
         return
     if isinstance(item, float):
         if not math.isfinite(item):
-            raise CleaningError(place, "Must be a finite number, not NaN or Infinity.")
+            raise CleaningError(place, gettext("Must be a finite number, not NaN or Infinity."))
     elif isinstance(item, int):
         if abs(item) > MAX_INT:
-            raise CleaningError(place, "Is a number too large to store exactly.")
+            raise CleaningError(place, gettext("Is a number too large to store exactly."))
     else:
-        raise CleaningError(place, f"Holds {kind_of(item)}, which JSON cannot.")
+        raise CleaningError(place, gettext("Holds %(kind)s, which JSON cannot.") % {"kind": kind_of(item)})
 
 
 def _root(place: str) -> str:
@@ -141,25 +157,29 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         seen: set[str] = set()
         double = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise CleaningError(SURROGATE.sub("\ufffd", double[:80]), "Is given twice in one JSON object.")
+        raise CleaningError(SURROGATE.sub("\ufffd", double[:80]), gettext("Is given twice in one JSON object."))
     return value
 
 
 def _float(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise CleaningError("", f"Holds the number {digits[:20]}, which is too large.")
+        raise CleaningError("", gettext("Holds the number %(digits)s, which is too large.") % {"digits": digits[:20]})
     return value
 
 
 def _int(digits: str) -> int:
     if len(digits) > 20 or abs(int(digits)) > MAX_INT:
-        raise CleaningError("", f"Holds the number {digits[:20]}…, which is too large to store exactly.")
+        raise CleaningError(
+            "", gettext("Holds the number %(digits)s…, which is too large to store exactly.") % {"digits": digits[:20]}
+        )
     return int(digits)
 
 
 def _constant(name: str) -> None:
-    raise CleaningError("", f"Holds {name}, which JSON does not allow; use null or a finite number.")
+    raise CleaningError(
+        "", gettext("Holds %(name)s, which JSON does not allow; use null or a finite number.") % {"name": name}
+    )
 
 
 DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant)

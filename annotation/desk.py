@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from annotation import bodies, gold, presenting, rendering, reviewing, rulings, screen, verdicts, wording
 from annotation.models import Adjudication, Annotation, Assignment, Kind, QualityReport, Task, User
@@ -139,17 +140,19 @@ def _known(task: Task, votes: list[Annotation], ids: list[int]) -> list[tuple[st
     ordered = [vote for vote in votes if vote.shown]
     if len(ids) == 2 and ordered:
         first = sum(vote.shown[0] == ids[0] for vote in ordered)
-        rows.append(("Response A was shown first", f"{first} of {len(ordered)} times"))
+        told = {"first": first, "number": len(ordered)}
+        rows.append((gettext("Response A was shown first"), gettext("%(first)s of %(number)s times") % told))
     versions, without = _versions(votes), any(vote.guideline is None for vote in votes)
     if versions:
-        told = " and ".join([*(["none"] if without else []), *map(str, versions)])
+        named = ", ".join([*([gettext("none")] if without else []), *map(str, versions)])
         same = len(versions) == 1 and not without
-        rows.append(("Same guidelines", f"yes, version {told}" if same else f"no: {told}"))
+        text = gettext("yes, version %(named)s") if same else gettext("no: %(named)s")
+        rows.append((gettext("Same guidelines"), text % {"named": named}))
     rows += _alphas(task, votes)
     flags = sorted({flag for vote in votes for flag in vote.body.get("flags") or []})
-    rows += [("Flagged", ", ".join(flags))] if flags else []
+    rows += [(gettext("Flagged"), ", ".join(flags))] if flags else []
     if task.external_id:
-        rows.append(("Id", task.external_id))
+        rows.append((gettext("Id"), task.external_id))
     rows += [(str(key), str(value)[:80]) for key, value in list(task.metadata.items())[:6]]
     return rows
 

@@ -189,7 +189,7 @@ def _take_back(annotation: Annotation, assignments: AssignmentQuerySet) -> None:
 def save_draft(task: Task, user: User, draft: object) -> Assignment:
     """The assignment with `draft` kept and its lease renewed; the draft is kept even when LeaseLost is raised."""
     if draft is not None and not isinstance(draft, dict):
-        raise BodyError({"draft": "Must be an object or null."})
+        raise BodyError({"draft": gettext("Must be an object or null.")})
     try:
         clean_json(draft, limit=LONGEST_DRAFT)
     except CleaningError as error:
@@ -215,7 +215,12 @@ def clip_seconds(seconds: float | None) -> float | None:
 
 def _checked_key(key: str | None) -> str | None:
     if key is not None and (not 0 < len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable()):
-        raise BodyError({"idempotency_key": f"Must be 1 to {LONGEST_KEY} printable ASCII characters."})
+        raise BodyError(
+            {
+                "idempotency_key": gettext("Must be 1 to %(longest_key)s printable ASCII characters.")
+                % {"longest_key": LONGEST_KEY}
+            }
+        )
     return key
 
 
@@ -239,7 +244,12 @@ def _check_changeable(assignment: Assignment) -> None:
 def _earlier(pk: int, task: Task) -> Annotation:
     annotation = Annotation.objects.get(pk=pk)
     if annotation.task_id != task.pk:
-        raise BodyError({"idempotency_key": f"Was used for task {annotation.task_id} before; make a new key."})
+        raise BodyError(
+            {
+                "idempotency_key": gettext("Was used for task %(task_id)s before; make a new key.")
+                % {"task_id": annotation.task_id}
+            }
+        )
     return annotation
 
 

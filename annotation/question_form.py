@@ -38,7 +38,7 @@ WORDS = {
 def rows(kind: str, questions: Questions) -> dict[str, Any]:
     """Template context: the aspects and flags with empty rows at the end, and the other settings."""
     aspects, flags = questions.get("aspects", []), questions.get("flags", [])
-    keys, letters = aspect_keys({"aspects": aspects}), flag_keys({"flags": flags})
+    keys, letters = aspect_keys({"aspects": aspects}), flag_keys(kind, {"flags": flags})
     spare = [{"points": DEFAULT_POINTS, "required": kind == Kind.RATING}] * min(SPARE, MOST_ASPECTS - len(aspects))
     return {
         "aspects": [

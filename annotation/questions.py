@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from string import ascii_lowercase
 from typing import Any
 
 from django.utils.translation import gettext, gettext_noop
@@ -21,7 +22,7 @@ LEVELS = ("response", "turn")
 TONES = ("bad", "warn", "ok", "pick")
 DEFAULT_POINTS = 5
 ASPECT_KEYS = "qwetyopafjkl"  # one for each: what the letters of a comparison leave free, by rows of the keyboard
-FLAG_KEYS = "xcv"
+FLAG_KEYS = "xcvbn,./;="  # one for each flag, along the lowest row, by what the kind of work leaves free of them
 SKIP_REASONS = [
     gettext_noop("I lack the expertise"),
     gettext_noop("Prompt makes no sense"),
@@ -137,15 +138,17 @@ def aspect_keys(questions: Questions) -> dict[str, str]:
     return {aspect["name"]: key for aspect, key in zip(questions["aspects"], ASPECT_KEYS, strict=False)}
 
 
-def flag_keys(questions: Questions) -> dict[str, str]:
-    """The single key of each flag that has one: {"unclear": "x", …}."""
-    return {flag["name"]: key for flag, key in zip(questions["flags"], FLAG_KEYS, strict=False)}
+def flag_keys(kind: str, questions: Questions) -> dict[str, str]:
+    """The single key of each flag: {"unclear": "x", …}; letters pick responses up in a ranking, N is a thumb down."""
+    taken = ascii_lowercase[:8] if kind == Kind.RANKING else "n" if kind == Kind.RATING else ""
+    keys = [key for key in FLAG_KEYS if key not in taken]
+    return {flag["name"]: key for flag, key in zip(questions["flags"], keys, strict=False)}
 
 
 def check_questions(kind: str, value: object) -> Questions:
     """`value` in the one shape that is stored, or QuestionsError with a sentence for each field."""
     if not isinstance(value, dict):
-        raise QuestionsError({"questions": "Must be an object."})
+        raise QuestionsError({"questions": gettext("Must be an object.")})
     errors: dict[str, str] = {}
     checked: Questions = {}
     readers: dict[str, Callable[[Any], Any]] = {
@@ -178,7 +181,7 @@ def _aspects(kind: str, value: object) -> list[dict[str, Any]]:
     known = {"name", "label", "help", "required", "points", "answer", "low", "high"}
     aspects = _named(value, "aspects", MOST_ASPECTS, known)
     if kind == Kind.RATING and not aspects:
-        raise CleaningError("aspects", "A rating needs at least one aspect.")
+        raise CleaningError("aspects", gettext("A rating needs at least one aspect."))
     for index, aspect in enumerate(aspects):
         place = f"aspects[{index}]"
         aspect["required"] = _switch(aspect.get("required", kind == Kind.RATING), f"{place}.required")
@@ -186,7 +189,7 @@ def _aspects(kind: str, value: object) -> list[dict[str, Any]]:
             _scale(aspect, place)
         elif strange := aspect.keys() & {"points", "answer", "low", "high"}:
             field = f"{place}.{min(strange)}"
-            raise CleaningError(field, "Only a rating has points; here an aspect is answered A, same or B.")
+            raise CleaningError(field, gettext("Only a rating has points; here an aspect is answered A, same or B."))
     return aspects
 
 
@@ -195,10 +198,10 @@ def _scale(aspect: dict[str, Any], place: str) -> None:
     answer = _one_of(aspect.get("answer", "points"), ANSWERS, f"{place}.answer")
     points = aspect.get("points", 2 if answer == "thumbs" else DEFAULT_POINTS)
     if type(points) is not int or not 2 <= points <= 11:
-        raise CleaningError(f"{place}.points", "Must be a whole number from 2 to 11.")
+        raise CleaningError(f"{place}.points", gettext("Must be a whole number from 2 to 11."))
     if answer == "thumbs":
         if points != 2:
-            raise CleaningError(f"{place}.points", "Thumbs have 2 points: 1 is down, 2 is up.")
+            raise CleaningError(f"{place}.points", gettext("Thumbs have 2 points: 1 is down, 2 is up."))
         aspect["answer"] = answer
     else:
         aspect.pop("answer", None)
@@ -221,7 +224,7 @@ def _highlights(kind: str, value: object) -> list[dict[str, Any]]:
     for index, reason in enumerate(reasons):
         reason["tone"] = _one_of(reason.get("tone", "pick"), TONES, f"highlights[{index}].tone")
     if reasons and kind not in HIGHLIGHTED:
-        raise CleaningError("highlights", "Only the responses of a preference or a rating can be highlighted.")
+        raise CleaningError("highlights", gettext("Only the responses of a preference or a rating can be highlighted."))
     return reasons
 
 
@@ -233,30 +236,34 @@ def _level(kind: str, value: object) -> str:
 
 def _only(kind: str, owner: Kind, on: bool, field: str) -> bool:
     if on and kind != owner:
-        raise CleaningError(field, f"Only a {owner.label.lower()} can ask for it.")
+        raise CleaningError(field, gettext("Only a %(label)s can ask for it.") % {"label": owner.label.lower()})
     return on
 
 
 def _one_of(value: object, allowed: tuple[str, ...], field: str) -> str:
     if value not in allowed:
-        raise CleaningError(field, f"Must be one of {', '.join(allowed)}.")
+        raise CleaningError(field, gettext("Must be one of %(names)s.") % {"names": ", ".join(allowed)})
     return str(value)
 
 
 def _named(value: object, field: str, most: int, keys: set[str]) -> list[dict[str, Any]]:
     if not isinstance(value, list) or len(value) > most:
-        raise CleaningError(field, f"Must be a list of at most {most}.")
+        raise CleaningError(field, gettext("Must be a list of at most %(most)s.") % {"most": most})
     seen: set[str] = set()
     rows = []
     for index, item in enumerate(value):
         place = f"{field}[{index}]"
         if not isinstance(item, dict) or not set(item) <= keys:
-            raise CleaningError(place, f"Must be an object with {', '.join(sorted(keys))}.")
+            raise CleaningError(
+                place, gettext("Must be an object with %(names)s.") % {"names": ", ".join(sorted(keys))}
+            )
         name = clean_text(item.get("name"), f"{place}.name", limit=40)
         if not NAME.fullmatch(name):
-            raise CleaningError(f"{place}.name", "Must be lower-case letters, digits and _, starting with a letter.")
+            raise CleaningError(
+                f"{place}.name", gettext("Must be lower-case letters, digits and _, starting with a letter.")
+            )
         if name in seen:
-            raise CleaningError(f"{place}.name", f"{name} is asked twice.")
+            raise CleaningError(f"{place}.name", gettext("%(name)s is asked twice.") % {"name": name})
         seen.add(name)
         label = clean_text(item.get("label") or name.replace("_", " ").capitalize(), f"{place}.label", limit=60)
         row = item | {"name": name, "label": label}
@@ -268,14 +275,16 @@ def _named(value: object, field: str, most: int, keys: set[str]) -> list[dict[st
 
 def _reasons(value: object) -> list[str]:
     if not isinstance(value, list) or not 1 <= len(value) <= MOST_REASONS:
-        raise CleaningError("skip_reasons", f"Must be a list of 1 to {MOST_REASONS} reasons.")
+        raise CleaningError(
+            "skip_reasons", gettext("Must be a list of 1 to %(most_reasons)s reasons.") % {"most_reasons": MOST_REASONS}
+        )
     reasons = [clean_text(reason, f"skip_reasons[{index}]", limit=80).strip() for index, reason in enumerate(value)]
     if not all(reasons) or len(set(reasons)) < len(reasons):
-        raise CleaningError("skip_reasons", "Each reason must be said, and only once.")
+        raise CleaningError("skip_reasons", gettext("Each reason must be said, and only once."))
     return reasons
 
 
 def _switch(value: object, field: str = "") -> bool:
     if not isinstance(value, bool):
-        raise CleaningError(field, "Must be true or false.")
+        raise CleaningError(field, gettext("Must be true or false."))
     return value

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db.models import F, Max
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from annotation import bodies, disputes, tasks, verdicts
 from annotation import gold as gold_answers
@@ -84,12 +85,12 @@ def accept(
     looked_at, comment = looked_at or seen(task), _checked(comment)
     votes = votes_on(task)
     if annotation is not None and annotation.pk not in {vote.pk for vote in votes}:
-        raise CannotDecide("That judgment does not stand any more; look at the task again.")
+        raise CannotDecide(gettext("That judgment does not stand any more; look at the task again."))
     if task.project.kind == Kind.DEMONSTRATION and annotation is None:
-        raise CannotDecide("Say which of the answers is accepted: two texts have no middle.")
+        raise CannotDecide(gettext("Say which of the answers is accepted: two texts have no middle."))
     body = annotation.body if annotation is not None else middle_of(task, votes)
     if body is None:
-        raise CannotDecide("The votes have no middle that is an answer here; overrule instead.")
+        raise CannotDecide(gettext("The votes have no middle that is an answer here; overrule instead."))
     act = _making_gold(task, body, comment) if gold else None
     fields = {"body": body, "comment": comment, "annotation": annotation, "makes_gold": gold}
     return _decide(task, by, looked_at, Decision.ACCEPT, act=act, **fields)
@@ -116,10 +117,10 @@ def send_back(annotation: Annotation, by: User, *, comment: str, looked_at: str 
     """The judgement goes back to its annotator, first in their queue with the comment and their answer as the draft."""
     looked_at, comment = looked_at or seen(annotation.task), _checked(comment)
     if not comment:
-        raise BodyError({"comment": "Say what to look at again: the annotator sees nothing else."})
+        raise BodyError({"comment": gettext("Say what to look at again: the annotator sees nothing else.")})
     _check_reachable(annotation)
     if annotation.status != Status.SUBMITTED:
-        raise CannotDecide("That judgment does not stand any more; look at the task again.")
+        raise CannotDecide(gettext("That judgment does not stand any more; look at the task again."))
     fields = {"comment": comment, "annotation": annotation}
     return _decide(annotation.task, by, looked_at, Decision.RETURN, act=lambda: _return(annotation, comment), **fields)
 
@@ -128,14 +129,14 @@ def withdraw(adjudication: Adjudication, by: User) -> Adjudication:
     """A decision taken back by who made it; a judgement that went back stands again unless it was answered since."""
     task = adjudication.task
     if adjudication.reviewer_id != by.pk:
-        raise CannotDecide("Only the reviewer who decided can take a decision back.")
+        raise CannotDecide(gettext("Only the reviewer who decided can take a decision back."))
     looked_at = seen(task)
     latest = Adjudication.objects.filter(task=task).order_by("-pk").first()
     if latest is None or latest.pk != adjudication.pk or latest.decision == Decision.WITHDRAW:
-        raise CannotDecide("Only the last decision on a task can be taken back.")
+        raise CannotDecide(gettext("Only the last decision on a task can be taken back."))
     returned = adjudication.annotation if adjudication.decision == Decision.RETURN else None
     if returned and returned.task.annotations.filter(annotator=returned.annotator, pk__gt=returned.pk).exists():
-        raise CannotDecide("The annotator has answered already, so the return stays.")
+        raise CannotDecide(gettext("The annotator has answered already, so the return stays."))
     act = (lambda: _take_return_back(returned)) if returned else None
     if adjudication.makes_gold:
         act = lambda: tasks.mark_gold(task, None)  # noqa: E731
@@ -162,20 +163,22 @@ def _decide(
 
 def _refusal(task: Task, by: User, looked_at: str) -> CannotDecide | None:
     if not list(Task.objects.select_for_update().filter(pk=task.pk).values_list("pk")):
-        return CannotDecide("This task is gone.")
+        return CannotDecide(gettext("This task is gone."))
     if not may_decide(task, by):
-        return CannotDecide("You judged this task yourself, so somebody else must decide on it (four-eyes rule).")
+        return CannotDecide(
+            gettext("You judged this task yourself, so somebody else must decide on it (four-eyes rule).")
+        )
     if looked_at != seen(task):
-        return Overtaken("Somebody decided or judged here meanwhile. Nothing was changed; look again.")
+        return Overtaken(gettext("Somebody decided or judged here meanwhile. Nothing was changed; look again."))
     return None
 
 
 def _making_gold(task: Task, body: dict[str, Any], comment: str) -> Callable[[], None]:
     """What makes `body` the known answer of a task; the comment is what people are told as the reason."""
     if not gold_answers.comparable(task.project.kind):
-        raise CannotDecide("What somebody writes is never right or wrong, so it cannot be a gold item.")
+        raise CannotDecide(gettext("What somebody writes is never right or wrong, so it cannot be a gold item."))
     if task.is_gold:
-        raise CannotDecide("This is a gold item already.")
+        raise CannotDecide(gettext("This is a gold item already."))
     ids = list(task.responses.order_by("position").values_list("pk", flat=True))
     answer = gold_answers.answer_of(task.project.kind, body | {"rationale": comment}, ids)
     return lambda: tasks.mark_gold(task, answer)
@@ -185,7 +188,9 @@ def _check_reachable(annotation: Annotation) -> None:
     person = annotation.annotator
     member = person.is_superuser or person.memberships.filter(project=annotation.project_id, role__in=JUDGES).exists()
     if not person.is_active or not member or not annotation.shown:
-        raise CannotDecide(f"{person.label} does not judge here any more, so nothing can go back to them.")
+        raise CannotDecide(
+            gettext("%(label)s does not judge here any more, so nothing can go back to them.") % {"label": person.label}
+        )
 
 
 def _return(annotation: Annotation, comment: str) -> None:
@@ -200,7 +205,7 @@ def _return(annotation: Annotation, comment: str) -> None:
     seat = Assignment.objects.filter(task=annotation.task_id, annotator=annotation.annotator_id, state=State.SUBMITTED)
     vote = Annotation.objects.standing().filter(pk=annotation.pk)
     if not seat.update(**fields) or not vote.update(status=Status.RETURNED):
-        raise Overtaken("That judgment was changed meanwhile; look at the task again.")
+        raise Overtaken(gettext("That judgment was changed meanwhile; look at the task again."))
     Task.objects.filter(pk=annotation.task_id).update(done=F("done") - 1)
 
 
@@ -209,7 +214,7 @@ def _take_return_back(annotation: Annotation) -> None:
     vote = Annotation.objects.filter(pk=annotation.pk, status=Status.RETURNED)
     back = {"state": State.SUBMITTED, "draft": None, "returned": ""}
     if not seats.update(**back) or not vote.update(status=Status.SUBMITTED):
-        raise CannotDecide("The time of the returned item ran out, so it cannot be taken back.")
+        raise CannotDecide(gettext("The time of the returned item ran out, so it cannot be taken back."))
     Task.objects.filter(pk=annotation.task_id).update(done=F("done") + 1)
 
 

@@ -18,8 +18,8 @@ from django.utils.translation import gettext, gettext_noop
 from annotation import presenting, rendering
 from annotation.bodies import LONGEST_DEMONSTRATION
 from annotation.models import Assignment, Kind
-from annotation.questions import STEP_LABELS, aspect_keys, step_of
-from annotation.shortcuts import POINT_KEYS, free_flag_keys
+from annotation.questions import STEP_LABELS, aspect_keys, flag_keys, step_of
+from annotation.shortcuts import POINT_KEYS
 from annotation.source_map import source_runs
 
 ROLES = {"system": gettext_noop("System"), "user": gettext_noop("User"), "assistant": gettext_noop("Assistant")}
@@ -112,7 +112,7 @@ class Item:
 
     @property
     def flags(self) -> list[dict[str, Any]]:
-        on, keys = self.answer.get("flags") or [], free_flag_keys(self.kind, self.questions)
+        on, keys = self.answer.get("flags") or [], flag_keys(self.kind, self.questions)
         return [
             {**flag, "key": keys.get(flag["name"], "").upper(), "on": flag["name"] in on}
             for flag in self.questions.get("flags", [])

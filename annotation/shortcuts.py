@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from string import ascii_lowercase
 from typing import Any
 
 from django.utils.translation import gettext, gettext_noop
@@ -38,7 +37,7 @@ def key_list(project: Project, questions: dict[str, Any]) -> list[dict[str, Any]
     if project.kind != Kind.DEMONSTRATION:
         rows += [(["M"], gettext("Text as it was sent, without formatting"))]
     labels = {flag["name"]: flag["label"] for flag in questions["flags"]}
-    rows += [([key.upper()], labels[name]) for name, key in free_flag_keys(project.kind, questions).items()]
+    rows += [([key.upper()], labels[name]) for name, key in flag_keys(project.kind, questions).items()]
     return [
         {"caps": caps, "what": what} for caps, what in [*rows, *((caps, gettext(what)) for caps, what in COMMON_KEYS)]
     ]
@@ -81,9 +80,3 @@ COMMON_KEYS: list[tuple[list[str], str]] = [
     (["Esc"], gettext_noop("Close, or leave a field")),
     (["?"], gettext_noop("This list")),
 ]
-
-
-def free_flag_keys(kind: str, questions: dict[str, Any]) -> dict[str, str]:
-    """The flags' keys, without those that pick up a response where responses are ranked."""
-    taken = ascii_lowercase[:8] if kind == Kind.RANKING else ""
-    return {name: key for name, key in flag_keys(questions).items() if key not in taken}

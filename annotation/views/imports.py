@@ -33,13 +33,13 @@ def import_page(request: PersonRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         upload, source = form.cleaned_data["file"], form.cleaned_data["source"]
         if upload and (upload.size or 0) > LARGEST:
-            form.add_error("file", "More than 2 GB: use manage.py import_tasks for a file this large.")
+            form.add_error("file", gettext("More than 2 GB: use manage.py import_tasks for a file this large."))
         else:
             options = {"source": source} if source else {}
             job = jobs.start_check(project, upload, by=request.user, **options)
             if job.state != ImportJob.State.FAILED:
                 return redirect("annotation:import_job", slug, job.pk)
-            form.add_error("file", job.report.get("error", "This file cannot be read."))
+            form.add_error("file", job.report.get("error", gettext("This file cannot be read.")))
             jobs.forget(job)
     context = {"project": project, "form": form, "jobs": _earlier(project), "example": EXAMPLES[Kind(project.kind)]}
     context["mappings"] = import_check.remembered(project)

@@ -45,7 +45,7 @@ def join(request: HttpRequest, secret: str) -> HttpResponse:
                 refusal = str(error)
                 user.delete()
     except IntegrityError:  # somebody took the name at this very moment
-        form.add_error("username", "Somebody has this name already. If it is you, sign in.")
+        form.add_error("username", gettext("Somebody has this name already. If it is you, sign in."))
         return _page(request, invitation, form=form, status=422)
     if refusal:
         return render(request, "annotation/join.html", {"problem": refusal}, status=404)

@@ -9,7 +9,7 @@ from django.db.models import Count, Max, Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -19,11 +19,11 @@ from annotation.models.people import MANAGES
 from annotation.shell import PersonRequest, signed_in
 
 MAY = {
-    Role.ANNOTATOR: "Judge, see own results",
-    Role.REVIEWER: "Judge, adjudicate, see names, export",
-    Role.TRAINER: "Snapshots, runs, models; no names",
-    Role.MANAGER: "Everything in the project",
-    Role.READER: "Read snapshots and exports",
+    Role.ANNOTATOR: gettext_noop("Judge, see own results"),
+    Role.REVIEWER: gettext_noop("Judge, adjudicate, see names, export"),
+    Role.TRAINER: gettext_noop("Snapshots, runs, models; no names"),
+    Role.MANAGER: gettext_noop("Everything in the project"),
+    Role.READER: gettext_noop("Read snapshots and exports"),
 }
 
 
@@ -159,7 +159,7 @@ def pseudonymise(request: PersonRequest, slug: str, member_id: int) -> HttpRespo
                 )
                 return redirect("annotation:people", slug)
         else:
-            error = f"Type {member.user.username} exactly. Nothing was changed."
+            error = gettext("Type %(name)s exactly. Nothing was changed.") % {"name": member.user.username}
     context = {"project": project, "member": member, "error": error, "pseudonym": accounts.pseudonym(member.user)}
     return render(request, "annotation/pseudonymise.html", context, status=422 if error else 200)
 
@@ -190,7 +190,7 @@ def _page(request: PersonRequest, project: Project, *, status: int = 200, **cont
     context |= {
         "project": project,
         "members": [
-            (one, MAY[Role(one.role)], accounts.may_close(request.user, one.user), standings.of(project, one))
+            (one, gettext(MAY[Role(one.role)]), accounts.may_close(request.user, one.user), standings.of(project, one))
             for one in rows
         ],
         "roles": Role.choices,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from annotation.models import Kind, Project
-from annotation.questions import MOST_ASPECTS, aspect_keys, check_questions, default_questions
+from annotation.questions import MOST_ASPECTS, MOST_FLAGS, aspect_keys, check_questions, default_questions
 from annotation.shortcuts import key_list
 
 NAMES = [{"name": f"aspect_{number}", "label": f"Aspect {number}"} for number in range(MOST_ASPECTS)]
@@ -14,7 +14,10 @@ NAMES = [{"name": f"aspect_{number}", "label": f"Aspect {number}"} for number in
 
 @pytest.mark.parametrize("kind", Kind.values)
 def test_no_two_things_share_a_key(kind: str) -> None:
-    more: dict[str, Any] = {"aspects": NAMES, "improve": True} if kind == Kind.PREFERENCE else {}
+    flags = [{"name": f"flag_{number}"} for number in range(MOST_FLAGS)]
+    more: dict[str, Any] = {"flags": flags}
+    if kind == Kind.PREFERENCE:
+        more |= {"aspects": NAMES, "improve": True}
     if kind == Kind.RATING:
         more["aspects"] = [{"name": "keep", "answer": "thumbs"}, {"name": "clear", "points": 11}]
     questions = default_questions(kind) | check_questions(kind, more)
@@ -22,6 +25,8 @@ def test_no_two_things_share_a_key(kind: str) -> None:
     single = [row["caps"][0] for row in rows if len(row["caps"]) == 1]
     shared = {cap for cap, times in Counter(single).items() if times > 1}
     assert not shared
+    flagged = {row["caps"][0] for row in rows if row["what"].startswith("Flag ")}
+    assert len(flagged) == MOST_FLAGS and not (kind == Kind.RANKING and flagged & {*"ABCDEFGH"})
     if kind == Kind.PREFERENCE:
         keys = aspect_keys(questions)
         assert len(set(keys.values())) == MOST_ASPECTS

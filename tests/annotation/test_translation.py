@@ -1,9 +1,11 @@
 """The pages in another language: nothing a reader sees is left in English."""
 
+import ast
 import gettext
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,3 +126,29 @@ def test_the_other_pages_of_a_labeling_project_are_too(client: Client, brackets:
         html = client.get(page, headers={"accept-language": "eo"}, follow=True).content.decode()
         found[page] = left_in_english(html, names)
     assert "\n".join(f"{page} {text}" for page, texts in found.items() for text in texts) == ""
+
+
+def test_every_refusal_that_a_page_shows_can_be_translated() -> None:
+    own = {"BodyError", "CannotDecide", "CannotUndo", "CleaningError", "Frozen", "LeaseLost", "NotNow", "Overtaken"}
+    modules = [
+        "bodies",
+        "cleaning",
+        "freezing",
+        "highlights",
+        "judging",
+        "qualifying",
+        "questions",
+        "queue",
+        "reviewing",
+    ]
+    left, looked_at = [], 0
+    for path in (Path(words.__file__).parent / f"{name}.py" for name in modules):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        for call in calls:
+            if not isinstance(call.func, ast.Name) or call.func.id not in own | {"QuestionsError"}:
+                continue
+            looked_at += 1
+            said = [value for one in call.args for value in (one.values if isinstance(one, ast.Dict) else [one])]
+            sentences = [ast.unparse(one) for one in said if isinstance(one, ast.Constant | ast.JoinedStr)]
+            left += [f"{path.name} {sentence}" for sentence in sentences if " " in sentence]
+    assert looked_at > 60 and left == []
