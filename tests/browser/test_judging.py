@@ -166,28 +166,6 @@ def test_judging_works_without_javascript(open_page: Open) -> None:
     assert Annotation.objects.get().body["strength"] == 2
 
 
-def test_ratings_walk_down_with_digits(open_page: Open) -> None:
-    project, person = start("rating")
-    page = open_page(person, work(project))
-    ready(page)
-    for key in "5342":
-        page.keyboard.press(key)
-    page.keyboard.press("Enter")
-    expect(page.locator("#saved")).to_have_text("1 saved: rated")
-    assert list(Annotation.objects.get().body["ratings"].values()) == [5, 3, 4, 2]
-
-
-def test_a_ranking_is_made_with_letters_and_digits(open_page: Open) -> None:
-    project, person = start("ranking")
-    page = open_page(person, work(project))
-    ready(page)
-    for key in ("b", "1", "a", "2", "c", "3", "c", "t", "Enter", "Enter"):
-        page.keyboard.press(key)
-    expect(page.locator("#saved")).to_have_text("1 saved: ranked")
-    stored = Annotation.objects.get()
-    assert stored.body["ranking"] == [[stored.shown[1]], sorted([stored.shown[0], stored.shown[2]])]
-
-
 def test_a_demonstration_is_previewed_and_sent_with_control_enter(open_page: Open) -> None:
     project, person = start("demonstration")
     page = open_page(person, work(project))

@@ -38,6 +38,8 @@ def test_three_ways_out_by_keyboard_alone_and_back(open_page: Open) -> None:
     page.keyboard.press("n")
     page.wait_for_url(f"**/tasks/{worst.pk}/review/")
     ready(page)
+    page.keyboard.press("o")
+    expect(page.get_by_label("Make it a gold item")).to_be_checked()
     page.keyboard.press("7")
     expect(page.locator("#overrule-label")).to_have_text("Overrule: B much better")
     page.keyboard.press("r")
@@ -46,6 +48,7 @@ def test_three_ways_out_by_keyboard_alone_and_back(open_page: Open) -> None:
     page.wait_for_url(f"**/tasks/{second.pk}/review/")
     made = Adjudication.objects.get(task=worst)
     assert (made.decision, made.body["strength"], made.comment) == ("overrule", 3, "See line 2.")
+    assert made.makes_gold and Task.objects.get(pk=worst.pk).is_gold
     ready(page)
     page.keyboard.press("y")
     page.wait_for_url(f"**/tasks/{third.pk}/review/")

@@ -8,7 +8,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from annotation import judging, queue
-from annotation.models import Annotation, Assignment, Project, User
+from annotation.models import Annotation, Assignment, Membership, Project, User
 from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -16,13 +16,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Open = Callable[..., Page]
 
 
-def start(kind: str = "preference", tasks: int = 1) -> tuple[Project, User]:
+def start(kind: str = "preference", tasks: int = 1, number: int | None = None) -> tuple[Project, User]:
     project = factories.project(kind=kind)
-    for number in range(tasks):
-        factories.task(
-            project, responses=[f"Answer {name} to {number}" for name in "xyz"[: 3 if kind == "ranking" else 2]]
-        )
+    letters = "stuvwxyz"[: number or {"preference": 2, "ranking": 3, "rating": 1, "demonstration": 0}[kind]]
+    for task in range(tasks):
+        factories.task(project, responses=[f"Answer {letter} to {task}" for letter in letters])
     return project, factories.member(project)
+
+
+def work(project: Project) -> str:
+    return f"/projects/{project.slug}/work/"
 
 
 def ready(page: Page) -> None:
@@ -80,14 +83,28 @@ def test_a_session_that_ends_while_writing_keeps_the_words(open_page: Open) -> N
     assert Annotation.objects.get().body["rationale"] == "It names its source"
 
 
-def test_a_ranking_is_made_by_taps_on_a_phone(open_page: Open) -> None:
-    project, person = start("ranking")
-    page = open_page(person, f"/projects/{project.slug}/work/", phone=True)
+def test_each_kind_is_judged_by_taps_on_a_phone(open_page: Open) -> None:
+    project, person = start("ranking", number=8)
+    page = open_page(person, work(project), phone=True)
     ready(page)
-    for letter, place in (("C", 1), ("A", 2), ("B", 2)):
+    for letter, place in zip("CABDEFGH", (1, 2, 2, 4, 5, 6, 7, 8), strict=True):
         page.locator(f'.rung[data-letter="{letter}"]').tap()
         page.locator(f'.slot[data-place="{place}"]').tap(position={"x": 6, "y": 6})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), letter
     page.locator("#submit").tap()
     expect(page.locator("#saved")).to_have_text("1 saved: ranked")
     stored = Annotation.objects.get()
-    assert stored.body["ranking"] == [[stored.shown[2]], sorted(stored.shown[:2])]
+    assert stored.body["ranking"][:2] == [[stored.shown[2]], sorted(stored.shown[:2])]
+    taps = {"preference": [".beam .st2"], "rating": [f".likert:nth-of-type({n}) label >> nth=3" for n in (1, 2, 3, 4)]}
+    for kind in ("preference", "rating", "demonstration"):
+        project, _ = start(kind)
+        Membership.objects.create(user=person, project=project, role="annotator")
+        page.goto(work(project))
+        ready(page)
+        for place in taps.get(kind, []):
+            page.locator(place).tap()
+        if kind == "demonstration":
+            page.locator("#text").fill("Water.")
+        page.locator("#submit").tap()
+        expect(page.locator("#saved")).to_contain_text("1 saved")
+        assert Annotation.objects.filter(project=project).exists()
