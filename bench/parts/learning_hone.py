@@ -40,12 +40,17 @@ def start(demo: Demo, order: dict[str, Any], kind: str, **params: Any) -> tuple[
 def reward(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
     """How often a reward model trained with this seed agrees with the judges, counted and as their noise foretells."""
     from training import reward as engine
-    from training import rundir
+    from training import reward_figures, rundir
 
     config, run = start(demo, order, "reward", **order.get("params", {}))
     leads: list[list[float]] = []
-    usual = engine.judged
-    engine.judged = lambda found, pairs: (leads.append(list(found)), usual(found, pairs))[1]  # type: ignore[func-returns-value,assignment]
+    usual = reward_figures.judged
+
+    def judged(found: list[float], *args: Any) -> Any:
+        leads.append(list(found))
+        return usual(found, *args)
+
+    reward_figures.judged = judged
     engine.train(config, run)
     report = rundir.read_report(run.path)
     assert report is not None
