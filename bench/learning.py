@@ -31,7 +31,7 @@ sys.path[0] = str(ROOT)  # otherwise bench/training.py would be `training`
 from bench.parts import frontier_plot  # noqa: E402
 from training.runfile import with_overrides  # noqa: E402
 
-STUDENT = {1: 0.0, 2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 % by the number of seeds
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 % by the number of seeds
 CLOSE_TO_CEILING = 0.02
 MEASURED = ("utility", "kl", "bound", "score")
 FIRST_SEED = 100  # none that the demo itself was run with
@@ -88,8 +88,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--plot", type=Path, help="write the frontier as an SVG, such as docs/frontier.svg")
     options = parser.parse_args()
-    if options.seeds not in STUDENT:
-        parser.error(f"--seeds must be one of {', '.join(map(str, STUDENT))}")
+    if options.seeds != 1 and options.seeds not in STUDENT:
+        parser.error(f"--seeds must be one of 1, {', '.join(map(str, STUDENT))}")
     return options
 
 
@@ -183,11 +183,11 @@ def ends(points: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def interval(values: list[float]) -> dict[str, float]:
-    """Mean of the seeds with the 95 % interval of Student's t."""
+    """Mean of the seeds with the 95 % interval of Student's t; one seed has none, for it says nothing of the others."""
     mean = statistics.fmean(values)
-    # One seed says nothing of the others: what it found, and no interval.
-    spread = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    half = STUDENT[len(values)] * spread
+    if len(values) == 1:
+        return {"value": mean}
+    half = STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
     return {"value": mean, "low": mean - half, "high": mean + half}
 
 
@@ -202,15 +202,17 @@ def at_kl(points: list[dict[str, Any]], kl: float) -> float:
 
 def picture(curves: dict[str, list[dict[str, Any]]]) -> str:
     names = {"ppo": "PPO", "best_of_n": "best of n", "grpo": "GRPO (TRL)", "rloo": "RLOO (TRL)"}
-    drawn = {
-        names[name]: [(p["kl"]["value"], *(p["utility"][key] for key in ("value", "low", "high"))) for p in points]
-        for name, points in curves.items()
-    }
+    drawn = {}
+    for name, points in curves.items():
+        heights = [{"low": p["utility"]["value"], "high": p["utility"]["value"]} | p["utility"] for p in points]
+        drawn[names[name]] = [
+            (p["kl"]["value"], up["value"], up["low"], up["high"]) for p, up in zip(points, heights, strict=True)
+        ]
     return frontier_plot.draw(drawn, across="KL to the model it starts from, nats", up="true utility")
 
 
 def shown(value: dict[str, float]) -> str:
-    return "{value:.3f} [{low:.3f}, {high:.3f}]".format(**value)
+    return f"{value['value']:.3f}" + (" [{low:.3f}, {high:.3f}]".format(**value) if "low" in value else "")
 
 
 def target(value: float, wanted: float, met: bool) -> dict[str, Any]:
