@@ -76,11 +76,11 @@ def of(
 def _versions(versions: Iterable[tuple[int, datetime]], first: date, span: int) -> list[dict[str, Any]]:
     """Where new guidelines came into force, inside of the chart."""
     places = [(number, (when.date() - first).days / span) for number, when in versions]
+    inside = [(number, place) for number, place in places if 0 < place <= 1][-2:]
     return [
-        {"x": _percent(place), "text": f"guidelines v{number}", "end": place > 0.6}
-        for number, place in places
-        if 0 < place <= 1
-    ][-2:]
+        {"x": _percent(place), "text": f"guidelines v{number}", "end": place > 0.6, "y": 10 + 14 * row}
+        for row, (number, place) in enumerate(inside)  # one below the other, for they may be close
+    ]
 
 
 def _labels(points: list[tuple[float, Any, Any]]) -> list[dict[str, Any]]:

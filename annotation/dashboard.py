@@ -173,7 +173,8 @@ def _moved(since: dict[str, Any] | None, measure: str) -> dict[str, Any] | None:
     step = now["value"] - before["value"]
     apart = None not in (before["low"], now["low"]) and (now["low"] > before["high"] or now["high"] < before["low"])
     tone = ("ok" if step > 0 else "bad") if apart else ""
-    return {"step": f"{step:+.2f}", "version": since["version"], "tone": tone, "before": before["value"]}
+    words = f"{step:+.2f}" if abs(step) >= 0.005 else "±0"
+    return {"step": words, "version": since["version"], "tone": tone, "before": before["value"]}
 
 
 def _in_full(kind: str, compared: list[dict[str, Any]], question: str) -> dict[str, Any]:
