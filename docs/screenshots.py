@@ -43,6 +43,7 @@ def main(address: str, name: str, password: str, *more: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(color_scheme="light")
+        page.set_default_timeout(120_000)  # ms: on a busy machine the first page is slow
         page.goto(f"{address}/login/")
         page.get_by_label("Name").fill(name)
         page.get_by_label("Password").fill(password)
