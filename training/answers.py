@@ -119,9 +119,9 @@ def drift(
     `policy` and `reference` are `speaking_as` of either the same base or two of one vocabulary.
     """
     with policy() as lm:
-        own, block = forward.hidden_states(lm, batch)[batch.sources], forward.block_of(lm)
+        own, block = forward.hidden_states(lm, batch, batch.sources), forward.block_of(lm)
     with reference() as ref:
-        other = forward.hidden_states(ref, batch)[batch.sources]
+        other = forward.hidden_states(ref, batch, batch.sources)
     pieces = []
     for mine, theirs, targets in zip(own.split(block), other.split(block), batch.targets.split(block), strict=True):
         logits = forward.head_logits(lm, mine) / temperature

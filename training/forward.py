@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training import attention
+from training import attention, layers
 from training.attention import Tree
 from training.head import block_of, check_head, head_logits, logps_of, target_logps
 
@@ -26,7 +26,8 @@ Pair = tuple[list[int], list[int], list[int]]  # prompt, chosen, rejected
 Answered = tuple[list[int], list[int]]  # prompt, answer
 # How much may be kept for a backward pass: on a processor little, for what stays in its caches is fast.
 KEPT_BYTES = {"cpu": 2**27, "cuda": 2**33}
-KEPT_NUMBERS = 24  # numbers that a Llama keeps per token, layer and unit of its width, its feed-forward included
+# Numbers that a Llama keeps per token, layer and unit of its width, its feed-forward included; and if it is frugal.
+KEPT_NUMBERS, KEPT_AT_LEAST = 24, 14
 PROBE = [([3, 5, 4], [[7, 6], [5, 3, 6]]), ([4, 6], [[3, 7, 5]])]  # any tokens do
 
 
@@ -117,16 +118,26 @@ def pack_apart(pairs: Sequence[Pair], pad_id: int, device: torch.device) -> Batc
     return pack_answers([(p, c) for p, c, _ in pairs] + [(p, r) for p, _, r in pairs], pad_id, device)
 
 
-def hidden_states(model: Any, batch: Batch) -> Tensor:
-    """(N, D) last hidden states of the decoder, before the head."""
-    return _in_one_row(model, batch) if reads_trees(model) else _in_padded_rows(model, batch)
+def hidden_states(model: Any, batch: Batch, wanted: Tensor | None = None) -> Tensor:
+    """(N, D) last hidden states of the decoder, before the head; those of (M,) `wanted` tokens where they are given."""
+    if reads_trees(model):
+        return _in_one_row(model, batch, wanted)
+    found = _in_padded_rows(model, batch)
+    return found if wanted is None else found[wanted]
 
 
-def _in_one_row(model: Any, batch: Batch) -> Tensor:
+def _in_one_row(model: Any, batch: Batch, wanted: Tensor | None = None) -> Tensor:
     decoder = model.base_model
-    with attention.over(decoder.config.get_text_config(), batch.trees, batch.ids.device):
+    once: Any = None
+    again: Any = None
+    if wanted is not None:
+        once, again = wanted.unique(return_inverse=True)
+    with attention.over(decoder.config.get_text_config(), batch.trees, batch.ids.device, once) as reading:
         ids, places = batch.ids[None], batch.positions[None]
-        return decoder(input_ids=ids, position_ids=places, use_cache=False).last_hidden_state[0]
+        found = decoder(input_ids=ids, position_ids=places, use_cache=False).last_hidden_state[0]
+    if wanted is None:
+        return found
+    return found.index_select(0, again if reading.picked else wanted)
 
 
 def _in_padded_rows(model: Any, batch: Batch) -> Tensor:
@@ -137,7 +148,8 @@ def _in_padded_rows(model: Any, batch: Batch) -> Tensor:
 def tokens_at_once(model: Any) -> int:
     """How many tokens may be computed before their backward pass."""
     shape = model.config.get_text_config()
-    kept = KEPT_NUMBERS * shape.num_hidden_layers * shape.hidden_size * model.dtype.itemsize
+    numbers = KEPT_AT_LEAST if reads_trees(model) and layers.frugal(model) else KEPT_NUMBERS
+    kept = numbers * shape.num_hidden_layers * shape.hidden_size * model.dtype.itemsize
     return max(256, KEPT_BYTES.get(model.device.type, 2**33) // kept)
 
 
@@ -153,11 +165,13 @@ def reads_trees(model: Any) -> bool:
 def _same_either_way(model: Any) -> bool:
     if getattr(model.config.get_text_config(), "sliding_window", None):
         return False  # right on a short text and wrong on one longer than the window
+    layers.fuse(model)
     was_training = model.training
     model.eval()
     batch = pack_trees(PROBE, 0, model.device)
     try:
-        ours, plain = _in_one_row(model, batch).float(), _in_padded_rows(model, batch).float()
+        ours = _in_one_row(model, batch, batch.sources).float()
+        plain = _in_padded_rows(model, batch)[batch.sources].float()
     except (TypeError, ValueError, RuntimeError):
         return False
     finally:
@@ -173,14 +187,14 @@ def token_logps(
 
     No (M, V) matrix of a large vocabulary is ever held; the entropy has no gradient.
     """
-    hidden = hidden_states(model, batch)[batch.sources]
+    hidden = hidden_states(model, batch, batch.sources)
     return logps_of(model, hidden, batch.targets, temperature=temperature, block=block)
 
 
 @torch.no_grad()
 def given_logps(model: Any, batch: Batch, *, temperature: float = 1.0) -> Tensor:
     """(M,) the log-probabilities alone, without gradient: half the work in the head."""
-    hidden = hidden_states(model, batch)[batch.sources]
+    hidden = hidden_states(model, batch, batch.sources)
     return target_logps(model, hidden, batch.targets, temperature=temperature)
 
 

@@ -84,9 +84,21 @@ class Lanes:
             os.waitpid(pid, 0)
         torch.set_num_threads(self._threads)
 
-    def split(self, rows: Sequence[Any]) -> list[list[Any]]:
-        """Every row in one of at most as many parts as there are lanes; none is empty."""
-        return [list(rows[lane :: len(self)]) for lane in range(min(len(self), len(rows)))]
+    def split(self, rows: Sequence[Any], sizes: Sequence[int] | None = None) -> list[list[Any]]:
+        """Every row in one of at most as many parts as there are lanes; none is empty.
+
+        With the sizes of the rows no lane waits long for another, and rows of like size are together.
+        """
+        count = min(len(self), len(rows))
+        if sizes is None:
+            return [list(rows[lane::count]) for lane in range(count)]
+        parts: list[list[Any]] = [[] for _ in range(count)]
+        work = [0] * count
+        for place in sorted(range(len(rows)), key=lambda place: -sizes[place]):
+            least = work.index(min(work))
+            parts[least].append(rows[place])
+            work[least] += sizes[place]
+        return parts
 
     def work(self, jobs: Sequence[Any]) -> list[Any]:
         """What `learn` returns for each of the jobs, at most one a lane; the weights have the sum of the gradients.

@@ -178,7 +178,7 @@ class SharedScorer:
         """(N,) raw scores, read at the last token of each answer."""
         batch = forward.pack_answers(answered, pad_id, self.base.device)
         with self.base.answering_as(self.name) as lm:
-            hidden = forward.hidden_states(lm, batch)[batch.ends]
+            hidden = forward.hidden_states(lm, batch, batch.ends)
         return self.heads.scores(hidden.float() @ self.weight.T + self.bias, self.caution)
 
 
@@ -280,7 +280,7 @@ class ValueModel:
         """(A, T) expected return before each answer token, zero past the end."""
         speaking = self.base.speaking_as if torch.is_grad_enabled() else self.base.answering_as
         with speaking(self.name) as lm:
-            hidden = forward.hidden_states(lm, batch)[batch.sources]
+            hidden = forward.hidden_states(lm, batch, batch.sources)
         return batch.per_answer(self.head(hidden.float())[:, 0])
 
     def weights(self) -> dict[str, Tensor]:

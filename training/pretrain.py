@@ -183,7 +183,7 @@ def text_loss(model: Any, texts: Sequence[list[int]]) -> Tensor:
     Texts of one length, side by side, are attended to together.
     """
     packed = forward.pack_answers([(text[:1], text[1:]) for text in texts], 0, model.device)
-    hidden = forward.hidden_states(model, packed)[packed.sources]
+    hidden = forward.hidden_states(model, packed, packed.sources)
     return F.cross_entropy(forward.head_logits(model, hidden), packed.targets, reduction="sum")
 
 

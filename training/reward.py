@@ -44,11 +44,11 @@ def train(config: RunFile, run: RunDir) -> None:
 
     model.train()
     count = count_for(model, config.adapter.method if config.adapter else None)
-    with Lanes(models.trainable(model), learner(core, objective, pad_id), count) as lanes:
+    with Lanes(models.trainable(model), learner(core, objective, pad_id, count), count) as lanes:
         loop = over_rows(
             config, run, model, lengths,
-            lambda batch: backward(lanes, batch),
-            most_at_once=count * forward.tokens_at_once(core),
+            lambda batch: backward(lanes, batch, lengths),
+            most_at_once=forward.tokens_at_once(core),
             looks=[Look(config.params.eval_every if eval_rows else 0, look)],
         )  # fmt: skip
     run.phase("evaluating")
@@ -101,13 +101,14 @@ def length_of(row: Any) -> int:
 def outputs_of(core: Any, rows: Sequence[Any], pad_id: int) -> Tensor:
     """(A, O) what the heads say of all answers of some rows, row by row; a prompt is read once where the model can."""
     packed = forward.pack_trees([row.tree for row in rows], pad_id, core.device)
-    hidden = forward.hidden_states(core, packed)[packed.ends]
+    hidden = forward.hidden_states(core, packed, packed.ends)
     return core.score(hidden.to(core.score.weight.dtype)).float()
 
 
-def backward(lanes: Lanes, batch: list[int]) -> Metrics:
+def backward(lanes: Lanes, batch: list[int], lengths: Sequence[int]) -> Metrics:
     """The gradients of some rows, computed in lanes; their loss and by how much the better answers lead."""
-    found = lanes.work([{"part": part, "batch": batch} for part in lanes.split(batch)])
+    parts = lanes.split(batch, [lengths[row] for row in batch])
+    found = lanes.work([{"part": part, "batch": batch} for part in parts])
     loss, leads = sum(each["loss"] for each in found), [lead for each in found for lead in each["leads"]]
     if not leads:
         return {"loss": loss}
@@ -115,14 +116,17 @@ def backward(lanes: Lanes, batch: list[int]) -> Metrics:
     return {"loss": loss, "accuracy": right, "margin": sum(leads) / len(leads)}
 
 
-def learner(core: Any, objective: Objective, pad_id: int) -> Learn:
-    """What a lane does: the gradients of a part of a batch, in pieces that fit; their loss, and the leads in them."""
+def learner(core: Any, objective: Objective, pad_id: int, count: int = 1) -> Learn:
+    """What one of `count` lanes does: the gradients of a part of a batch, in pieces that fit in all lanes at a time.
+
+    Returned are their loss, and the leads in them.
+    """
 
     def learn(job: dict[str, list[int]]) -> dict[str, Any]:
         lengths = [length_of(objective.rows[row]) for row in job["part"]]
         leads: list[float] = []
         loss = 0.0
-        for places in data.parts(range(len(lengths)), lengths, forward.tokens_at_once(core)):
+        for places in data.parts(range(len(lengths)), lengths, forward.tokens_at_once(core) // count):
             some = [job["part"][place] for place in places]
             outputs = outputs_of(core, [objective.rows[row] for row in some], pad_id)
             piece, found = objective.loss(outputs, some, job["batch"])

@@ -45,6 +45,8 @@ def test_gradients_of_all_lanes_are_added_and_every_lane_sees_each_step(weight, 
         assert weight.grad.tolist() == [1.0, 0.0, 0.0]
         pair.work([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
         assert weight.grad.tolist() == [3.0, 0.0, 0.0]
+        assert pair.split("abcde", [1, 9, 5, 4, 1]) == [["b", "a"], ["c", "d", "e"]]
+        assert pair.split("a", [1]) == [["a"]] and pair.split("abc") == [["a", "c"], ["b"]]
         with pytest.raises(ValueError, match="3 jobs for 2 lanes"):
             pair.work([[0.0] * 3] * 3)
     with pytest.raises(ProcessLookupError):
@@ -97,7 +99,7 @@ def test_a_reward_model_learns_in_two_lanes_what_it_learns_in_one(make_run, tiny
     found = []
     for count in (2, 1):
         with Lanes(weights, learn, count) as some:
-            metrics = reward.backward(some, list(range(7)))
+            metrics = reward.backward(some, list(range(7)), [reward.length_of(row) for row in rows])
             found.append((metrics, [weight.grad.clone() for weight in weights]))
         model.zero_grad()
     (two, of_two), (one, of_one) = found
