@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # otherwise bench/training.py would be `training`
 
-from bench.parts import reference  # noqa: E402
+from bench.parts import floor, reference  # noqa: E402
 
 FASTER = 1.8
 
@@ -36,6 +36,7 @@ def main() -> None:
         sides = prepared(Path(name), work, options)
         for answer in sides.values():
             answer(0)  # the first pass asks for memory
+        tokens = 0
         rates: dict[str, list[float]] = {name: [] for name in sides}
         cpu: dict[str, list[float]] = {name: [] for name in sides}
         for turn in range(1, options.rounds + 1):
@@ -44,7 +45,7 @@ def main() -> None:
                 tokens = answer(turn)
                 rates[name].append(tokens / (time.monotonic() - began))
                 cpu[name].append(tokens / (time.process_time() - spent))
-    report(rates, cpu, work)
+    report(rates, cpu, work, lowest(work, options, tokens / (options.prompts * options.samples)))
 
 
 def arguments() -> argparse.Namespace:
@@ -105,7 +106,17 @@ def prepared(folder: Path, work: reference.Work, options: argparse.Namespace) ->
     return {"hone": hone, "generate": generate}
 
 
-def report(rates: dict[str, list[float]], cpu: dict[str, list[float]], work: reference.Work) -> None:
+def lowest(work: reference.Work, options: argparse.Namespace, answer: float) -> dict[str, float]:
+    """Tokens a second of the bare arithmetic, at the rate at which all answers at once are multiplied with a matrix."""
+    prompt = statistics.fmean(len(prompt) for prompt, _, _ in reference.texts(work))
+    operations = floor.answering(work, prompt, answer, options.samples) / answer
+    speed = floor.matmul_rate(options.threads, options.prompts * options.samples, work.hidden, work.feed_forward)
+    return {"rate": speed / operations, "gigaflops": speed / 1e9}
+
+
+def report(
+    rates: dict[str, list[float]], cpu: dict[str, list[float]], work: reference.Work, low: dict[str, float]
+) -> None:
     """The table for a person and the line for a program."""
     middle = {name: statistics.median(values) for name, values in rates.items()}
     spent = {name: statistics.median(values) for name, values in cpu.items()}
@@ -114,7 +125,13 @@ def report(rates: dict[str, list[float]], cpu: dict[str, list[float]], work: ref
         print(f"{name:9} {middle[name]:8.0f} tokens/s {span:16} {spent[name]:8.0f} by processor second")
     faster, leaner = middle["hone"] / middle["generate"], spent["hone"] / spent["generate"]
     print(f"hone × {faster:.2f} generate(), by processor time × {leaner:.2f}")
-    results = {"tokens_per_second": middle, "tokens_per_cpu_second": spent, "parameters": work.parameters}
+    share = {name: value / low["rate"] for name, value in middle.items()}
+    print(
+        f"floor {low['rate']:.0f} tokens/s at {low['gigaflops']:.1f} GFLOP/s: "
+        + ", ".join(f"{name} at {value:.0%}" for name, value in share.items())
+    )
+    results: dict[str, Any] = {"floor": low, "of_floor": share}
+    results |= {"tokens_per_second": middle, "tokens_per_cpu_second": spent, "parameters": work.parameters}
     goal = {"value": round(faster, 3), "target": FASTER, "met": faster >= FASTER}
     device = f"{platform.machine()}, {os.cpu_count()} cores"
     print(json.dumps({"bench": "generation", "device": device, "results": results, "targets": {"faster": goal}}))

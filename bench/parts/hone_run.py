@@ -1,15 +1,14 @@
 """One run of Hone's engine on the reference work, in a process of its own: python -m bench.parts.hone_run '{...}'"""
 
-import itertools
 import json
 import os
 import resource
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from bench.parts import reference
+from bench.parts.turns import Steps, now
 
 
 def main() -> None:
@@ -20,7 +19,7 @@ def main() -> None:
     run_folder = folder / "runs" / f"{method}-{order['number']}"
     run_folder.mkdir(parents=True)
     (run_folder / "run.json").write_text(json.dumps(run_file(work, folder, order, method)))
-    timed(run_folder, method, work.batch, Path(order["out"]))
+    timed(run_folder, method, Steps(order), Path(order["out"]))
 
 
 def run_file(work: reference.Work, folder: Path, order: dict[str, Any], method: str) -> dict[str, Any]:
@@ -49,7 +48,7 @@ def run_file(work: reference.Work, folder: Path, order: dict[str, Any], method: 
     } | ({"reference": "base"} if method == "dpo" else {})
 
 
-def timed(run_folder: Path, method: str, batch: int, out: Path) -> None:
+def timed(run_folder: Path, method: str, steps: Steps, out: Path) -> None:
     """The engine itself, except that rows come in the order of the file, as its rival gets them."""
     import importlib
 
@@ -62,42 +61,32 @@ def timed(run_folder: Path, method: str, batch: int, out: Path) -> None:
     data.batches = in_file_order
     train = importlib.import_module(f"training.{method}").train
     started: dict[str, tuple[float, float]] = {}
-    ended: list[tuple[float, float]] = []
     at_rest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     class Watched(rundir.RunDir):
         def phase(self, name: str, *args: Any, **keys: Any) -> None:
             started[name] = now()
             super().phase(name, *args, **keys)
+            if name == "training":
+                steps.begin()
 
         def log(self, step: int, **metrics: Any) -> None:
-            if "lr" in metrics:
-                ended.append(now())
             super().log(step, **metrics)
+            if "lr" in metrics:
+                steps.end()
+                steps.begin()
 
     run = Watched(run_folder)
     train(runfile.read(run_folder / "run.json"), run)
     nothing = (0.0, 0.0)
     before, after = started.get("reference, train", nothing), started.get("reference, eval", nothing)
     losses = [row["loss"] for row in rundir.read_metrics(run_folder) if row.get("loss") is not None]
-    found = between([started["training"], *ended]) | {
+    found = steps.found() | {
         "losses": losses,
         "reference": [b - a for a, b in zip(before, after, strict=True)],
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "imports_mb": at_rest / 1024,
     }
     out.write_text(json.dumps(found))
-
-
-def now() -> tuple[float, float]:
-    """Seconds on the wall, and of this process on its processors."""
-    return time.monotonic(), time.process_time()
-
-
-def between(times: list[tuple[float, float]]) -> dict[str, list[float]]:
-    """How long each step took, both ways."""
-    pairs = list(itertools.pairwise(times))
-    return {"seconds": [b[0] - a[0] for a, b in pairs], "cpu_seconds": [b[1] - a[1] for a, b in pairs]}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.parts import ppo_work, reference
-from bench.parts.hone_run import between, now
+from bench.parts.turns import between, now
 
 
 def main() -> None:
@@ -42,6 +42,7 @@ def main() -> None:
         "scores": [row["score"] for row in rows],
         "lengths": [row["length"] for row in rows],
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "adapter": str(run_folder / "model"),
     }
     Path(order["out"]).write_text(json.dumps(found))
 
@@ -71,7 +72,7 @@ def run_file(work: reference.Work, ppo: ppo_work.PPOWork, folder: Path, order: d
         "base_model": {"path": str(folder / "causal")},
         "adapter": {"method": "lora", "r": work.rank, "alpha": 2 * work.rank, "targets": "all-linear"},
         "reference": "base",
-        "reward_model": {"path": str(folder / "reward_adapter")},
+        "reward_model": {"path": str(folder / order.get("reward", "reward_adapter"))},
         "prompts": "prompts.jsonl",
         "params": params,
         "hardware": {"device": "cpu", "threads": order["threads"], "dtype": "float32"},

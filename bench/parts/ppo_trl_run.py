@@ -10,7 +10,7 @@ from typing import Any
 os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
 
 from bench.parts import ppo_work, reference
-from bench.parts.hone_run import between, now
+from bench.parts.turns import between, now
 
 
 def main() -> None:
@@ -55,7 +55,9 @@ def main() -> None:
     found = between(times) | {
         "scores": scores,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "adapter": str(folder / f"trl-policy-{order['number']}"),
     }
+    trainer.save_model(found["adapter"])
     Path(order["out"]).write_text(json.dumps(found))
 
 

@@ -93,7 +93,7 @@ def build(folder: Path, work: Work) -> None:
         first = first or {key: weight for key, weight in adapted.state_dict().items() if "lora_" in key}
         adapted.load_state_dict(first, strict=False)  # the same adapter for everybody
         adapted.save_pretrained(folder / name)
-    write_snapshots(folder, work)
+    write_snapshots(folder, texts(work))
     (folder / "work.json").write_text(json.dumps(asdict(work)))
 
 
@@ -110,21 +110,22 @@ def word_tokenizer(words: int) -> Any:
     return tokenizer
 
 
-def write_snapshots(folder: Path, work: Work) -> None:
+def write_snapshots(folder: Path, words: Texts) -> None:
+    """Demonstrations and pairs of these words, as the engine reads them."""
     import pyarrow
     import pyarrow.parquet
 
     def said(role: str, words: list[int]) -> list[dict[str, str]]:
         return [{"role": role, "content": " ".join(f"w{n}" for n in words)}]
 
-    rows = [(said("user", p), said("assistant", c), said("assistant", r)) for p, c, r in texts(work)]
+    rows = [(said("user", p), said("assistant", c), said("assistant", r)) for p, c, r in words]
     kinds = {
         "sft": [{"prompt": p, "completion": c} for p, c, _ in rows],
         "preference": [{"prompt": p, "chosen": c, "rejected": r} for p, c, r in rows],
     }
     for kind, found in kinds.items():
         snapshot = folder / kind
-        snapshot.mkdir()
+        snapshot.mkdir(parents=True)
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(found), snapshot / "train.parquet")
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(found[:0] or found[:1]), snapshot / "eval.parquet")
         files = {

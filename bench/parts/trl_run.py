@@ -10,7 +10,7 @@ from typing import Any
 os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
 
 from bench.parts import reference
-from bench.parts.hone_run import between, now
+from bench.parts.turns import Steps
 
 
 def main() -> None:
@@ -23,30 +23,22 @@ def main() -> None:
     folder = Path(order["work"])
     work = reference.load(folder)
 
-    class Watch(transformers.TrainerCallback):
-        """When each step ended, and the loss of each."""
+    steps = Steps(order)
 
-        def __init__(self) -> None:
-            self.times: list[tuple[float, float]] = []
-            self.losses: list[float] = []
+    class Watch(transformers.TrainerCallback):
+        """When each step began and ended."""
 
         def on_step_begin(self, *args: Any, **keys: Any) -> None:
-            if not self.times:
-                self.times.append(now())
+            steps.begin()
 
         def on_step_end(self, *args: Any, **keys: Any) -> None:
-            self.times.append(now())
+            steps.end()
 
-    watch = Watch()
-    trainer = TRAINERS[order["method"]](folder, work, order, [watch])
+    trainer = TRAINERS[order["method"]](folder, work, order, [Watch()])
     at_rest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     trainer.train()
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    found = between(watch.times) | {
-        "losses": losses,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "imports_mb": at_rest / 1024,
-    }
+    found = steps.found() | {"losses": losses, "imports_mb": at_rest / 1024}
     Path(order["out"]).write_text(json.dumps(found))
 
 
