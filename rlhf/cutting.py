@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from django_tasks import task
 
@@ -22,7 +23,8 @@ from rlhf.recipes import SnapshotError
 
 SMALL = 30_000  # standing judgements: what is counted within a second or two
 FRESH = 600.0  # seconds for which a count of a large project is shown, and in which the worker is asked but once
-SILENCE = timedelta(hours=2)
+PATIENCE = timedelta(hours=2)  # with a cut that waits behind other chores
+SILENCE = timedelta(minutes=30)  # of one that runs: a split and soft labels are found without a beat
 DIED = "The worker died while it cut the snapshot; nothing was stored, so cut it again."
 
 
@@ -55,7 +57,8 @@ def carry_out(cut_id: int) -> None:
         return
     cut = Cut.objects.select_related("project", "created_by").get(pk=cut_id)
     try:
-        made = snapshots.cut(cut.project, name=cut.name, type=cut.type, recipe=cut.recipe, by=cut.created_by)
+        asked: dict[str, Any] = {"name": cut.name, "type": cut.type, "recipe": cut.recipe, "by": cut.created_by}
+        made = snapshots.cut(cut.project, **asked, beat=lambda: _change(cut_id, state=Cut.State.RUNNING))
     except SnapshotError as error:
         _change(cut_id, state=Cut.State.FAILED, problem=str(error), field=error.field[:40])
     else:
@@ -65,8 +68,10 @@ def carry_out(cut_id: int) -> None:
 
 def sweep() -> int:
     """Give up cuts whose worker died for good; gives how many there were."""
-    silent = Cut.objects.filter(state__in=Cut.LIVE, changed_at__lt=timezone.now() - SILENCE)
-    return silent.update(state=Cut.State.FAILED, problem=DIED, changed_at=timezone.now())
+    now = timezone.now()
+    waiting = Q(state=Cut.State.QUEUED, changed_at__lt=now - PATIENCE)
+    silent = Cut.objects.filter(waiting | Q(state=Cut.State.RUNNING, changed_at__lt=now - SILENCE))
+    return silent.update(state=Cut.State.FAILED, problem=DIED, changed_at=now)
 
 
 def preview(project: Project, type: str, recipe: dict[str, Any]) -> dict[str, Any] | None:

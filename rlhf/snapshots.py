@@ -23,7 +23,7 @@ from rlhf.tallies import Tally
 __all__ = ["SnapshotError", "check_recipe", "checked", "cut", "preview"]
 
 TYPES = tuple(Snapshot.Type.values)
-LOOK = 5000  # tasks between two looks at whether a preview is still wanted
+LOOK = 5000  # tasks between two beats of a cut, and two looks at whether a preview is still wanted
 
 
 class NotWanted(Exception):
@@ -53,15 +53,26 @@ class Draft:
 
 
 def cut(
-    project: Project, *, name: str, type: str, recipe: dict[str, Any] | None = None, by: User | None = None
+    project: Project,
+    *,
+    name: str,
+    type: str,
+    recipe: dict[str, Any] | None = None,
+    by: User | None = None,
+    beat: Callable[[], object] = lambda: None,
 ) -> Snapshot:
-    """The next version of `name`; its latest version when that has the very same content. SnapshotError otherwise."""
+    """The next version of `name`; its latest version when that has the very same content. SnapshotError otherwise.
+
+    `beat` is called now and then, so that whoever watches knows that it goes on.
+    """
     whole = checked(name, type, recipe)
     draft = Draft(project, type, whole)
     facts = {"kind": type, "recipe": whole, "projects": [{"slug": project.slug, "kind": project.kind}]}
     with snapshot_files.Folder(exporting.columns(project, type, **draft.options)) as files:
-        for part, outcome in draft.parts():
+        for place, (part, outcome) in enumerate(draft.parts()):
             files.add(part, outcome.rows)
+            if place % LOOK == 0:
+                beat()
         tally = draft.tally
         counts = tally.counts()
         if not counts["train"]:

@@ -4,6 +4,7 @@ import json
 import pyarrow.parquet as parquet
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from annotation import freezing, judging, queue, reviewing, splitting
@@ -287,5 +288,12 @@ def test_a_large_project_is_counted_and_cut_by_the_worker(client, monkeypatch, d
     assert failing.status_code == 202
     cutting.carry_out(failing.json()["id"])
     assert client.get(failing["Location"]).json()["problem"].startswith("No rows to train on")
+    beats = []
+    snapshots.cut(project, name="more", type="preference", beat=lambda: beats.append(1))
+    ago = timezone.now() - cutting.SILENCE
+    Cut.objects.update(state="queued", changed_at=ago)
+    assert beats and cutting.sweep() == 0
+    Cut.objects.filter(pk=made.pk).update(state="running")
+    assert cutting.sweep() == 1 and "worker died" in Cut.objects.get(pk=made.pk).problem
     client.force_login(factories.user())
     assert {client.get(cut).status_code, client.get(failing["Location"]).status_code} == {404}
