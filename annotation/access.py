@@ -14,14 +14,13 @@ ROLE = """(SELECT member.role FROM annotation_membership AS member
     WHERE member.user_id = %(user)s AND member.project_id = project.id)"""
 PROJECT = Lookup(
     {"project": Project},
-    "FROM annotation_project AS project WHERE project.slug = %(slug)s AND NOT project.is_staging",
-    extra=ROLE,
+    f"SELECT {{row}}, {ROLE} FROM annotation_project AS project"  # noqa: S608
+    " WHERE project.slug = %(slug)s AND NOT project.is_staging",
 )
 TASK = Lookup(
     {"task": Task, "project": Project},
-    "FROM annotation_task AS task JOIN annotation_project AS project ON project.id = task.project_id"
-    " WHERE task.id = %(task)s",
-    extra=ROLE,
+    f"SELECT {{row}}, {ROLE} FROM annotation_task AS task"  # noqa: S608
+    " JOIN annotation_project AS project ON project.id = task.project_id WHERE task.id = %(task)s",
 )
 
 

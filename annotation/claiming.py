@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
+from annotation.lookups import Lookup
 from annotation.models import Pool, Project, Task, User
 from annotation.models.tasks import MAX_RANK
 
@@ -134,7 +135,7 @@ def parameters(project: Project, user: User, place: Place, start: int = NO_TURN)
 
 def claim(project: Project, user: User, place: Place, start: int = NO_TURN) -> Task | None:
     """The next task after `place` for `user`, one of its slots taken; None when no slot was found."""
-    return _take(probe_sql(), parameters(project, user, place, start))
+    return _only(CLAIM.first(**parameters(project, user, place, start)))
 
 
 def draw(project: Project, user: User, priority: int, spot: Spot) -> Task | None:
@@ -144,14 +145,20 @@ def draw(project: Project, user: User, priority: int, spot: Spot) -> Task | None
     and `claim`, whose cursor passes each task once, costs less than drawing again.
     """
     values: dict[str, int | None] = {"project": project.pk, "annotator": user.pk, "priority": priority}
-    return _take(draw_sql(), values | {"point": spot.point, "factor": spot.factor})
+    return _only(DRAW.first(**values, point=spot.point, factor=spot.factor))
 
 
-def _take(probe: str, values: dict[str, int | None]) -> Task | None:
+def _taking(probe: str) -> str:
     take = "UPDATE annotation_task SET open_slots = open_slots - 1"
-    sql = f"{take} WHERE id = ({probe}) AND open_slots > 0 RETURNING *"
-    claimed = list(Task.objects.raw(sql, values))
-    return claimed[0] if claimed else None
+    return f"{take} WHERE id = ({probe}) AND open_slots > 0 RETURNING {{row}}"
+
+
+def _only(found: tuple[Task, ...] | None) -> Task | None:
+    return found[0] if found else None
+
+
+CLAIM = Lookup({"": Task}, lambda: _taking(probe_sql()))
+DRAW = Lookup({"": Task}, lambda: _taking(draw_sql()))
 
 
 def next_check(project: Project, user: User, pool: Pool, *, after: int, start: int) -> Task | None:

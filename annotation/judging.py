@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from annotation import bodies, freezing, gold, qualifying, queue, repeats
 from annotation.bodies import BodyError
 from annotation.cleaning import CleaningError, clean_json
+from annotation.lookups import Insert, Lookup
 from annotation.models import (
     Annotation,
     Assignment,
@@ -36,8 +37,14 @@ LONGEST_KEY = 80
 LONGEST_DRAFT = 250_000  # characters in one text of a draft: a demonstration and its markup
 MOST_SECONDS = 4 * 3600.0  # more than this on one task is a forgotten tab, not work
 # Written in SQL because composing it takes the ORM longer than answering it the database, and every judgement asks it.
-SEAT = """
-SELECT seat.*, earlier.id AS earlier_id, member.id AS member_id, member.role AS member_role,
+EXTRAS = (
+    "earlier_id", "member_id", "member_role", "member_state", "member_recent", "guideline_id", "last_revision",
+    "open_repeat", "answered_repeat",
+)  # fmt: skip
+SEAT = Lookup(
+    {"seat": Assignment},
+    """
+SELECT {row}, earlier.id AS earlier_id, member.id AS member_id, member.role AS member_role,
     member.state AS member_state, member.gold_recent AS member_recent,
     (SELECT version.id FROM annotation_guidelineversion AS version WHERE version.project_id = seat.project_id
         AND NOT version.is_imported ORDER BY version.number DESC LIMIT 1) AS guideline_id,
@@ -53,11 +60,13 @@ LEFT JOIN annotation_annotation AS earlier
 LEFT JOIN annotation_membership AS member
     ON member.project_id = seat.project_id AND member.user_id = seat.annotator_id
 WHERE seat.task_id = %(task)s AND seat.annotator_id = %(annotator)s
-"""
+""",
+)
 GIVE_UP = """
 UPDATE annotation_assignment SET state = 'submitted', draft = NULL, returned = ''
 WHERE id = %(seat)s AND state = %(state)s
 """
+STORE = Insert(Annotation)
 COUNT = "UPDATE annotation_task SET done = done + 1 WHERE id = %(task)s"
 ATTEMPTS = 5  # each repeats only because the same person's other request got further
 
@@ -230,8 +239,11 @@ def _assignment(task: Task, user: User, key: str | None) -> Any:
     `earlier_id`: the annotation stored under this key before, on whatever task; `guideline_id`: the version shown
     now; `last_revision`: of this person on this task.
     """
-    values = {"task": task.pk, "annotator": user.pk, "key": key or ""}
-    return next(iter(Assignment.objects.raw(SEAT, values)), None)
+    found = SEAT.first(task=task.pk, annotator=user.pk, key=key or "")
+    if found is None:
+        return None
+    found[0].__dict__.update(zip(EXTRAS, found[1:], strict=True))
+    return found[0]
 
 
 def _check_changeable(assignment: Assignment) -> None:
@@ -279,7 +291,7 @@ def _write(assignment: Any, task: Task, user: User, fields: dict[str, Any]) -> A
         guideline_id=assignment.guideline_id,
         **fields,
     )
-    annotation.save(force_insert=True)
+    STORE.save(annotation)
     if assignment.state != SUBMITTED and not assignment.returned and gold.watches(task):
         _keep_result(assignment, task, user, annotation)
     return annotation

@@ -1,7 +1,7 @@
-"""Rows of several models found by one prepared statement: who asks, and for what.
+"""Whole rows of several models by one prepared statement: who asks, for what, and what they are handed.
 
 Every request asks these questions, and composing them takes the ORM longer than answering them the database and all
-else that the request does.
+else that the request does. The statements still go through Django's cursor, so that they are counted and logged.
 """
 
 from __future__ import annotations
@@ -9,22 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db.models.base import ModelState
 
 Converters = list[tuple[int, Any, list[Callable[..., Any]]]]
+Shapes = list[tuple[type[models.Model], int, int, list[str]]]
 
 
 class Lookup:
-    """One SELECT of whole rows, by their aliases in `tables`, and of `extra` columns; `rest` is all from FROM on."""
+    """One statement that gives whole rows: `{row}` in it stands for the columns of `tables`, a model for each alias.
 
-    def __init__(self, tables: dict[str, type[models.Model]], rest: str, *, extra: str = "") -> None:
-        self.tables, self.rest, self.extra = tables, rest, extra
-        self._prepared: dict[str, tuple[str, Converters]] = {}
+    What else the statement selects comes behind them as the database gives it. A statement that differs between
+    databases is given as a function, which is called once.
+    """
+
+    def __init__(self, tables: dict[str, type[models.Model]], statement: str | Callable[[], str]) -> None:
+        self.tables, self.statement = tables, statement
+        self._prepared: dict[str, tuple[str, Converters, Shapes]] = {}
 
     def first(self, **values: Any) -> tuple[Any, ...] | None:
-        """The first row found: an instance of each table's model, then the extra columns as the database gives them."""
-        sql, converters = self._prepare()
-        with connection.cursor() as cursor:
+        """The first row found: an instance of each table's model, then the other columns."""
+        here: Any = connections[DEFAULT_DB_ALIAS]
+        sql, converters, shapes = self._prepared.get(here.vendor) or self._prepare(here)
+        with here.cursor() as cursor:
             cursor.execute(sql, values)
             row = cursor.fetchone()
         if row is None:
@@ -32,29 +39,63 @@ class Lookup:
         given = list(row)
         for place, column, converts in converters:
             for convert in converts:
-                given[place] = convert(given[place], column, connection)
-        found: list[Any] = []
-        start = 0
-        for model in self.tables.values():
-            names = [field.attname for field in model._meta.concrete_fields]
-            found.append(model.from_db(connection.alias, names, given[start : start + len(names)]))
-            start += len(names)
-        return (*found, *given[start:])
+                given[place] = convert(given[place], column, here)
+        found = [instance(model, names, given[start:end]) for model, start, end, names in shapes]
+        return (*found, *given[shapes[-1][2] :])
 
-    def _prepare(self) -> tuple[str, Converters]:
-        if connection.vendor not in self._prepared:
-            here: Any = connection  # a stand-in for the real one, which the types below ask for
-            fields = [(alias, field) for alias, model in self.tables.items() for field in model._meta.concrete_fields]
-            names = [f"{alias}.{connection.ops.quote_name(str(field.column))}" for alias, field in fields]
-            selected = ", ".join([*names, self.extra] if self.extra else names)
-            columns = [field.get_col(alias) for alias, field in fields]
-            converters = [
-                (place, column, converts)
-                for place, column in enumerate(columns)
-                if (converts := here.ops.get_db_converters(column) + column.get_db_converters(here))
-            ]
-            self._prepared[connection.vendor] = (f"SELECT {selected} {self.rest}", converters)
-        return self._prepared[connection.vendor]
+    def _prepare(self, here: Any) -> tuple[str, Converters, Shapes]:
+        columns, names, shapes = [], [], []
+        for alias, model in self.tables.items():
+            fields = model._meta.concrete_fields
+            shapes.append((model, len(columns), len(columns) + len(fields), [field.attname for field in fields]))
+            columns += [field.get_col(alias) for field in fields]
+            dotted = f"{alias}." if alias else ""
+            names += [dotted + here.ops.quote_name(str(field.column)) for field in fields]
+        converters = [
+            (place, column, converts)
+            for place, column in enumerate(columns)
+            if (converts := here.ops.get_db_converters(column) + column.get_db_converters(here))
+        ]
+        statement = self.statement if isinstance(self.statement, str) else self.statement()
+        prepared = (statement.replace("{row}", ", ".join(names)), converters, shapes)
+        self._prepared[here.vendor] = prepared
+        return prepared
+
+
+class Insert:
+    """One prepared INSERT of a whole row of `model`."""
+
+    def __init__(self, model: type[models.Model]) -> None:
+        self.model = model
+        self._prepared: dict[str, str] = {}
+
+    def save(self, row: models.Model) -> None:
+        """Store `row`, which gets its id; IntegrityError as the ORM raises it."""
+        here: Any = connections[DEFAULT_DB_ALIAS]
+        fields = [field for field in self.model._meta.concrete_fields if not field.primary_key]
+        sql = self._prepared.get(here.vendor) or self._prepare(here, fields)
+        with here.cursor() as cursor:
+            cursor.execute(sql, [field.get_db_prep_save(getattr(row, field.attname), here) for field in fields])
+            row.pk = cursor.fetchone()[0]
+        row._state.adding, row._state.db = False, here.alias
+
+    def _prepare(self, here: Any, fields: list[Any]) -> str:
+        quote = here.ops.quote_name
+        columns = ", ".join(quote(field.column) for field in fields)
+        meta = self.model._meta
+        values = ", ".join(["%s"] * len(fields))
+        into = f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES ({values})"  # noqa: S608
+        self._prepared[here.vendor] = f"{into} RETURNING {quote(meta.pk.column)}"
+        return self._prepared[here.vendor]
+
+
+def instance(model: type[models.Model], names: list[str], values: list[Any]) -> models.Model:
+    """A stored row as `from_db` makes it, without calling signals that nobody listens to."""
+    found = model.__new__(model)
+    found._state = ModelState()
+    found._state.adding, found._state.db = False, DEFAULT_DB_ALIAS
+    found.__dict__.update(zip(names, values, strict=True))
+    return found
 
 
 def moment(value: Any) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from string import ascii_lowercase
 from typing import Any
 
-from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import get_language, gettext, gettext_noop
 
 from annotation.cleaning import CleaningError, clean_text
 from annotation.models import Kind, Project
@@ -99,6 +100,12 @@ def step_of(choice: str, strength: int) -> int | None:
 
 def default_questions(kind: str) -> Questions:
     """What a project of this kind asks until somebody changes it, in the reader's language."""
+    return dict(_defaults(kind, get_language()))
+
+
+@cache
+def _defaults(kind: str, language: str | None) -> Questions:
+    """The same, translated once for each language, because every judgement asks; nobody changes what lies in it."""
     aspects = []
     if kind == Kind.RATING:
         aspects = [

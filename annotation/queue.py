@@ -27,6 +27,7 @@ from django.utils.translation import gettext
 from annotation import claiming, draws, repeats
 from annotation.claiming import Place
 from annotation.draws import Turn
+from annotation.lookups import Insert
 from annotation.models import Assignment, Cursor, Pool, Project, RepeatCheck, SkipTo, Task, User
 from annotation.standing import NotNow, Standing, standing_of
 from annotation.writes import changed, write_transaction
@@ -39,6 +40,7 @@ SKIPPED_GO = {SkipTo.REVIEW: Pool.REVIEW, SkipTo.DROP: Pool.DROPPED}
 ATTEMPTS = 50  # each repeats only because somebody else got further, so this many in a row means a defect
 
 
+LEASE = Insert(Assignment)
 MOVE = """
 UPDATE annotation_cursor SET turn = turn + 1, epoch = %(epoch)s, priority = %(priority)s, rank = %(rank)s,
     task_id = %(task_id)s, gold_rank = %(gold_rank)s
@@ -257,7 +259,7 @@ def _assign(project: Project, user: User, task: Task, until: datetime) -> Assign
     shown = list(task.texts)
     random.shuffle(shown)
     assignment = Assignment(task=task, project=project, annotator=user, lease_until=until, shown=shown)
-    assignment.save(force_insert=True)
+    LEASE.save(assignment)
     return _complete(assignment, project, user)
 
 

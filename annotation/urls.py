@@ -21,6 +21,9 @@ from annotation.views import (
 app_name = "annotation"
 
 urlpatterns = [
+    # First what every judgement asks for: patterns are tried in this order.
+    path("tasks/<int:task_id>/ahead/", work.ahead, name="ahead"),
+    path("tasks/<int:task_id>/judge/", work.judge, name="judge"),
     path("", projects.home, name="home"),
     path("login/", account.login, name="login"),
     path("logout/", account.logout, name="logout"),
@@ -73,11 +76,9 @@ urlpatterns = [
     path("comments/<int:comment_id>/resolve/", discussion.resolve, name="resolve"),
     path("join/<str:secret>/", joining.join, name="join"),
     path("projects/<slug:slug>/work/", work.work, name="work"),
-    path("tasks/<int:task_id>/judge/", work.judge, name="judge"),
     path("tasks/<int:task_id>/skip/", work.skip, name="skip"),
     path("tasks/<int:task_id>/draft/", work.draft, name="draft"),
     path("tasks/<int:task_id>/renew/", work.renew, name="renew"),
-    path("tasks/<int:task_id>/ahead/", work.ahead, name="ahead"),
     path("annotations/<int:annotation_id>/undo/", work.undo, name="undo"),
     path("projects/<slug:slug>/review/", review.review, name="review"),
     path("projects/<slug:slug>/review/next/", review.next_dispute, name="next_dispute"),

@@ -5,6 +5,9 @@ from django.urls import path
 from annotation.api import admins, data, mappings, people, projects, quality, review, work
 
 urlpatterns = [
+    # First what every judgement asks for: patterns are tried in this order.
+    path("projects/<slug:slug>/next/", work.Next.as_view(), name="api-next"),
+    path("tasks/<int:task_id>/annotations/", work.Annotations.as_view(), name="api-annotations"),
     path("templates/", projects.Templates.as_view(), name="api-templates"),
     path("admins/", admins.Admins.as_view(), name="api-admins"),
     path("admins/<str:username>/", admins.Admin.as_view(), name="api-admin"),
@@ -34,8 +37,6 @@ urlpatterns = [
     path("projects/<slug:slug>/mappings/<int:mapping_id>/", mappings.OneFieldMapping.as_view(), name="api-mapping"),
     path("projects/<slug:slug>/annotations/", data.Annotations.as_view(), name="api-project-annotations"),
     path("projects/<slug:slug>/export/", data.Export.as_view(), name="api-export"),
-    path("projects/<slug:slug>/next/", work.Next.as_view(), name="api-next"),
-    path("tasks/<int:task_id>/annotations/", work.Annotations.as_view(), name="api-annotations"),
     path("tasks/<int:task_id>/draft/", work.Draft.as_view(), name="api-draft"),
     path("tasks/<int:task_id>/skip/", work.Skip.as_view(), name="api-skip"),
     path("annotations/<int:annotation_id>/undo/", work.Undo.as_view(), name="api-undo"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -33,16 +34,16 @@ KEY = OpenApiParameter(
 
 class Next(APIView):
     @extend_schema(request=None, responses={200: LeasedTaskSerializer, 204: None})
-    def post(self, request: Request, slug: str) -> Response:
+    def post(self, request: Request, slug: str) -> HttpResponse:
         """Lease the caller's next task, or get the one they hold; 204 when nothing is left for them."""
         project = access.project_for(caller(request), slug, JUDGES)
         task = _next(project, caller(request))
-        return Response(status=204) if task is None else Response(task)
+        return HttpResponse(status=204) if task is None else _json(task)
 
 
 class Annotations(APIView):
     @extend_schema(parameters=[NEXT, KEY], request=BodySerializer, responses={201: SubmittedSerializer})
-    def post(self, request: Request, task_id: int) -> Response:
+    def post(self, request: Request, task_id: int) -> HttpResponse:
         """Submit a judgement; again makes a new revision. 409 when the lease was lost and the task is full."""
         wants_next = _wants_next(request)
         task = access.task_for(caller(request), task_id, JUDGES)
@@ -54,7 +55,7 @@ class Annotations(APIView):
             answer["feedback"] = told.as_dict()
         if wants_next:
             answer |= _onward(task.project, caller(request))
-        return Response(answer, status=201)
+        return _json(answer, status=201)
 
 
 class Draft(APIView):
@@ -88,6 +89,12 @@ class Undo(APIView):
             raise Http404("There is no such annotation of yours.")
         access.project_for(caller(request), annotation.project.slug, JUDGES)
         return Response(leased_task(judging.undo(annotation, caller(request))))
+
+
+def _json(data: dict[str, Any], status: int = 200) -> HttpResponse:
+    """`data` as the framework would render it, without a template's response around it."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return HttpResponse(text, content_type="application/json", status=status)
 
 
 def _next(project: Project, user: User) -> dict[str, Any] | None:

@@ -125,6 +125,6 @@ class ApiToken(models.Model):
 
 ALIVE = Lookup(
     {"token": ApiToken, "person": User},
-    "FROM annotation_apitoken AS token JOIN annotation_user AS person ON person.id = token.user_id"
+    "SELECT {row} FROM annotation_apitoken AS token JOIN annotation_user AS person ON person.id = token.user_id"
     " WHERE token.digest = %(digest)s AND token.expires_at > %(now)s AND person.is_active",
 )
