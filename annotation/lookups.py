@@ -44,7 +44,9 @@ class Lookup:
         return (*found, *given[shapes[-1][2] :])
 
     def _prepare(self, here: Any) -> tuple[str, Converters, Shapes]:
-        columns, names, shapes = [], [], []
+        columns: list[Any] = []
+        names: list[str] = []
+        shapes: Shapes = []
         for alias, model in self.tables.items():
             fields = model._meta.concrete_fields
             shapes.append((model, len(columns), len(columns) + len(fields), [field.attname for field in fields]))
