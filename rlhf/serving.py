@@ -17,6 +17,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 from annotation.models import User
 
+WORKERS = min(2, os.cpu_count() or 1)  # web processes: a third one would take memory from training and gain little
+
 
 def unapplied_migrations() -> list[str]:
     """The names of the migrations that the database does not have yet."""

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from labeling import peers, serving
-from labeling.loop import Client, Told
+from labeling.client import Client
+from labeling.loop import Told
 
 # Without the two limits its own dependencies no longer start.
 PACKAGES = ("doccano==1.8.4", "marshmallow<4", "numpy<2")

@@ -16,7 +16,8 @@ from typing import Any
 
 from labeling import serving
 from labeling.account import figures
-from labeling.loop import Client, Told, run
+from labeling.client import Client
+from labeling.loop import Told, run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ACCOUNTS = """
@@ -89,11 +90,12 @@ class Hone:
         return dict(json.loads(said.splitlines()[-1]))
 
     @contextmanager
-    def served(self, workers: int, threads: int) -> Iterator[tuple[int, list[float]]]:
+    def served(self, workers: int | None, threads: int | None) -> Iterator[tuple[int, list[float]]]:
         """The port, and the peak memory of the whole process tree in MB, which grows while it runs."""
         port = serving.free_port()
         command = [sys.executable, "manage.py", "serve", "--port", str(port)]
-        command += ["--workers", str(workers), "--threads", str(threads)]
+        command += ["--workers", str(workers)] if workers else []
+        command += ["--threads", str(threads)] if threads else []
         log = self.folder / "serve.log"
         with serving.running(
             [command], port=port, path="/healthz", environment=self.environment, log=log, cwd=ROOT
@@ -101,7 +103,9 @@ class Hone:
             yield port, peak
 
 
-def work(hone: Hone, slug: str, people: int, seconds: float, workers: int, threads: int) -> dict[str, Any]:
+def work(
+    hone: Hone, slug: str, people: int, seconds: float, workers: int | None, threads: int | None
+) -> dict[str, Any]:
     """`people` judge for a while; then the export says whether each answer is there, once, and nothing else is."""
     *tokens, reader = hone.tokens(slug, people)
     with hone.served(workers, threads) as (port, peak):
@@ -111,7 +115,7 @@ def work(hone: Hone, slug: str, people: int, seconds: float, workers: int, threa
     return figures(told, exported) | {"annotators": people, "peak_mb": peak[0]}
 
 
-def export(hone: Hone, slug: str, rows: int, workers: int, threads: int) -> dict[str, Any]:
+def export(hone: Hone, slug: str, rows: int, workers: int | None, threads: int | None) -> dict[str, Any]:
     """How fast a raw export of `rows` judgements streams, and when its first byte comes."""
     reader = hone.tokens(slug, 0)[-1]
     with hone.served(workers, threads) as (port, peak):

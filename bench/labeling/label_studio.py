@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from labeling import peers, serving
-from labeling.loop import Client, Told
+from labeling.client import Client
+from labeling.loop import Told
 
 PACKAGES = ("label-studio==1.23.2",)
 TOKEN = "5f2c1d0e9b8a7766554433221100ffeeddccbbaa"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
-from typing import Any
+from http.client import HTTPException
 
-PATIENCE = 60  # seconds for one answer
+from labeling.client import Client
 
 
 @dataclass
@@ -32,42 +30,6 @@ class Told:
         self.submit_ms.append(1000 * (ended - between))
         self.both_ms.append(1000 * (ended - began))
         self.acknowledged.append((annotation, task))
-
-
-class Client:
-    """One kept-alive connection with one person's credentials."""
-
-    def __init__(self, host: str, port: int, headers: dict[str, str]) -> None:
-        self.address, self.headers = (host, port), headers
-        self.connection = HTTPConnection(host, port, timeout=PATIENCE)
-
-    def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """The status and the JSON of the answer; a connection that was cut is opened again for the next request."""
-        data = None if body is None else json.dumps(body).encode()
-        status, text = self.raw(method, path, data, headers | ({"Content-Type": "application/json"} if data else {}))
-        return status, json.loads(text) if text else None
-
-    def upload(self, path: str, field: str, name: str, data: bytes) -> tuple[int, bytes]:
-        """The status and the text of the answer to a form with one file in it."""
-        head = f'Content-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
-        parts = [b"--cut-here\r\n", head.encode(), b"Content-Type: application/octet-stream\r\n\r\n", data]
-        form = b"".join([*parts, b"\r\n--cut-here--\r\n"])
-        return self.raw("POST", path, form, {"Content-Type": "multipart/form-data; boundary=cut-here"})
-
-    def download(self, path: str) -> tuple[int, bytes]:
-        return self.raw("GET", path, None, {})
-
-    def raw(self, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
-        sent = self.headers | headers
-        try:
-            self.connection.request(method, path, data, sent)
-            answer = self.connection.getresponse()
-            text = answer.read()
-        except (OSError, HTTPException):
-            self.connection.close()
-            self.connection = HTTPConnection(*self.address, timeout=PATIENCE)
-            raise
-        return answer.status, text
 
 
 # One judgement: asks for a task and answers it. Gives (task, annotation), or None when nothing is left.

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from labeling.account import figures
-from labeling.loop import Client, Judge, run
+from labeling.client import Client
+from labeling.loop import Judge, run
 
 PEERS = Path(__file__).resolve().parent.parent / ".peers"
 JOB_SECONDS = 300

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from labeling.loop import Client
+from labeling.client import Client
 
 START_SECONDS = 300
 
