@@ -9,10 +9,8 @@ eight bits of each value are kept to estimate the overlap with (Li and König 20
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,18 +19,12 @@ BANDS, ROWS = 8, 4
 ALIKE = 0.75  # estimated overlap from which two prompts are nearly the same
 MOST_WORDS = 1000  # looked at in one prompt
 MOST_KEPT, LONGEST_KEPT = 50_000, 40  # words whose codes are remembered, and their characters
-_chance = np.random.default_rng(1997)
-
-
-def _odd(number: int, kind: type) -> npt.NDArray[Any]:
-    return _chance.integers(0, np.iinfo(kind).max, number, dtype=kind) | kind(1)
-
-
-FACTORS, SHIFTS = _odd(BANDS * ROWS, np.uint32), _odd(BANDS * ROWS, np.uint32)
-MIXERS, BESIDE = _odd(2, np.uint32), _odd(1, np.uint32)[0]
-OF_BAND = _odd(ROWS, np.uint64)
-
-Pairs = Iterator[tuple[int, int]]
+_chance, _most, _odd = np.random.default_rng(1997), 2**32 - 1, np.uint32(1)
+FACTORS = _chance.integers(0, _most, BANDS * ROWS, dtype=np.uint32) | _odd
+SHIFTS = _chance.integers(0, _most, BANDS * ROWS, dtype=np.uint32) | _odd
+MIXERS = _chance.integers(0, _most, 2, dtype=np.uint32) | _odd
+BESIDE = (_chance.integers(0, _most, 1, dtype=np.uint32) | _odd)[0]
+OF_BAND = _chance.integers(0, 2**64 - 1, ROWS, dtype=np.uint64) | np.uint64(1)
 
 
 class Codes(dict[str, int]):

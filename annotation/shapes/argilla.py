@@ -26,14 +26,14 @@ def _records(row: Row, target: Target) -> Iterator[Row]:
     if identifier is not None:
         record["id"] = identifier
     judged, left = [], {}
-    ours = row.get(OURS) if isinstance(row.get(OURS), dict) else {}
+    ours: Any = row.get(OURS)
     for name, (answers, times) in _by_person(row.get("responses")).items():
         body, rest = body_of(answers, names, target)
         if not body:
             raise CleaningError("responses", f"{name} gave no answer that a {target.kind} project can take.")
         if rest:
             left[name] = rest
-        more, about = kept_apart(ours.get(name))
+        more, about = kept_apart(ours.get(name) if isinstance(ours, dict) else None)
         judged.append({"annotator": name, "body": body | more, **times, **about})
     metadata = row.get("metadata") or {}
     if not isinstance(metadata, dict):
