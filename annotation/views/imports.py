@@ -131,7 +131,7 @@ def _confirm(request: PersonRequest, project: Project, job: ImportJob) -> HttpRe
         done = job.report
         messages.success(
             request,
-            gettext("%(what)s items came in, %(what_2)s were left out.")
+            gettext("New items: %(what)s. Left out as bad: %(what_2)s.")
             % {"what": f"{done['created']:,}", "what_2": f"{done['bad_count']:,}"},
         )
         return redirect("annotation:project", project.slug)
