@@ -26,7 +26,7 @@ from annotation.writes import write_transaction
 
 RULES = ("overlap", "agreement_share", "agreement_overlap", "order", "gold_share")  # they decide how a task is stored
 MANY = 1000  # new tasks from which the planner should know of them
-CACHE, USUAL_CACHE = 65_536, 2000  # kB of pages that SQLite keeps: the indexes of a large import outgrow the usual
+CACHE, USUAL_CACHE = 16_384, 2000  # kB of pages that SQLite keeps: the indexes of a large import outgrow the usual
 SWEPT_AT_ONCE = 2000  # tasks deleted in one transaction
 GIVEN_UP = "The import was taken for dead while it ran; start it again."
 SAME_IDS = "Another import brought in some of the same ids meanwhile; start this one again."

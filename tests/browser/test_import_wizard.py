@@ -1,4 +1,4 @@
-"""The import wizard in Chromium: without a mouse, and against the rules of accessibility."""
+"""The import wizard in Chromium: without a mouse, without JavaScript, and against the rules of accessibility."""
 
 import json
 from collections.abc import Callable
@@ -64,3 +64,22 @@ def test_a_file_is_mapped_checked_and_imported_by_keyboard(open_page: Open, work
     page.keyboard.press("Enter")
     expect(page.get_by_text("New items: 2. Left out as bad: 1.")).to_be_visible()
     assert project.tasks.count() == 2
+
+
+def test_the_wizard_needs_no_javascript_and_fits_a_phone(open_page: Open, work: tuple[Project, User, Path]) -> None:
+    project, lead, path = work
+    page = open_page(lead, f"/projects/{project.slug}/import/", phone=True, java_script_enabled=False)
+    page.set_input_files("#file", path)
+    page.get_by_role("button", name="Check the file").click()
+    page.locator("#becomes-3").select_option("tag")
+    page.get_by_role("button", name="Check again").click()
+    expect(page.locator("#mp + p")).to_have_text("As you said it, change any")
+    page.get_by_role("button", name="Guess anew").click()
+    page.get_by_role("link", name="Row after").click()
+    expect(page.get_by_text("2 of the first 2")).to_be_visible()
+    page.get_by_role("button", name="Import 2, skip 1 bad").click()
+    expect(page.get_by_text("New items: 2.")).to_be_visible()
+    assert project.tasks.count() == 2
+    with_scripts = open_page(lead, page.url, phone=True, **STILL)
+    with_scripts.goto(f"/projects/{project.slug}/import/")
+    assert findings(with_scripts) == []
