@@ -200,7 +200,7 @@ def _start_round(project: Project, base: Model, start: Model, by: User, prompts:
             responses_per_prompt=2,
             generation=settings.generate,
             snapshot=plan.SNAPSHOT,
-            reward={"params": settings.reward, "adapter": plan.LORA},
+            reward={"params": settings.reward, "adapter": plan.REWARD_LORA},
             policies=[
                 {"kind": "dpo", "params": settings.dpo, "adapter": plan.LORA, "hardware": settings.shared},
                 {"kind": "ppo", "params": settings.ppo, "adapter": plan.LORA, "hardware": settings.shared},
