@@ -193,8 +193,9 @@ def attend(
         raise ValueError(f"attention with {asked[0]} cannot be computed tree by tree")
     assert _current is not None
     layout = _current.layout
-    laid = [Lay.apply(states[0].transpose(0, 1), layout) for states in (query, key, value)]
-    return Gather.apply(among(*laid, layout, scaling, dropout), layout.first)[None], None
+    laid: list[Tensor] = [Lay.apply(states[0].transpose(0, 1), layout) for states in (query, key, value)]
+    found = among(laid[0], laid[1], laid[2], layout, scaling, dropout)
+    return Gather.apply(found, layout.first)[None], None
 
 
 def among(
@@ -206,9 +207,8 @@ def among(
     if len(layout.bands) == 1:
         return _of_band(query, key, value, layout.bands[0], scaling, dropout)
     split = (states.split(layout.sizes) for states in (query, key, value))
-    return torch.cat(
-        [_of_band(*states, band, scaling, dropout) for band, *states in zip(layout.bands, *split, strict=True)]
-    )
+    bands = zip(*split, layout.bands, strict=True)
+    return torch.cat([_of_band(q, k, v, band, scaling, dropout) for q, k, v, band in bands])
 
 
 def at_ends(

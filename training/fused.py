@@ -63,9 +63,9 @@ class Maps:
     def back(self, grad: Tensor) -> tuple[Tensor, Tensor]:
         """(M, I) gradient of x from that of what became of it, and (M, R) what gradients of A are made of."""
         if not self.rank:
-            first, *others = zip(grad.split(self.sizes, dim=1), self.linears, strict=True)
-            found = first[0] @ first[1].weight
-            for part, linear in others:
+            parts = grad.split(self.sizes, dim=1)
+            found = parts[0] @ self.linears[0].weight
+            for part, linear in zip(parts[1:], self.linears[1:], strict=True):
                 found.addmm_(part, linear.weight)
             return found, grad[:, :0]
         inputs = self.linears[0].weight.shape[1]
@@ -135,8 +135,8 @@ class MergedLora(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, *flat = ctx.saved_tensors
-        linear = Linear(*flat, ctx.scale)
+        x, weight, bias, a, b = ctx.saved_tensors
+        linear = Linear(weight, bias, a, b, ctx.scale)
         maps = Maps([linear])
         below, low = maps.back(grads[0]) if ctx.needs_input_grad[0] else (None, maps.low(grads[0]))
         return below, *maps.gradients(x, maps.narrow(x), grads[0], low)

@@ -89,7 +89,7 @@ def _attend(
             return Added.apply(states, found.flatten(1), *_flat(linears[3:4]))
         at = layout.first[wanted]
         laid = (Put.apply(query, at, len(layout.places)), key, value)
-    found = Gather.apply(attention.among(*laid, layout, attend.scaling, dropout), at)
+    found = Gather.apply(attention.among(laid[0], laid[1], laid[2], layout, attend.scaling, dropout), at)
     return Added.apply(states, found.flatten(1), *_flat(linears[3:4]))
 
 
@@ -232,4 +232,5 @@ def _tensors(flat: tuple[Any, ...]) -> list[Tensor | None]:
 
 
 def _with_scales(tensors: list[Any], scales: list[float]) -> list[Linear]:
-    return [Linear(*tensors[4 * place : 4 * place + 4], scale) for place, scale in enumerate(scales)]
+    parts = zip(*(tensors[part::4] for part in range(4)), scales, strict=True)
+    return [Linear(weight, bias, a, b, scale) for weight, bias, a, b, scale in parts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
@@ -15,8 +15,9 @@ class Negotiation(DefaultContentNegotiation):
     """The framework's own, asked only where the answer is not plain."""
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
+        renderers = list(renderers)
         first, plain = renderers[0], request.META.get("HTTP_ACCEPT", "") in TAKES_JSON
         if plain and format_suffix is None and first.media_type == "application/json":
             return first, first.media_type
