@@ -14,8 +14,8 @@ import socket
 import struct
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -123,6 +123,16 @@ class Lanes:
             for weight, gradient in zip(self._weights, gradients, strict=True):
                 weight.grad = gradient.clone() if weight.grad is None else weight.grad.add_(gradient)
         return found
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """While it lasts, this process has the threads of all lanes, which wait for their next job."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def _serve(self, line: socket.socket, gradients: list[Tensor]) -> None:
         """Work until the other end is closed; never returns."""

@@ -19,9 +19,11 @@ from training import checkpoints, forward, models
 from training.corpus import Windows, encode, pack, read_corpus, train_tokenizer
 from training.data import RowAccount
 from training.lanes import Lanes, count_for
+from training.muon import Muon
 from training.params import Pretrain
 from training.rundir import RunDir, RunError
 from training.runfile import RunFile
+from training.schedule import set_rate
 
 BETAS = (0.9, 0.95)  # and the final rate: GPT-3 (Brown et al. 2020), appendix B
 FINAL_RATE = 0.1
@@ -43,17 +45,16 @@ def train(config: RunFile, run: RunDir) -> None:
 
     model: Any = new_model(params, tokenizer)
     model.to(device)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=params.learning_rate, betas=BETAS, weight_decay=params.weight_decay, fused=True
-    )
+    optimizers = optimizers_of(model, params)
     step, spent = 0, 0.0  # spent: seconds in the loop over all attempts, for the time limit
     if checkpoint := checkpoints.latest(run):
         models.put_back(models.learning(model), checkpoint.tensors())
-        optimizer.load_state_dict(checkpoint.state["optimizer"])
+        for optimizer, state in zip(optimizers, checkpoint.state["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
         step, spent = checkpoint.step, checkpoint.state["spent"]
 
     def keep() -> None:
-        state = {"optimizer": optimizer.state_dict(), "spent": spent}
+        state = {"optimizers": [optimizer.state_dict() for optimizer in optimizers], "spent": spent}
         checkpoints.save(run, step, models.learning(model), state)
 
     run.phase("training", params.max_steps, step)
@@ -61,15 +62,17 @@ def train(config: RunFile, run: RunDir) -> None:
     with Lanes(list(model.parameters()), part_learner(model), count_for(model)) as lanes:
         while (done := share_done(params, step, spent)) < 1.0:
             rate = params.learning_rate * schedule(done, params.warmup_ratio)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            for optimizer in optimizers:
+                set_rate(optimizer, rate)
             batch = take(windows, batch_rows(len(windows.ids), params.batch_size, step, config.seed))
             loss = learn(lanes, batch)
             grad_norm = clip_grad_norm_(model.parameters(), params.max_grad_norm).item()
             step += 1
             run.require_finite(step, loss=loss, grad_norm=grad_norm)
-            optimizer.step()
-            optimizer.zero_grad()
+            with lanes.resting():
+                for optimizer in optimizers:
+                    optimizer.step()
+                    optimizer.zero_grad()
 
             seconds = max(time.monotonic() - started, 1e-9)
             started, spent = started + seconds, spent + seconds
@@ -85,6 +88,15 @@ def train(config: RunFile, run: RunDir) -> None:
                 keep()
             run.leave_if_stopped()
     finish(config, run, model, tokenizer, held_out, {"steps": step, "rows": {"train": account.as_dict()}})
+
+
+def optimizers_of(model: Any, params: Pretrain) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, which learns from half of the texts what AdamW does, AdamW for the rest."""
+    inside = [weight for weight in model.model.layers.parameters() if weight.ndim == 2]
+    known = {id(weight) for weight in inside}
+    rest = [weight for weight in model.parameters() if id(weight) not in known]
+    settings: dict[str, Any] = {"lr": params.learning_rate, "weight_decay": params.weight_decay}
+    return [Muon(inside, **settings), torch.optim.AdamW(rest, betas=BETAS, fused=True, **settings)]
 
 
 def finish(config: RunFile, run: RunDir, model: Any, tokenizer: Any, held_out: Windows, facts: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ SEED = 0
 LABEL_PROJECT, LABEL_NAME = "support-desk", "Support desk"
 DEMO_PROJECT, DEMO_NAME = "support-desk-answers", "Support desk: model answers"
 
-CORPUS_TEXTS = 20_500  # what pretraining reads once
+CORPUS_TEXTS = 15_000  # what pretraining reads once
 DEMONSTRATIONS = 450
 PAIR_PROMPTS = 5_000
 EVAL_PROMPTS = 300
@@ -17,7 +17,7 @@ NEXT_PROMPTS = 100  # the batch that waits for a person afterwards
 
 PRETRAIN: dict[str, Any] = {
     "max_minutes": None,  # a number of steps makes the result the same on a slow machine
-    "max_steps": 450,
+    "max_steps": 330,
     "batch_size": 16,
     "context": 128,
     "learning_rate": 2e-3,
@@ -72,12 +72,12 @@ def settings_for(size: int, *, ours: bool) -> Settings:
 
 
 _PPO: dict[str, Any] = {
-    "steps": 36,
+    "steps": 31,
     "rollout_batch": 64,
     "minibatch": 32,
     "ppo_epochs": 2,
     "beta": 0.05,
     "value_warmup_steps": 4,
-    "sample_every": 18,
-    "checkpoint_every": 18,
+    "sample_every": 16,
+    "checkpoint_every": 16,
 }

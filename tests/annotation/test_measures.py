@@ -170,7 +170,7 @@ def test_tasks_drawn_in_groups_have_the_interval_of_tasks_drawn_one_by_one(monke
 def test_two_groups_of_one_person_each_agree_as_the_two_people_do() -> None:
     voted = ballots(60)
     people = np.arange(6)
-    votes = Votes(list(range(6)), [], *(np.empty(0) for _ in range(7)))
+    votes = Votes(list(range(6)), [], *(np.empty(0) for _ in range(8)))
     pairs = breakdown.by_people(voted, votes)
     for pair in pairs[:2]:
         found = breakdown.between(voted, people == pair["a"], people == pair["b"])

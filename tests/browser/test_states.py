@@ -29,8 +29,10 @@ def work(project: Project) -> str:
 
 
 def ready(page: Page) -> None:
+    """The next item is leased one ahead and keys are listened to."""
     page.wait_for_function("performance.now() > 300")
-    page.wait_for_timeout(320)
+    asked = "performance.getEntriesByType('resource').some(each => each.name.endsWith('/ahead/') && each.responseEnd)"
+    page.wait_for_function(asked)
 
 
 def test_an_item_judged_in_one_tab_says_so_in_the_other(open_page: Open) -> None:
