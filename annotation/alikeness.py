@@ -35,7 +35,7 @@ def by_week(rows: Iterable[Annotation]) -> dict[tuple[int, date], Share]:
     """{(project id, Monday): share} of these judgements, each compared with those of everybody else."""
     kept = list(rows)
     tasks = list({row.task_id for row in kept})
-    others, orders = _bodies(tasks), _orders(tasks)
+    others, orders = bodies_on(tasks), _orders(tasks)
     found: dict[tuple[int, date], Share] = {}
     for row in kept:
         said = [body for annotator, body in others.get(row.task_id, []) if annotator != row.annotator_id]
@@ -80,7 +80,8 @@ def beside(mine: dict[tuple[int, date], Share]) -> dict[date, float]:
     return {week: total / of for week, (total, of) in sums.items() if total == total}
 
 
-def _bodies(tasks: list[int]) -> Others:
+def bodies_on(tasks: list[int]) -> Others:
+    """{task id: [(annotator id, body)]} of the judgements that stand, in the order in which they were made."""
     found: Others = {}
     for start in range(0, len(tasks), AT_ONCE):
         rows = Annotation.objects.standing().filter(task__in=tasks[start : start + AT_ONCE]).order_by("task", "pk")

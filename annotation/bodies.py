@@ -43,7 +43,7 @@ def check(project: Project, body: object, shown: Shown) -> Body:
         raise BodyError({"body": gettext("Must be an object, not %(kind)s.") % {"kind": kind_of(body)}})
     questions = questions_of(project)
     readers = READERS[Kind(project.kind)] | COMMON
-    errors = {str(field): "Is not asked here." for field in body if field not in readers}
+    errors = {str(field): gettext("Is not asked here.") for field in body if field not in readers}
     stored: Body = {}
     for field, read in readers.items():
         try:

@@ -167,12 +167,13 @@ def answers(page: list[Annotation], user: User) -> list[Answer]:
     roles = dict(user.memberships.values_list("project", "role"))
     frozen = freezing.holders(page)
     finished = [row.task_id for row in page if row.task.done >= _wanted(row)]
-    others, gold = _others(finished, user), gold_feedback.told(user).filter(task__in=[row.task_id for row in page])
+    others = alikeness.bodies_on(finished)
+    gold = gold_feedback.told(user).filter(task__in=[row.task_id for row in page])
     right = dict(gold.values_list("task", "correct")) if page else {}
     rows = []
     for row in page:
         row.project.my_role = "manager" if user.is_superuser else roles.get(row.project_id, "")
-        said = others.get(row.task_id, [])
+        said = [body for annotator, body in others.get(row.task_id, []) if annotator != user.pk]
         enough = said if len(said) >= alikeness.OTHERS else []
         told = [wording.in_words(row.kind, body, row.shown)[0] for body in enough]
         name = frozen.get(row.pk, "")
@@ -210,15 +211,6 @@ def _weekly(weeks: dict[date, tuple[int, int]]) -> list[dict[str, Any]]:
         {"from": monday.isoformat(), "days": WEEK, "tasks": of, "measures": {"alike": intervals.wilson(like, of)}}
         for monday, (like, of) in sorted(weeks.items())
     ]
-
-
-def _others(tasks: list[int], user: User) -> dict[int, list[dict[str, Any]]]:
-    found: dict[int, list[dict[str, Any]]] = {}
-    for start in range(0, len(tasks), COMPARED):
-        rows = Annotation.objects.standing().filter(task__in=tasks[start : start + COMPARED]).exclude(annotator=user)
-        for task, body in rows.order_by("task", "pk").values_list("task", "body"):
-            found.setdefault(task, []).append(body)
-    return found
 
 
 def _paces(user: User) -> dict[int, float]:

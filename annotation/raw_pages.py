@@ -77,6 +77,6 @@ class _Names:
         self.of: dict[int, str] = {}
 
     def learn(self, ids: set[int]) -> None:
-        people = User.objects.filter(pk__in=ids - self.of.keys()) if ids - self.of.keys() else User.objects.none()
+        people = User.objects.filter(pk__in=ids - self.of.keys())
         for pk, username, simulated in people.values_list("pk", "username", "is_simulated"):
             self.of[pk] = username if self.real else pseudonym(self.project, pk, simulated=simulated)

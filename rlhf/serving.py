@@ -16,8 +16,9 @@ from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from annotation.models import User
+from training import machine
 
-WORKERS = min(2, os.cpu_count() or 1)  # web processes: a third one would take memory from training and gain little
+WORKERS = min(2, machine.cores())  # web processes: a third one would take memory from training and gain little
 
 
 def unapplied_migrations() -> list[str]:

@@ -253,7 +253,8 @@ def _initial_from(like: Snapshot) -> dict[str, Any]:
     recipe = dict(like.recipe)
     split = recipe.pop("split", {})
     initial: dict[str, Any] = {"name": like.name, "type": like.type, "split_by": split.get("by", "prompt")}
-    initial |= {key: split[key] for key in ("eval_share", "seed", "near") if key in split}
+    initial |= {key: split[key] for key in ("eval_share", "seed") if key in split}
+    initial["near"] = split.get("near", False)  # a recipe from before the rule was cut without it
     if split.get("by") == "metadata":
         initial |= {"split_key": split.get("key"), "split_eval": split.get("eval")}
     if split.get("by") == "time":

@@ -91,7 +91,7 @@ def train(config: RunFile, run: RunDir) -> None:
 
 
 def optimizers_of(model: Any, params: Pretrain) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, which learns from half of the texts what AdamW does, AdamW for the rest."""
+    """Muon for the matrices of the layers, which need fewer texts by it, AdamW for the rest."""
     inside = [weight for weight in model.model.layers.parameters() if weight.ndim == 2]
     known = {id(weight) for weight in inside}
     rest = [weight for weight in model.parameters() if id(weight) not in known]

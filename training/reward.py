@@ -32,7 +32,9 @@ def train(config: RunFile, run: RunDir) -> None:
     account, rows = encoded(config, tokenizer, "train", kind, aspects)
     eval_account, eval_rows = encoded(config, tokenizer, "eval", kind, aspects)
     objective = OBJECTIVES[kind](config, rows, aspects)
-    run.say("info", f"{account.used} {objective.noun} to learn from, {eval_account.used} held out.")
+    added = len(rows) - account.used  # answers to other prompts
+    beside = f" with {added} answers to other prompts beside them" if added else ""
+    run.say("info", f"{account.used} {objective.noun} to learn from{beside}, {eval_account.used} held out.")
     prompt, answers = rows[0].tree
     data.introduce(run, config, tokenizer, prompt, answers[0])
     model = load_model(config, pad_id, objective.heads.outputs)
@@ -64,7 +66,7 @@ def train(config: RunFile, run: RunDir) -> None:
     run.write_report(
         reports.common(run, config, [account, eval_account], steps=loop.total, tokens=loop.tokens)
         | {
-            "train": learnt | {"reward_mean": mean, "reward_std": deviation},
+            "train": learnt | {"reward_mean": mean, "reward_std": deviation, "off_topic": added},
             "eval": figures,
             "reload_check": check,
             "sample_rendered": data.render(tokenizer, prompt, answers[0]),

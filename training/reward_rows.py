@@ -129,8 +129,8 @@ def off_topic(pairs: Sequence[Pair], share: float, limit: int, seed: int) -> lis
     """For that share of the pairs one more each: its preferred answer beside one preferred for another prompt.
 
     What was said to somebody else is the worse answer, however well it reads, which judged pairs seldom show because
-    both their answers mean to fit: the non-contextual pairs of Liu et al. (2024), Robust Reward Model Training,
-    section 3. Pairs that would exceed `limit` tokens are left out.
+    both their answers mean to fit: the non-contextual pairs of Liu et al. (2024), Robust Reward Model Training.
+    Pairs that would exceed `limit` tokens are left out.
     """
     draw, made = random.Random(seed), []
     for pair in draw.sample(pairs, round(share * len(pairs))):
@@ -172,7 +172,7 @@ def _doubt(row: dict[str, Any], params: Any) -> float:
     """How likely the verdict is the wrong way round.
 
     By its strength: a tie is even, and the strongest verdict certain, in even steps (Liu et al. 2024, Reward Modeling
-    with Ordinal Feedback, section 2).
+    with Ordinal Feedback).
     """
     if params.labels == "strength":
         return 0.5 - 0.5 * belief(float(row["margin"] or 0.0) / STRONGEST)

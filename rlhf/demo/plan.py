@@ -27,7 +27,7 @@ PRETRAIN: dict[str, Any] = {
 SNAPSHOT: dict[str, Any] = {"split": {"by": "prompt", "eval_share": 0.15, "seed": 0, "near": False}}
 GATE = {"win_rate_low": 0.5, "kl_max": 15.0}
 LORA: dict[str, Any] = {"method": "lora", "r": 16, "alpha": 32, "dropout": 0.0, "targets": "all-linear"}
-# Twice the rank and a quarter of the scale: of sixteen trials the steadiest (docs/benchmarks.md).
+# Twice the rank and a quarter of the scale: of the adapters tried the one that agrees most (docs/benchmarks.md).
 REWARD_LORA: dict[str, Any] = LORA | {"r": 32, "alpha": 16}
 SMALL_BYTES = 100_000_000  # weights up to this size are trained whole in SFT, larger ones get LoRA
 

@@ -12,19 +12,11 @@ from django.utils import timezone
 from annotation.agreement import agreement
 from annotation.importing import import_records
 from annotation.models import Annotation, GoldResult, Project, QualityReport, RepeatCheck, Role
-from annotation.quality import bootstrap, breakdown, measures, reliabilities, report, reports, votes
+from annotation.quality import bootstrap, breakdown, measures, report, reports, votes
 from tests import factories
 from tests.annotation.casts import judged, noisy, record
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def fewer_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interval of twenty replicates has the same path through the code as one of a thousand."""
-    monkeypatch.setattr(bootstrap, "REPLICATES", 40)
-    monkeypatch.setattr(bootstrap, "FEWER", 20)
-    monkeypatch.setattr(reliabilities, "REPLICATES", 10)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fewer_replicates")]
 
 
 def question(project: Project, name: str) -> dict[str, Any]:

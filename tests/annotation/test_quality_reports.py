@@ -8,19 +8,11 @@ from django.test import Client
 from annotation import statistics
 from annotation.importing import import_records
 from annotation.models import Annotation, QualityReport, Role
-from annotation.quality import bootstrap, reliabilities, report, reports, votes
+from annotation.quality import report, reports, votes
 from tests import factories
 from tests.annotation.casts import judged, noisy, record
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def fewer_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interval of twenty replicates has the same path through the code as one of a thousand."""
-    monkeypatch.setattr(bootstrap, "REPLICATES", 40)
-    monkeypatch.setattr(bootstrap, "FEWER", 20)
-    monkeypatch.setattr(reliabilities, "REPLICATES", 10)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fewer_replicates")]
 
 
 def test_a_report_is_kept_until_somebody_judges_or_takes_back() -> None:

@@ -107,10 +107,14 @@ def test_long_prompts_are_cut_only_when_asked_for_and_counted(make_run, tmp_path
     rows = preferences(20)
     rows[3]["prompt"] = [{"role": "user", "content": "very " * 30}]
     snapshot = write_snapshot(tmp_path / "snapshot", "preference", rows, preferences(4, first=50))
-    params = QUICK | {"epochs": 1, "max_length": 128, "long_prompts": "cut"}
+    params = QUICK | {"epochs": 1, "max_length": 128, "long_prompts": "cut", "off_topic": 0.5}
     folder = make_run("reward", params=params, snapshot=snapshot, adapter=LORA)
     assert run_here(folder) == 0
-    assert rundir.read_report(folder)["rows"]["train"] == {"read": 20, "used": 20, "truncated": 1, "dropped": {}}
+    report = rundir.read_report(folder)
+    assert report["rows"]["train"] == {"read": 20, "used": 20, "truncated": 1, "dropped": {}}
+    added = report["train"]["off_topic"]  # rows that no judge saw are counted apart
+    assert 5 <= added <= 10
+    assert f"20 pairs to learn from with {added} answers to other prompts" in (folder / "log.txt").read_text()
 
 
 def test_a_result_that_does_not_reload_fails_the_run(make_run, tiny_snapshot, monkeypatch) -> None:
