@@ -1,8 +1,6 @@
 """What every test may stand on: fresh folders, and the real data beside the checkout."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,21 +18,21 @@ def template(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None, template: Path) -> Iterator[None]:
-    """The tests' own database begins as a copy of the migrated one, where it is SQLite's in memory."""
-    if connection.vendor != "sqlite" or not template.exists():
-        yield
-        return
-    address = connection.creation._get_test_db_name()
-    with closing(sqlite3.connect(address, uri=True)):  # as long as this is open, the memory is kept
-        database.copy(template, address)
-        yield
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    """SQLite's file is taken as it lies there: it begins as a copy of the migrated one, in a folder for one run."""
+    return django_db_keepdb or connection.vendor == "sqlite"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None, template: Path) -> None:
+    if connection.vendor == "sqlite" and template.exists():
+        database.copy(template, Path(connection.settings_dict["TEST"]["NAME"]))
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, template: Path) -> None:
     if connection.vendor == "sqlite" and not template.exists():
-        database.copy(connection.creation._get_test_db_name(), template)
+        database.copy(Path(connection.settings_dict["NAME"]), template)
 
 
 @pytest.fixture(scope="session")

@@ -22,19 +22,15 @@ def version() -> str:
     return hashlib.sha256(django.__version__.encode() + text).hexdigest()[:16]
 
 
-def copy(source: str | Path, to: str | Path) -> None:
-    """Copy a database over another, which is complete or not there; an empty one is not copied.
-
-    Both may be paths or `file:` addresses.
-    """
-    part = to.with_suffix(f".{os.getpid()}") if isinstance(to, Path) else to
-    with closing(_opened(source)) as one:
+def copy(source: Path, to: Path) -> None:
+    """Copy a database over another, which is complete or not there; an empty one is not copied."""
+    part = to.with_suffix(f".{os.getpid()}")
+    with closing(sqlite3.connect(source)) as one:
         if not one.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             return
-        with closing(_opened(part)) as two:
+        with closing(sqlite3.connect(part)) as two:
             one.backup(two)
-    if isinstance(part, Path):
-        part.replace(to)
+    part.replace(to)
 
 
 def migrate(path: Path) -> None:
@@ -44,7 +40,3 @@ def migrate(path: Path) -> None:
     subprocess.run(words, env=os.environ | {"DATABASE_URL": f"sqlite:///{part}"}, check=True)
     copy(part, path)
     part.unlink()
-
-
-def _opened(name: str | Path) -> sqlite3.Connection:
-    return sqlite3.connect(str(name), uri=str(name).startswith("file:"))

@@ -82,3 +82,9 @@ def open_page(browser: Browser, live_server: Any, seen: Seen) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert seen.complaints == []
+
+
+def ready(page: Page) -> None:
+    """The item shown takes keys and the next one is leased ahead. Not `wait_for_function`, which looks again by an
+    eval that the page's policy forbids."""
+    page.evaluate("() => new Promise(done => setTimeout(done, Math.max(330, 650 - performance.now())))")

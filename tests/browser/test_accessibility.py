@@ -1,7 +1,5 @@
 """Every page against WCAG 2.2 A and AA and axe's best practices: both themes, both widths, no findings."""
 
-from collections.abc import Callable
-
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect
@@ -11,13 +9,12 @@ from annotation.models import Project, Role, User
 from rlhf.models import Model, Round
 from rlhf.rounds import Plan
 from tests import factories
-from tests.browser.conftest import DESKTOP, PHONE
+from tests.browser.conftest import DESKTOP, PHONE, Open
 from tests.browser.test_loop_pages import live
 from tests.rlhf import rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("data_folder")]
 
-Open = Callable[..., Page]
 RULES = {
     "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 }

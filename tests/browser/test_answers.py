@@ -1,16 +1,14 @@
 """What an answer can carry beside the verdict: highlights, reasons, a better text, thumbs, ratings by turn."""
 
-from collections.abc import Callable
-
 import pytest
 from playwright.sync_api import Page, expect
 
 from annotation.models import Annotation, Assignment, Project, User
 from tests import factories
+from tests.browser.conftest import Open, ready
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Open = Callable[..., Page]
 TEXTS = ["Water is **heavier** 🛢 than `oil`.", "- Oil floats\n- Oil &amp; water do not mix"]
 
 
@@ -23,8 +21,7 @@ def start(kind: str = "preference", texts: list[str] = TEXTS, **fields: object) 
 
 def opened(open_page: Open, project: Project, person: User, **options: bool) -> Page:
     page = open_page(person, f"/projects/{project.slug}/work/", **options)
-    page.wait_for_function("performance.now() > 300")
-    page.wait_for_timeout(320)
+    ready(page)
     return page
 
 

@@ -1,6 +1,5 @@
 """Ranking, rating and writing by keys alone, and what the page does when the network, the session or the lease goes."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,11 +10,11 @@ from playwright.sync_api import Page, expect
 from annotation import judging, queue
 from annotation.models import Annotation, Assignment
 from tests import factories
+from tests.browser.conftest import Open
 from tests.browser.test_states import ready, start, work
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Open = Callable[..., Page]
 SAVED = {"ranking": "ranked", "rating": "rated", "demonstration": "written"}
 LETTERS = ("b", "1", "a", "2", "c", "3", "c", "t", "Enter", "Enter")
 # Where an answer that was taken back shows again.

@@ -1,7 +1,6 @@
 """The import wizard in Chromium: without a mouse, without JavaScript, and against the rules of accessibility."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,11 +8,11 @@ from playwright.sync_api import Page, expect
 
 from annotation.models import Project, Role, User
 from tests import factories
+from tests.browser.conftest import Open
 from tests.browser.test_accessibility import STILL, findings
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("data_folder")]
 
-Open = Callable[..., Page]
 ROWS = [
     {"question": "How do I **move** my number?", "answer_1": "Order a SIM.", "answer_2": "Call 0171 234 5678."},
     {"question": "how do i **move** my number", "answer_1": "- Order\n- a SIM", "answer_2": "No.", "mail": "a@b.org"},

@@ -1,17 +1,16 @@
 """A person at the judging page, with a keyboard, a bad network or no script."""
 
 import re
-from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from annotation.models import Annotation, Assignment, Project, User
 from tests import factories
+from tests.browser.conftest import Open, ready
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Open = Callable[..., Page]
 ASPECTS = [{"name": "helpful", "label": "Helpful", "required": False}]
 
 
@@ -25,12 +24,6 @@ def start(kind: str = "preference", tasks: int = 4, **fields: object) -> tuple[P
 
 def work(project: Project) -> str:
     return f"/projects/{project.slug}/work/"
-
-
-def ready(page: Page) -> None:
-    """The next item is leased one ahead and keys are listened to."""
-    page.wait_for_function("performance.now() > 300")
-    page.wait_for_timeout(320)
 
 
 def test_three_items_are_judged_by_keyboard_alone(open_page: Open) -> None:

@@ -1,21 +1,19 @@
 """The loop's pages in a real browser: what moves by itself, what the keyboard does, how wide they are."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from annotation.models import Project, Role, User
 from rlhf.models import Model, Round, Run
 from rlhf.rounds import Plan
 from tests import factories
+from tests.browser.conftest import Open
 from tests.rlhf import rows
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("data_folder")]
-
-Open = Callable[..., Page]
 
 
 @pytest.fixture

@@ -1,18 +1,16 @@
 """A reviewer settles disagreements by keyboard, and an annotator answers what came back."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from annotation import judging, queue, reviewing
 from annotation.models import Adjudication, Annotation, Project, Role, Task
 from tests import factories
+from tests.browser.conftest import Open, ready
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Open = Callable[..., Page]
 
 
 def disputed(project: Project, *strengths: int) -> Task:
@@ -23,11 +21,6 @@ def disputed(project: Project, *strengths: int) -> Task:
         shown = queue.lease_next(project, person).shown
         judging.submit(task, person, {"choice": "ab"[shown.index(pk)], "strength": strength})
     return task
-
-
-def ready(page: Page) -> None:
-    page.wait_for_function("performance.now() > 300")
-    page.wait_for_timeout(320)
 
 
 def test_three_ways_out_by_keyboard_alone_and_back(open_page: Open) -> None:

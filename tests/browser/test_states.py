@@ -1,19 +1,17 @@
 """What a page does when something else happens meanwhile: another tab, a lost lease, an ended session, a finger."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from annotation import judging, queue
 from annotation.models import Annotation, Assignment, Membership, Project, User
 from tests import factories
+from tests.browser.conftest import Open, ready
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Open = Callable[..., Page]
 
 
 def start(kind: str = "preference", tasks: int = 1, number: int | None = None) -> tuple[Project, User]:
@@ -26,11 +24,6 @@ def start(kind: str = "preference", tasks: int = 1, number: int | None = None) -
 
 def work(project: Project) -> str:
     return f"/projects/{project.slug}/work/"
-
-
-def ready(page: Page) -> None:
-    page.wait_for_function("performance.now() > 300")
-    page.wait_for_timeout(320)
 
 
 # Not wait_for_function, which repeats itself by an eval that the page's policy forbids.
