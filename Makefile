@@ -15,7 +15,7 @@ serve: .venv/.ready
 	@$(BIN)/python manage.py serve --port $(PORT)
 
 test: .venv/.ready-dev
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not postgres" --ignore tests/shared $(ARGS)
+	@$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not postgres" --ignore tests/shared $(ARGS)
 
 # What is tested on the real data and models beside the checkout; without them it skips.
 test-shared: .venv/.ready-dev
