@@ -43,28 +43,24 @@ class Codes(dict[str, int]):
 class NearPrompts:
     """Takes prompts as they come, each as its text made plain; tells which are nearly the same as an earlier one."""
 
-    bands: list[npt.NDArray[np.uint32]] = field(default_factory=list)  # (prompts, BANDS) each
-    bits: list[npt.NDArray[np.uint8]] = field(default_factory=list)  # (prompts, BANDS * ROWS) each
+    # Bytes that grow in place: arrays to be joined in the end would take twice the memory then.
+    bands: bytearray = field(default_factory=bytearray)  # (prompts, BANDS) of uint32
+    bits: bytearray = field(default_factory=bytearray)  # (prompts, BANDS * ROWS) of uint8
     codes: Codes = field(default_factory=Codes)
 
     def add(self, texts: list[str]) -> None:
         if texts:
             least = _least(texts, self.codes)
-            self.bits.append((least >> np.uint32(24)).astype(np.uint8))
+            self.bits += (least >> np.uint32(24)).astype(np.uint8).tobytes()
             mixed = (least.reshape(len(texts), BANDS, ROWS) * OF_BAND).sum(axis=2, dtype=np.uint64)
-            self.bands.append((mixed >> np.uint64(32)).astype(np.uint32))
+            self.bands += (mixed >> np.uint64(32)).astype(np.uint32).tobytes()
 
     def found(self) -> npt.NDArray[np.int64]:
         """For each prompt the place of an earlier one that it is nearly the same as, or its own."""
-        if not self.bands:
-            return np.zeros(0, dtype=np.int64)
-        self.bits = [np.concatenate(self.bits)]
-        (bits,) = self.bits
+        bits, bands = self._arrays()
         like = np.arange(len(bits))
         for band in range(BANDS):
-            keys = np.concatenate([some[:, band] for some in self.bands])
-            _, first, which = np.unique(keys, return_index=True, return_inverse=True)
-            earliest = first[which]
+            earliest = first_of_each(bands[:, band])
             asked = np.flatnonzero((earliest < like) & (like == np.arange(len(like))))
             for part in np.array_split(asked, max(1, len(asked) // 100_000)):
                 overlap = (bits[part] == bits[earliest[part]]).mean(axis=1)
@@ -81,9 +77,9 @@ class NearPrompts:
         group = _joined(np.arange(len(same)), np.arange(len(same)), same)
         if not len(same):
             return group
-        self.bits, self.bands = [np.concatenate(self.bits)], [np.concatenate(self.bands)]
+        _, bands = self._arrays()
         for band in range(BANDS):
-            keys, then = (self.bands[0][:, (band + step) % BANDS] for step in (0, 1))
+            keys, then = (bands[:, (band + step) % BANDS] for step in (0, 1))
             order = np.lexsort((then, keys))
             new = np.concatenate(([True], keys[order][1:] != keys[order][:-1]))
             begins, again = np.flatnonzero(new), np.flatnonzero(~new)
@@ -92,11 +88,16 @@ class NearPrompts:
                 group = _joined(group, *self._near(order[again], order[others], group))
         return group
 
+    def _arrays(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
+        """(prompts, BANDS * ROWS) bits and (prompts, BANDS) bands, in place."""
+        bits = np.frombuffer(self.bits, dtype=np.uint8).reshape(-1, BANDS * ROWS)
+        return bits, np.frombuffer(self.bands, dtype=np.uint32).reshape(-1, BANDS)
+
     def _near(
         self, ones: npt.NDArray[np.int64], others: npt.NDArray[np.int64], group: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Those of the pairs that are nearly the same and not of one group yet."""
-        (bits,) = self.bits
+        bits, _ = self._arrays()
         apart = group[ones] != group[others]
         ones, others = ones[apart], others[apart]
         near = np.zeros(len(ones), dtype=bool)
@@ -105,10 +106,14 @@ class NearPrompts:
         return ones[near], others[near]
 
 
-def first_of_each(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+def first_of_each(keys: npt.NDArray[np.uint32] | npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """For each key the place of the first equal one."""
-    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
-    return first[which]
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    new = np.concatenate(([True], ordered[1:] != ordered[:-1]))[: len(keys)]
+    found = np.empty_like(order)
+    found[order] = np.repeat(order[new], np.diff(np.append(np.flatnonzero(new), len(keys))))
+    return found
 
 
 def _joined(

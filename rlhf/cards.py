@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from annotation.leaks import Leak
+
 # Of the hub's identifiers those that data sets are mostly under.
 LICENSES = {
     *("apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "odc-by"),
@@ -45,7 +47,7 @@ def dataset_card(manifest: dict[str, Any], columns: list[str]) -> str:
         "",
         f"{meaning} Cut with Hone {manifest['hone_version']}; never edited, only superseded.",
         "",
-        *_warning(manifest),
+        *_warnings(manifest),
         f"- Rows: {counts['train']} train, {counts['eval']} eval; {_sides(manifest['recipe'])}",
         f"- Judgements used: {counts['annotations']} by {counts['annotators']} annotators",
         f"- Content hash: `{manifest['content_hash']}`",
@@ -127,8 +129,10 @@ def _statistics(told: dict[str, Any], counts: dict[str, Any]) -> list[str]:
     return ["## Agreement and biases", "", *(lines or ["Nothing to tell."]), ""]
 
 
-def _warning(manifest: dict[str, Any]) -> list[str]:
-    share = manifest["simulated_share"]
-    if not share:
-        return []
-    return [f"**{share:.0%} of its judgements were made by simulated raters, not by people.**", ""]
+def _warnings(manifest: dict[str, Any]) -> list[str]:
+    found = []
+    if share := manifest["simulated_share"]:
+        found += [f"**{share:.0%} of its judgements were made by simulated raters, not by people.**", ""]
+    if leak := (manifest.get("statistics") or {}).get("leak"):
+        found += [f"**{Leak(**leak)}**", ""]
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as parquet
 
 from annotation.cleaning import CleaningError, clean_text, strict_json
 from annotation.models import Project, Purpose
-from rlhf.models import Snapshot
+from rlhf.models import Round, Snapshot
 
 Prompt = dict[str, Any]  # {"id": str, "prompt": [messages]}
 ROLES = ("system", "user", "assistant")
@@ -54,6 +55,14 @@ def judged_in(project: Project, purpose: str) -> set[str]:
     """The keys of the prompts that tasks with this purpose ask about."""
     rows = project.tasks.filter(purpose=purpose).values_list("prompt", flat=True)
     return {key(prompt) for prompt in rows.iterator(chunk_size=2000)}
+
+
+def evaluated_in(project: Project) -> Iterator[list[dict[str, str]]]:
+    """The prompts on which the policies of this project are evaluated, by its tasks and by the rounds it has."""
+    rows = project.tasks.filter(purpose=Purpose.EVALUATION).values_list("prompt", flat=True)
+    files = (round.folder / "eval_prompts.jsonl" for round in Round.objects.filter(project=project))
+    planned = (row["prompt"] for path in files if path.is_file() for row in read(path))
+    return chain(rows.iterator(chunk_size=2000), planned)
 
 
 def hold_out(prompts: Iterable[Prompt], count: int, seed: int = 0) -> tuple[list[Prompt], list[Prompt]]:

@@ -14,6 +14,7 @@ from django.db.models import F, Max, Sum
 from django.db.models.functions import Least
 from django.utils import timezone
 
+from annotation.leaks import Leaks
 from annotation.models import Project, Purpose, User
 from rlhf import evaluation, generation, plans, prompts, registry, runs, snapshots
 from rlhf.locks import sole
@@ -23,6 +24,7 @@ from rlhf.prompts import Prompt
 from training.runfile import RunFileError
 
 State = Round.State
+NOTED = ("eval_judgements", "warning")  # written beside a round's plan, which has no such keys
 
 
 class RoundError(ValueError):
@@ -50,10 +52,11 @@ def start_round(
         raise RoundError("A round needs a preference project: its reward model learns from comparisons.")
     pool = list(prompts_to_label) if prompts_to_label is not None else prompts.from_project(project)
     label, held_out = _divide(project, plan, pool, None if eval_prompts is None else list(eval_prompts))
+    noted = plan.as_dict() | ({"warning": warning} if (warning := _warning(project, label, held_out)) else {})
     with transaction.atomic():
         Project.objects.select_for_update().get(pk=project.pk)  # two rounds started at once get two numbers
         number = (project.rounds.aggregate(last=Max("number"))["last"] or 0) + 1
-        fields = {"start_model": start_model, "base_model": base_model, "plan": plan.as_dict(), "created_by": by}
+        fields = {"start_model": start_model, "base_model": base_model, "plan": noted, "created_by": by}
         round = Round.objects.create(project=project, number=number, **fields)
         prompts.write(round.folder / "prompts.jsonl", label)
         prompts.write(round.folder / "eval_prompts.jsonl", held_out)
@@ -288,6 +291,16 @@ def _divide(
     return label, held_out
 
 
+def _warning(project: Project, label: list[Prompt], held_out: list[Prompt]) -> str:
+    """One sentence on prompts held out that are, or nearly are, prompts that people label; "" where none is."""
+    leaks = Leaks()
+    leaks.add(project.tasks.filter(purpose=Purpose.LABEL).values_list("prompt", flat=True).iterator(), held_out=False)
+    for asked, is_apart in ((label, False), (held_out, True)):
+        leaks.add([row["prompt"] for row in asked], held_out=is_apart)
+    leak = leaks.found()
+    return str(leak) if leak else ""
+
+
 def _run(round: Round, part: str, kind: str, **options: Any) -> Run | None:
     """The run that carries out this part of the plan, made when there is none; None when the plan is at fault."""
     if run := round.runs.filter(part=part).select_related("model").first():
@@ -356,4 +369,4 @@ def _condition(name: str, label: str, value: float | None, limit: float, met: bo
 
 
 def _plan(round: Round) -> Plan:
-    return Plan(**{key: value for key, value in round.plan.items() if key != "eval_judgements"})
+    return Plan(**{key: value for key, value in round.plan.items() if key not in NOTED})

@@ -12,10 +12,11 @@ from django.utils.text import slugify
 from annotation import exporting
 from annotation.exporting import ExportError
 from annotation.judged import Selection
+from annotation.leaks import Leaks
 from annotation.models import Project, User
 from annotation.outcomes import Outcome
-from annotation.splitting import LEAK, Sides
-from rlhf import contents, snapshot_files
+from annotation.splitting import LEAK, Sides, Split
+from rlhf import contents, prompts, snapshot_files
 from rlhf.models import Snapshot
 from rlhf.recipes import SnapshotError, check_recipe, selection_of, split_of
 from rlhf.tallies import Tally
@@ -37,8 +38,9 @@ class Draft:
         self.options = options_in(project, type, recipe)
         self.outcomes = exporting.outcomes(project, type, **self.options)
         selection = Selection(**self.options)
-        self.sides = Sides(project, selection, split_of(recipe))
-        self.tally = Tally(project.kind, selection)
+        split = split_of(recipe)
+        self.sides = Sides(project, selection, split)
+        self.tally = Tally(project.kind, selection, _leaks(project, split))
 
     def parts(self) -> Iterator[tuple[str, Outcome]]:
         """Each outcome that has rows, with the part they belong to."""
@@ -109,13 +111,25 @@ def preview(
 ) -> dict[str, Any]:
     """What `cut` would count, storing nothing; NotWanted as soon as nobody waits for it any more.
 
-    `{"train", "eval", "annotations", "annotators", "left_out": {reason: tasks}, "simulated_share"}`.
+    `{"train", "eval", "annotations", "annotators", "left_out": {reason: tasks}, "simulated_share", "warning"}`; the
+    warning is one sentence on held-out prompts that are, or nearly are, prompts to train on, or "".
     """
     draft = Draft(project, type, check_recipe(recipe or {}))
     for place, _ in enumerate(draft.parts()):
         if place % LOOK == 0 and not wanted():
             raise NotWanted
-    return draft.tally.counts() | {"simulated_share": draft.tally.simulated_share}
+    tally, leak = draft.tally, draft.tally.leak
+    return tally.counts() | {"simulated_share": tally.simulated_share, "warning": str(leak) if leak else ""}
+
+
+def _leaks(project: Project, split: Split) -> Leaks | None:
+    """What looks for held-out prompts among those to train on, where a split by itself does not keep them apart."""
+    evaluated = list(prompts.evaluated_in(project))
+    if split.near and not evaluated:
+        return None
+    leaks = Leaks()
+    leaks.add(evaluated, held_out=True)
+    return leaks
 
 
 def _store(project: Project, name: str, fields: dict[str, Any]) -> Snapshot:

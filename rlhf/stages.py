@@ -214,6 +214,7 @@ def _evaluate(round: Round, runs: dict[str, Run], done: dict[str, dict[str, int]
     stage = Stage("evaluate", "target", "Evaluate", pill="Starts by itself")
     stage.number, stage.unit = compact(round.plan.get("eval_prompts")), "prompts"
     stage.lines = [f"Held out, against {round.base_model.name}", "Compared by people, blind"]
+    stage.lines += [round.plan["warning"]] if "warning" in round.plan else []
     _pill(stage, runs.get("evaluate"), "Done")
     compare = done["compare"]
     if round.state == State.COMPARE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import combinations, repeat
 from statistics import median
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from annotation import reliability
 from annotation.aggregation import scores
 from annotation.judged import JudgedTask, Selection
+from annotation.leaks import Leak, Leaks
 from annotation.models import Kind
 from annotation.outcomes import Outcome
 from annotation.pair_verdicts import LeftOut, choice_lead, rank_lead
@@ -23,8 +25,8 @@ MOST_TASKS_TOLD = 100_000  # tasks that a manifest names under one reason
 class Tally:
     """Counts of one draft, a few bytes a row whatever their number."""
 
-    def __init__(self, kind: str, selection: Selection) -> None:
-        self.kind, self.selection = kind, selection
+    def __init__(self, kind: str, selection: Selection, leaks: Leaks | None = None) -> None:
+        self.kind, self.selection, self.leaks = kind, selection, leaks
         self.tasks = {part: array("q") for part in PARTS}  # of each row
         self.ids, self.revisions = array("q"), array("i")  # of each judgement used
         self.rulings: list[int] = []
@@ -46,6 +48,8 @@ class Tally:
         """Count one outcome's rows and the judgements behind them."""
         self.tasks[part].extend(row.get("task_id", outcome.task_id) for row in outcome.rows)
         self.rulings += outcome.rulings
+        if self.leaks is not None and outcome.rows:
+            self.leaks.add([outcome.prompt], held_out=part == EVAL)
         for pk, revision in outcome.used:
             self.ids.append(pk)
             self.revisions.append(revision)
@@ -96,6 +100,11 @@ class Tally:
             self.answers += 1
 
     @property
+    def leak(self) -> Leak:
+        """How many of the prompts held out are, or nearly are, prompts to train on; of none where nothing can be."""
+        return self.leaks.found() if self.leaks is not None else Leak(0, 0, 0)
+
+    @property
     def simulated_share(self) -> float:
         return self.simulated / len(self.ids) if self.ids else 0.0
 
@@ -109,6 +118,8 @@ class Tally:
         """What the card tells about agreement, the judges and biases; nobody's name, and nothing about who they are."""
         rows = len(self.tasks[TRAIN]) + len(self.tasks[EVAL])
         found: dict[str, Any] = {"alpha": self._alpha()}
+        if leak := self.leak:
+            found["leak"] = asdict(leak)
         if self.people:
             each = sorted(self.people.values())
             found["judgements_per_annotator"] = {"least": each[0], "median": median(each), "most": each[-1]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -29,7 +31,10 @@ def new_round(request: PersonRequest, slug: str) -> HttpResponse:
     form = RoundForm(request.POST, request.FILES, project=project, user=request.user)
     if form.is_valid():
         try:
-            rounds.start_round(project, form.plan(), prompts_to_label=form.pool(), by=request.user, **form.models())
+            asked: dict[str, Any] = {"prompts_to_label": form.pool(), **form.models()}
+            round = rounds.start_round(project, form.plan(), by=request.user, **asked)
+            if warning := round.plan.get("warning"):
+                messages.warning(request, warning)
             return redirect("rlhf:loop", project.slug)
         except (plans.PlanError, rounds.RoundError) as error:
             form.add_error(form.field_of(error), str(error))

@@ -201,6 +201,19 @@ def test_a_prompt_never_changes_sides(loop_engine):
     assert not held_out & label
 
 
+def test_held_out_prompts_that_people_label_too_are_told_in_the_plan(data_folder, client):
+    project = factories.project()
+    held_out = asked("1", "e1", "e2")
+    held_out[0]["prompt"][0]["content"] = "question  1"  # the same as the one to label, said otherwise
+    round = start(project, label=asked(1, 2), held_out=held_out)
+    warning = "1 of 3 held-out prompts says the same (1) or nearly the same (0) as a prompt to train on"
+    assert round.plan["warning"].startswith(warning)
+    assert plans.from_dict(rounds._plan(round).as_dict()).prompts == 12
+    client.force_login(factories.member(project, role="trainer"))
+    assert warning in client.get(f"/projects/{project.slug}/loop/").content.decode()
+    assert "warning" not in start(factories.project()).plan
+
+
 @pytest.mark.parametrize(
     ("plan", "field"),
     [

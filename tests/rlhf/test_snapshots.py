@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from annotation import freezing, judging, queue, reviewing, splitting
+from annotation import freezing, judging, queue, reviewing, splitting, tasks
 from annotation.importing import import_records
 from annotation.models import Annotation
 from annotation.sameness import prompt_key
@@ -138,6 +138,28 @@ def test_a_split_by_metadata_never_trains_on_a_prompt_it_tests():
     assert snapshot.counts["left_out"] == {"prompt is in the eval split": 1}
 
 
+def test_prompts_held_out_that_are_or_nearly_are_trained_on_are_told_before_and_after_the_cut(client):
+    project, long = factories.project(), "Why does the sea look blue from far away but clear in my hand"
+    texts = [f"{long} today?", f"{long} tonight?", "Why?", "Who is she?"]
+    for place, text in enumerate(texts):
+        prompt = [{"role": "user", "content": text}]
+        factories.task(project, ["x", "y"], prompt=prompt, metadata={"split": "test" if place == 0 else "train"})
+    judge_all(project, factories.member(project))
+    recipe = {"split": {"by": "metadata", "key": "split", "eval": "test", "near": False}}
+    near = "1 of 1 held-out prompts says the same (0) or nearly the same (1) as a prompt to train on"
+    assert snapshots.preview(project, "preference", recipe)["warning"].startswith(near)
+    made = snapshots.cut(project, name="near", type="preference", recipe=recipe)
+    assert f"**{near}" in (made.folder / "README.md").read_text()
+    assert not snapshots.preview(project, "preference", {"split": recipe["split"] | {"near": True}})["warning"]
+    task = {"prompt": [{"role": "user", "content": "why"}], "responses": [{"text": "x"}, {"text": "y"}]}
+    tasks.add_tasks(project, [task | {"id": name} for name in "ef"], purpose="evaluation")
+    both = "2 of 2 held-out prompts say the same (1) or nearly the same (1)"
+    assert snapshots.preview(project, "preference", recipe)["warning"].startswith(both)
+    client.force_login(factories.member(project, role="trainer"))
+    page = client.get(reverse("rlhf:new_snapshot", args=[project.slug])).content.decode()
+    assert "1 of 1 held-out prompts says the same (1)" in page  # its recipe keeps the near ones on one side
+
+
 def test_ties_are_left_out_and_counted():
     project = judged(5, choice="tie")
     assert snapshots.preview(project, "preference")["left_out"] == {"tie": 5}
@@ -147,8 +169,6 @@ def test_ties_are_left_out_and_counted():
 
 
 def test_judgements_of_evaluations_never_enter():
-    from annotation import tasks
-
     project = judged(20)
     pair = [{"text": "one"}, {"text": "two"}]
     tasks.add_tasks(project, [{"id": "e", "prompt": asked("secret"), "responses": pair}], purpose="evaluation")

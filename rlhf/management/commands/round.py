@@ -64,6 +64,8 @@ class Command(BaseCommand):
             eval_prompts=prompts_from(options["eval_prompts"], None),
         )
         self.stdout.write(f"{round} of {project.slug} has started.")
+        if warning := round.plan.get("warning"):
+            self.stderr.write(warning)
         return round
 
     def _act(self, project: Project, options: dict[str, Any]) -> Round:

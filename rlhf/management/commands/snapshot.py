@@ -54,6 +54,8 @@ class Command(BaseCommand):
         )
         for reason, count in sorted(counts["left_out"].items()):
             self.stdout.write(f"  left out, {reason}: {count}")
+        if counts.get("warning"):
+            self.stderr.write(counts["warning"])
 
 
 def _split(options: dict[str, Any]) -> dict[str, Any]:
