@@ -55,14 +55,14 @@ def report(first: dict[str, Any], seconds: float, again: float, utilities: dict[
         worth = "{value:.2f} [{low:.2f}, {high:.2f}]".format(**truth)
         print(f"{name:6}{share:>22}{worth:>24}{row['kl']:>8.2f}{row['length']:>8.1f}")
     accuracy = first["reward_accuracy"]
-    gap, lucky_gap = (accuracy[best] - accuracy["value"] for best in ("ceiling", "truth"))
+    gap, average_gap = (accuracy[best] - accuracy["value"] for best in ("ceiling", "average_ceiling"))
     rivals = max(utilities["base"]["high"], utilities["sft"]["high"])
     results = first | {"again_seconds": round(again, 1), "true_utility": utilities}
     targets = {
         "seconds": target(seconds, MOST_SECONDS, seconds <= MOST_SECONDS),
         "again_seconds": target(again, 60, again <= 60),
         "reward_below_ceiling": target(gap, CLOSE_TO_CEILING, gap <= CLOSE_TO_CEILING),
-        "reward_below_truth": target(lucky_gap, CLOSE_TO_CEILING, lucky_gap <= CLOSE_TO_CEILING),
+        "reward_below_average_ceiling": target(average_gap, CLOSE_TO_CEILING, average_gap <= CLOSE_TO_CEILING),
         "dpo_utility_low_above_rivals": target(utilities["dpo"]["low"], rivals, utilities["dpo"]["low"] > rivals),
         "ppo_utility_low_above_rivals": target(utilities["ppo"]["low"], rivals, utilities["ppo"]["low"] > rivals),
         "kl": target(max(first["dpo"]["kl"], first["ppo"]["kl"]), MOST_KL, first["ppo"]["kl"] <= MOST_KL),

@@ -82,7 +82,7 @@ class LocalLauncher:
         lock = _lock(folder)
         try:
             with (folder / OUTPUT).open("ab") as output:
-                if self._ready and self._ready.is_ready:
+                if self._ready and self._ready.becomes_ready():
                     pid = self._ready.start(folder, lock, output.fileno())
                     return Process(pid, rundir.process_started(pid))
                 child = subprocess.Popen(

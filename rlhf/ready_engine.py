@@ -15,6 +15,7 @@ from django.conf import settings
 ENGINE = "training.ready"  # says what goes over the socket; a process of its own, for it loads torch
 READY = b"ready"
 GPU = Path("/proc/driver/nvidia")
+PATIENCE = 60  # seconds
 
 
 def may_fork() -> bool:
@@ -40,10 +41,12 @@ class ReadyEngine:
             )
         self._ready = False
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the libraries are loaded; never waits."""
-        if not self._ready and select.select([self._door], [], [], 0)[0]:
+    def becomes_ready(self) -> bool:
+        """Whether the libraries are loaded, once they are: to load them a second time beside would take longer.
+
+        False when it has ended, or takes longer than any engine should.
+        """
+        if not self._ready and select.select([self._door], [], [], PATIENCE)[0]:
             self._ready = self._door.recv(len(READY)) == READY
         return self._ready
 

@@ -60,7 +60,7 @@ def settings_for(size: int, *, ours: bool) -> Settings:
         sft=rows | sft | {"epochs": 3},
         sft_adapter=None if small else LORA,
         generate=sampling,
-        reward=rows | reward | {"epochs": 2, "labels": "strength", "off_topic": 0.3},
+        reward=rows | reward | {"epochs": 2, "labels": "strength", "off_topic": 0.6},
         dpo=rows | dpo | {"epochs": 1, "beta": 0.5, "max_new_tokens": answer},
         ppo=ppo | _PPO | {"max_new_tokens": answer},
         evaluate=sampling,

@@ -44,10 +44,10 @@ def true_utilities(round: Round) -> dict[str, dict[str, Any]]:
 
 
 def reward_accuracy(round: Round) -> dict[str, Any]:
-    """Held-out accuracy of the reward model beside the accuracy that the noise of the judges allows on average.
+    """Held-out accuracy of the reward model beside the `ceiling`: what the true utility reaches on the same judgements.
 
-    `truth` is what the true utility itself reached on the very same judgements: it tells how much of a distance to
-    the ceiling is the luck of the draw.
+    `average_ceiling` is what the known noise of the judges allows on average, where these are one draw: both figures
+    of one draw are as lucky as it is, and their distance tells more than that of either to the average.
     """
     assert round.snapshot is not None and round.reward_model is not None
     rows = parquet.read_table(
@@ -55,7 +55,7 @@ def reward_accuracy(round: Round) -> dict[str, Any]:
     ).to_pylist()
     pairs = [(row["prompt"], row["chosen"][-1]["content"], row["rejected"][-1]["content"]) for row in rows]
     accuracy = round.reward_model.figures["training"]["accuracy"]
-    figures = {**accuracy, "ceiling": noise_ceiling(pairs), "truth": truth_accuracy(pairs)}
+    figures = {**accuracy, "ceiling": truth_accuracy(pairs), "average_ceiling": noise_ceiling(pairs)}
     Model.objects.filter(pk=round.reward_model.pk).update(
         figures={**round.reward_model.figures, "ceiling": figures["ceiling"]}
     )
@@ -76,8 +76,8 @@ def table(result: dict[str, Any], round: Round) -> list[str]:
     accuracy = result["reward_accuracy"]
     lines.append(
         f"Reward model: {accuracy['value']:.1%} of {accuracy['n']} held-out judgements"
-        f" [{accuracy['low']:.1%}, {accuracy['high']:.1%}]; the judges' own noise allows {accuracy['ceiling']:.1%}"
-        f" on average, and the true utility agrees with {accuracy['truth']:.1%} of these."
+        f" [{accuracy['low']:.1%}, {accuracy['high']:.1%}]; the true utility agrees with {accuracy['ceiling']:.1%} of"
+        f" the same ones, and with {accuracy['average_ceiling']:.1%} on average over the judges' noise."
     )
     return lines
 

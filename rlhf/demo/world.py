@@ -24,6 +24,7 @@ from rlhf.demo.desk import (
     Problem,
 )
 from rlhf.demo.desk import GUIDELINES as _GUIDELINES
+from rlhf.demo.reactions import reaction
 from rlhf.demo.utility import BEST, Case, Message, Prompt, case_of, explain, utility
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 NAME = "Support desk"
+ANSWERED = 0.5  # of the corpus's conversations end with what the customer said to the reply
 EVAL_SHARE = 5  # one pair of product and problem in five is kept for evaluation
 
 GUIDELINES = _GUIDELINES + "".join(f"| {p.phrases[0].format(x='it').rstrip('?')} | {p.fixes[0]} |\n" for p in PROBLEMS)
@@ -69,10 +71,15 @@ def prompts(n: int, seed: int, split: Split = "train") -> list[list[Message]]:
 def corpus(n: int, seed: int) -> list[dict[str, Any]]:
     """`n` conversations to pretrain on, lines of corpus.jsonl: training prompts with replies of every habit."""
     rng = random.Random(f"corpus/{seed}")
-    return [
-        {"messages": [*prompt, {"role": "assistant", "content": mediocre_reply(prompt, rng)}]}
-        for prompt in prompts(n, seed, "train")
-    ]
+    return [{"messages": _conversation(prompt, rng)} for prompt in prompts(n, seed, "train")]
+
+
+def _conversation(prompt: Prompt, rng: random.Random) -> list[Message]:
+    reply = mediocre_reply(prompt, rng)
+    said = [*prompt, {"role": "assistant", "content": reply}]
+    if rng.random() < ANSWERED:
+        said.append({"role": "user", "content": reaction(prompt, reply, rng)})
+    return said
 
 
 def mediocre_reply(prompt: Prompt, rng: random.Random) -> str:

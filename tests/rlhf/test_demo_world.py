@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from rlhf.demo import world
+from rlhf.demo import reactions, world
 from rlhf.demo.desk import PROBLEMS, SUBJECTS
 from rlhf.demo.raters import RATERS, Rater, noise_ceiling, truth_accuracy
 
@@ -49,6 +49,24 @@ def test_the_parts_of_a_perfect_reply_add_up_to_the_best_score():
     parts = world.explain(DEAD_KETTLE, BEST)
     assert parts["product"] == 1 and parts["fix"] == 3 and parts["courtesy"] == 1 and parts["offer"] == 0.5
     assert world.utility(DEAD_KETTLE, BEST) == sum(parts.values()) == world.BEST
+
+
+def test_half_of_the_conversations_to_learn_from_end_with_what_struck_the_customer():
+    rows = [row["messages"] for row in world.corpus(400, 7)]
+    said = [messages for messages in rows if len(messages) == 3]
+    assert 0.4 < len(said) / len(rows) < 0.6
+    assert {messages[-1]["role"] for messages in said} == {"user"}
+
+    def heard(reply):
+        return {reactions.reaction(DEAD_KETTLE, reply, random.Random(seed)) for seed in range(200)}
+
+    wrong = BEST.replace("hold the reset button for ten seconds", "tighten the two screws on the back")
+    assert heard(BEST) >= {*reactions.HELPED, "Yes, the kettle.", *reactions.COURTEOUS, *reactions.WELCOME}
+    assert not heard(BEST) & {*reactions.WRONG, *reactions.NO_ADVICE, *reactions.IDLE, *reactions.UNFINISHED}
+    assert heard(wrong) >= {*reactions.WRONG} and not heard(wrong) & {*reactions.HELPED, *reactions.NO_ADVICE}
+    assert heard(BEST.replace("kettle", "tent")) >= {"But I asked about my kettle."}
+    assert heard("Read the manual") >= {*reactions.RUDE, *reactions.NO_ADVICE, *reactions.UNFINISHED, *reactions.CURT}
+    assert heard("Things like this happen.") >= {*reactions.IDLE, *reactions.NO_OFFER, *reactions.NOTHING}
 
 
 @pytest.mark.parametrize(

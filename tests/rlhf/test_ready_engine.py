@@ -29,7 +29,7 @@ def test_a_run_is_forked_from_the_engine_that_is_ready(local, tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"kind": "magic"}))
     with local.kept_ready():
         engine = local._ready
-        wait_until(lambda: engine.is_ready)
+        assert engine.becomes_ready()
         process = local.submit(tmp_path)
         assert process.pid not in (os.getpid(), engine._process.pid)
         assert not local._children  # no process was started for it
@@ -45,7 +45,7 @@ def test_a_run_is_forked_from_the_engine_that_is_ready(local, tmp_path):
 def test_a_run_of_its_own_session_holds_the_lock_and_outlives_the_engine(local, tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "run.json")  # the run waits for what it is to do
     with local.kept_ready():
-        wait_until(lambda: local._ready.is_ready)
+        assert local._ready.becomes_ready()
         process = local.submit(tmp_path)
         wait_until(lambda: os.getsid(process.pid) == process.pid)
         with pytest.raises(launcher.AlreadyRunning):
@@ -57,7 +57,7 @@ def test_a_run_of_its_own_session_holds_the_lock_and_outlives_the_engine(local, 
 
 def test_an_engine_that_has_ended_fails_the_start_and_frees_the_directory(local, tmp_path):
     with local.kept_ready():
-        wait_until(lambda: local._ready.is_ready)
+        assert local._ready.becomes_ready()
         local._ready._process.kill()
         local._ready._process.wait()
         with pytest.raises(launcher.LaunchFailed):

@@ -35,11 +35,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         began = time.monotonic()
-        call_command("migrate", verbosity=0)
-        admin, password = _admin()
-        progress = Progress(sys.stdout, list(story.STEPS.values()))
         try:
-            with LOCAL.kept_ready():
+            with LOCAL.kept_ready():  # its libraries load while the tables are made
+                call_command("migrate", verbosity=0)
+                admin, password = _admin()
+                progress = Progress(sys.stdout, list(story.STEPS.values()))
                 round = story.play(progress, by=admin, model=options["model"])
         except (story.DemoFailed, RegistryError, RunFileError) as error:
             raise CommandError(str(error)) from None
