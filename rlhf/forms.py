@@ -9,6 +9,8 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models import Project, User
 from rlhf import figures, prompts
@@ -45,17 +47,17 @@ class DecisionForm(Styled):
 
     promote = forms.ChoiceField(required=False)
     reason = forms.CharField(
-        label="Reason, kept with the model",
+        label=_("Reason, kept with the model"),
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 3}),
-        error_messages={"required": "Give the reason: it is kept with the model."},
+        error_messages={"required": _("Give the reason: it is kept with the model.")},
     )
 
     def __init__(self, *args: Any, names: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         choice = self.fields["promote"]
         assert isinstance(choice, forms.ChoiceField)
-        choice.choices = [("", "Reject"), *[(name, name) for name in names]]
+        choice.choices = [("", gettext("Reject")), *[(name, name) for name in names]]
 
 
 class RoundForm(Styled):
@@ -63,45 +65,48 @@ class RoundForm(Styled):
 
     start_model = forms.ModelChoiceField(
         queryset=Model.objects.none(),
-        label="Start from",
-        help_text="It writes the answers, and it is what gets improved.",
+        label=_("Start from"),
+        help_text=_("It writes the answers, and it is what gets improved."),
     )
     base_model = forms.ModelChoiceField(
-        queryset=Model.objects.none(), label="Compare with", help_text="What people compare every policy with."
+        queryset=Model.objects.none(), label=_("Compare with"), help_text=_("What people compare every policy with.")
     )
     prompts_file = forms.FileField(
         required=False,
-        label="Prompts file",
-        help_text="JSON lines: a text, or an object with id and prompt",
+        label=_("Prompts file"),
+        help_text=_("JSON lines: a text, or an object with id and prompt"),
         widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.json,.txt"}),
     )
     prompts_project = forms.ModelChoiceField(
-        queryset=Project.objects.none(), required=False, label="Or the prompts of a project"
+        queryset=Project.objects.none(), required=False, label=_("Or the prompts of a project")
     )
     prompts = forms.IntegerField(
-        min_value=1, max_value=1_000_000, label="Prompts to label", help_text="At most so many; drawn by hash."
+        min_value=1, max_value=1_000_000, label=_("Prompts to label"), help_text=_("At most so many; drawn by hash.")
     )
     responses_per_prompt = forms.IntegerField(
-        min_value=2, max_value=64, label="Answers per prompt", help_text="Two make one pair, four make two."
+        min_value=2, max_value=64, label=_("Answers per prompt"), help_text=_("Two make one pair, four make two.")
     )
     eval_prompts = forms.IntegerField(
         min_value=1,
         max_value=100_000,
-        label="Prompts to evaluate on",
-        help_text="Nobody labels them, nothing trains on them.",
+        label=_("Prompts to evaluate on"),
+        help_text=_("Nobody labels them, nothing trains on them."),
     )
-    eval_overlap = forms.IntegerField(min_value=1, max_value=10, label="Judgments per comparison")
+    eval_overlap = forms.IntegerField(min_value=1, max_value=10, label=_("Judgments per comparison"))
     methods = forms.MultipleChoiceField(
         choices=[(kind, kind.upper()) for kind in METHODS],
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose at least one method."},
+        error_messages={"required": _("Choose at least one method.")},
     )
     win_rate_low = forms.FloatField(
-        min_value=0, max_value=1, label="Preferred by more than", help_text="Lower end of the 95% interval, 0 to 1."
+        min_value=0,
+        max_value=1,
+        label=_("Preferred by more than"),
+        help_text=_("Lower end of the 95% interval, 0 to 1."),
     )
-    kl_max = forms.FloatField(min_value=0, label="KL at most", help_text="Nats per answer, to the start model.")
+    kl_max = forms.FloatField(min_value=0, label=_("KL at most"), help_text=_("Nats per answer, to the start model."))
     promote_automatically = forms.BooleanField(
-        required=False, label="Promote the best one through the gate without asking"
+        required=False, label=_("Promote the best one through the gate without asking")
     )
 
     def __init__(self, *args: Any, project: Project, user: User, **kwargs: Any) -> None:
@@ -125,7 +130,9 @@ class RoundForm(Styled):
         if not sent:
             return None
         if sent.size > MAX_PROMPTS_FILE:
-            raise forms.ValidationError("The file is larger than 64 MB; start the round with manage.py round instead.")
+            raise forms.ValidationError(
+                gettext("The file is larger than 64 MB; start the round with manage.py round instead.")
+            )
         with tempfile.NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR, suffix=".jsonl") as kept:
             for chunk in sent.chunks():
                 kept.write(chunk)
@@ -193,11 +200,13 @@ def model_words(model: Model) -> str:
     accuracy = ((model.figures or {}).get("training") or {}).get("accuracy") or {}
     if model.role == Model.Role.REWARD and isinstance(accuracy.get("value"), int | float):
         behind = figures.snapshot_behind(model)
-        judges = ", simulated judges" if behind is not None and behind.simulated_share else ""
-        return f"{model.name}, {accuracy['value']:.1%} held out{judges}"
+        text = gettext("%(name)s, %(share)s held out")
+        if behind is not None and behind.simulated_share:
+            text = gettext("%(name)s, %(share)s held out, simulated judges")
+        return text % {"name": model.name, "share": f"{accuracy['value']:.1%}"}
     if model.state != Model.State.CANDIDATE:
         return f"{model.name}, {model.get_state_display().lower()}"
-    return f"{model.name}, base" if model.run_id is None else model.name
+    return gettext("%(name)s, base") % {"name": model.name} if model.run_id is None else model.name
 
 
 def snapshot_words(snapshot: Snapshot) -> str:

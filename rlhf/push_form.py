@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models.people import TRAINS
 from rlhf import pushing
@@ -18,9 +19,9 @@ class PushForm(Styled):
     """Where to."""
 
     repository = forms.CharField(
-        max_length=200, help_text="owner/name", widget=forms.TextInput(attrs={"placeholder": "team/prefs"})
+        max_length=200, help_text=_("owner/name"), widget=forms.TextInput(attrs={"placeholder": "team/prefs"})
     )
-    public = forms.BooleanField(required=False, label="Public, if it is new")
+    public = forms.BooleanField(required=False, label=_("Public, if it is new"))
 
 
 def hub_card(row: Snapshot, form: PushForm | None = None) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models import Project
 from rlhf.forms import Styled, model_words, policies_of, snapshot_words
@@ -22,13 +24,13 @@ from training.runfile import RunFileError, compatibility
 
 # What a person chooses by: what they have. The rest of the engine's kinds start from other pages.
 METHODS = {
-    "sft": ("Imitate demonstrations", "Needs answers"),
-    "reward": ("Learn what people prefer", "Needs pairs"),
-    "dpo": ("Preferences, no reward model", "Needs pairs"),
-    "kto": ("Single answers, wanted or not", "Needs judged answers"),
-    "ppo": ("Reward model and rollouts", "Needs a reward model"),
-    "grpo": ("Answers judge one another", "Needs a reward model or a rule"),
-    "rloo": ("The same, each against the rest", "Needs a reward model or a rule"),
+    "sft": (gettext_noop("Imitate demonstrations"), gettext_noop("Needs answers")),
+    "reward": (gettext_noop("Learn what people prefer"), gettext_noop("Needs pairs")),
+    "dpo": (gettext_noop("Preferences, no reward model"), gettext_noop("Needs pairs")),
+    "kto": (gettext_noop("Single answers, wanted or not"), gettext_noop("Needs judged answers")),
+    "ppo": (gettext_noop("Reward model and rollouts"), gettext_noop("Needs a reward model")),
+    "grpo": (gettext_noop("Answers judge one another"), gettext_noop("Needs a reward model or a rule")),
+    "rloo": (gettext_noop("The same, each against the rest"), gettext_noop("Needs a reward model or a rule")),
 }
 KINDS = [kind for kind in runfile.PARAMS if kind in METHODS and kind in ADAPTED]
 # Settings that a person looks at first; the others fold away by their group.
@@ -43,12 +45,12 @@ FIRST = {
 }
 # What is trained with each adapter as it comes, in two words.
 SHAPES = {
-    **dict.fromkeys(("lora", "dora", "rslora"), "rank 16"),
-    "qlora": "rank 16 on 4 bits",
-    "adalora": "rank 16, falling",
-    "ia3": "one scale a channel",
-    **dict.fromkeys(("prefix", "prompt", "p_tuning"), "20 positions"),
-    **dict.fromkeys(("houlsby", "pfeiffer"), "width 64"),
+    **dict.fromkeys(("lora", "dora", "rslora"), gettext_noop("rank 16")),
+    "qlora": gettext_noop("rank 16 on 4 bits"),
+    "adalora": gettext_noop("rank 16, falling"),
+    "ia3": gettext_noop("one scale a channel"),
+    **dict.fromkeys(("prefix", "prompt", "p_tuning"), gettext_noop("20 positions")),
+    **dict.fromkeys(("houlsby", "pfeiffer"), gettext_noop("width 64")),
 }
 
 
@@ -75,19 +77,19 @@ class RunForm(Styled):
     kind = forms.ChoiceField(widget=forms.RadioSelect)
     adapter = forms.ChoiceField(
         widget=forms.RadioSelect,
-        error_messages={"invalid_choice": "This method cannot train that: choose LoRA."},
+        error_messages={"invalid_choice": _("This method cannot train that: choose LoRA.")},
     )
-    name = forms.CharField(required=False, max_length=80, help_text="Empty: the next free one")
-    start_model = forms.ModelChoiceField(queryset=Model.objects.none(), label="Start from")
-    reward_model = forms.ModelChoiceField(queryset=Model.objects.none(), label="Reward model")
-    snapshot = forms.ModelChoiceField(queryset=Snapshot.objects.none(), label="Snapshot")
+    name = forms.CharField(required=False, max_length=80, help_text=_("Empty: the next free one"))
+    start_model = forms.ModelChoiceField(queryset=Model.objects.none(), label=_("Start from"))
+    reward_model = forms.ModelChoiceField(queryset=Model.objects.none(), label=_("Reward model"))
+    snapshot = forms.ModelChoiceField(queryset=Snapshot.objects.none(), label=_("Snapshot"))
     template = forms.ChoiceField(
-        choices=[("", "The model's own"), *[(name, name) for name in ("plain", "chatml")]],
+        choices=[("", _("The model's own")), *[(name, name) for name in ("plain", "chatml")]],
         required=False,
-        label="Chat template",
-        help_text="Needed when the start model brings none",
+        label=_("Chat template"),
+        help_text=_("Needed when the start model brings none"),
     )
-    seed = forms.IntegerField(min_value=0, max_value=2**32 - 1, initial=0, help_text="Same seed, same run on a CPU")
+    seed = forms.IntegerField(min_value=0, max_value=2**32 - 1, initial=0, help_text=_("Same seed, same run on a CPU"))
 
     def __init__(self, *args: Any, project: Project, kind: str, adapter: str, **kwargs: Any) -> None:
         self.project, self.run_kind, self.method = project, kind, adapter
@@ -126,11 +128,11 @@ class RunForm(Styled):
         if kind not in Run.ROLLS_OUT:
             del self.fields["reward_model"]
             return
-        self.fields["snapshot"].label = "Prompts from"
+        self.fields["snapshot"].label = gettext("Prompts from")
         if kind != Run.Kind.PPO:  # a rule can take its place
             scored = self.fields["reward_model"]
             assert isinstance(scored, forms.ModelChoiceField)
-            scored.required, scored.empty_label = False, "None: a rule scores"
+            scored.required, scored.empty_label = False, gettext("None: a rule scores")
 
     def _add(
         self, kind: type, prefix: str, *, only: tuple[str, ...] = (), values: Mapping[str, Any] | None = None
@@ -219,12 +221,12 @@ class RunForm(Styled):
         """The other settings by group, each fold with a line that says what is in it."""
         groups: dict[str, list[forms.BoundField]] = {}
         if (asked := adapter_fields(self.method)) and not self.goes_on:
-            groups["Adapter details"] = [self[f"adapter.{name}"] for name in asked]
+            groups[gettext("Adapter details")] = [self[f"adapter.{name}"] for name in asked]
         for one in dataclasses.fields(runfile.PARAMS[self.run_kind]):
             if one.name not in FIRST[self.run_kind]:
                 groups.setdefault(str(one.metadata["group"]), []).append(self[f"params.{one.name}"])
         hardware = [self[name] for name in self.fields if name.startswith("hardware.")]
-        groups["Hardware and seed"] = [*hardware, self["seed"]]
+        groups[gettext("Hardware and seed")] = [*hardware, self["seed"]]
         return [
             {"title": title, "fields": fields, "words": _fold_words(fields), "open": any(one.errors for one in fields)}
             for title, fields in groups.items()
@@ -257,10 +259,10 @@ def field_of(setting: dataclasses.Field[Any], hint: Any, default: Any) -> forms.
     low, high = about.get("min"), about.get("max")
     bounds: dict[str, Any] = {"min_value": low, "max_value": high}
     text = {
-        "min_value": f"At least {low:g}." if low is not None else "",
-        "max_value": f"At most {high:g}." if high is not None else "",
+        "min_value": gettext("At least %(bound)s.") % {"bound": f"{low:g}"} if low is not None else "",
+        "max_value": gettext("At most %(bound)s.") % {"bound": f"{high:g}"} if high is not None else "",
     }
-    text |= {"invalid": "Must be a number.", "required": "Is needed."}
+    text |= {"invalid": gettext("Must be a number."), "required": gettext("Is needed.")}
     if about.get("choices"):
         return forms.ChoiceField(choices=[(one, one) for one in about["choices"]], initial=default, **common)
     if bool in accepted:
@@ -270,7 +272,7 @@ def field_of(setting: dataclasses.Field[Any], hint: Any, default: Any) -> forms.
     if float in accepted:
         return forms.FloatField(initial=shown, widget=typed, error_messages=text, **bounds, **common)
     if int in accepted:
-        text["invalid"] = "Must be a whole number."
+        text["invalid"] = gettext("Must be a whole number.")
         return forms.IntegerField(initial=shown, widget=typed, error_messages=text, **bounds, **common)
     return forms.CharField(initial=shown, **common)
 

@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from annotation import exporting
 from annotation.cleaning import CleaningError, strict_json
@@ -18,10 +20,10 @@ from rlhf.models import Snapshot
 from rlhf.snapshots import SnapshotError
 
 AGGREGATION_WORDS = {
-    "majority": "Majority",
-    "strength": "Mean strength",
-    "each": "Every judgment a row",
-    "posterior": "Weighed by annotator skill",
+    "majority": _("Majority"),
+    "strength": _("Mean strength"),
+    "each": _("Every judgment a row"),
+    "posterior": _("Weighed by annotator skill"),
 }
 NAMES = {Kind.DEMONSTRATION: "demos", Kind.PREFERENCE: "prefs", Kind.RANKING: "prefs", Kind.RATING: "ratings"}
 # Which field of the form a key of the recipe is asked in.
@@ -38,82 +40,90 @@ PLACES = {
 class SnapshotForm(Styled):
     """Name, type and recipe; what it would give is counted while it is filled in."""
 
-    name = forms.SlugField(max_length=80, help_text="Cutting the same name again makes its next version")
-    type = forms.ChoiceField(label="Type")
+    name = forms.SlugField(max_length=80, help_text=_("Cutting the same name again makes its next version"))
+    type = forms.ChoiceField(label=_("Type"))
     aggregation = forms.ChoiceField(
-        choices=[(one, AGGREGATION_WORDS.get(one, one)) for one in exporting.AGGREGATIONS], label="Combine by"
+        choices=[(one, AGGREGATION_WORDS.get(one, one)) for one in exporting.AGGREGATIONS], label=_("Combine by")
     )
     min_agreement = forms.FloatField(
-        min_value=0, max_value=1, initial=0, label="Agreement at least", help_text="Share of a task's votes, 0 to 1"
+        min_value=0,
+        max_value=1,
+        initial=0,
+        label=_("Agreement at least"),
+        help_text=_("Share of a task's votes, 0 to 1"),
     )
     split_by = forms.ChoiceField(
         choices=[
-            ("prompt", "By prompt, at random"),
-            ("time", "By time"),
-            ("metadata", "By a key of the metadata"),
+            ("prompt", _("By prompt, at random")),
+            ("time", _("By time")),
+            ("metadata", _("By a key of the metadata")),
         ],
-        label="Split",
+        label=_("Split"),
     )
     eval_share = forms.FloatField(
-        min_value=0, max_value=0.9, initial=0.1, label="Held out", help_text="Share of the prompts, 0 to 0.9"
+        min_value=0, max_value=0.9, initial=0.1, label=_("Held out"), help_text=_("Share of the prompts, 0 to 0.9")
     )
-    seed = forms.IntegerField(min_value=0, initial=0, help_text="Same seed, same split")
+    seed = forms.IntegerField(min_value=0, initial=0, help_text=_("Same seed, same split"))
     split_key = forms.CharField(
-        required=False, initial="split", label="Metadata key", help_text="For a split by metadata"
+        required=False, initial="split", label=_("Metadata key"), help_text=_("For a split by metadata")
     )
     split_eval = forms.CharField(
-        required=False, initial="eval", label="Held out when it is", help_text="For a split by metadata"
+        required=False, initial="eval", label=_("Held out when it is"), help_text=_("For a split by metadata")
     )
     split_at = forms.DateTimeField(
         required=False,
-        label="Held out from",
-        help_text="For a split by time",
+        label=_("Held out from"),
+        help_text=_("For a split by time"),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
     since = forms.DateTimeField(
         required=False,
-        label="Judgments from",
+        label=_("Judgments from"),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
     until = forms.DateTimeField(
         required=False,
-        label="Judgments until",
+        label=_("Judgments until"),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
     guideline = forms.IntegerField(
-        required=False, min_value=1, label="Guidelines version", help_text="Only judgments made under it"
+        required=False, min_value=1, label=_("Guidelines version"), help_text=_("Only judgments made under it")
     )
     exclude_guidelines = forms.CharField(
-        required=False, label="Leave out guidelines versions", help_text="Numbers, with commas"
+        required=False, label=_("Leave out guidelines versions"), help_text=_("Numbers, with commas")
     )
     exclude_flags = forms.MultipleChoiceField(
-        required=False, widget=forms.CheckboxSelectMultiple, label="Of flagged tasks that are kept, leave out"
+        required=False, widget=forms.CheckboxSelectMultiple, label=_("Of flagged tasks that are kept, leave out")
     )
-    exclude_annotators = forms.CharField(required=False, label="Leave out annotators", help_text="Names, with commas")
+    exclude_annotators = forms.CharField(
+        required=False, label=_("Leave out annotators"), help_text=_("Names, with commas")
+    )
     where = forms.CharField(
-        required=False, label="Only tasks whose metadata say", help_text='An object, such as {"lang": "en"}'
+        required=False, label=_("Only tasks whose metadata say"), help_text=_('An object, such as {"lang": "en"}')
     )
     threshold = forms.FloatField(
-        required=False, label="Good from", help_text="Mean rating from which an answer is good"
+        required=False, label=_("Good from"), help_text=_("Mean rating from which an answer is good")
     )
     gap = forms.FloatField(
-        required=False, min_value=0, label="Better by", help_text="Difference of mean ratings that makes a pair"
+        required=False, min_value=0, label=_("Better by"), help_text=_("Difference of mean ratings that makes a pair")
     )
-    aspect = forms.ChoiceField(required=False, label="Rated on", help_text="What the two figures before are about")
+    aspect = forms.ChoiceField(
+        required=False, label=_("Rated on"), help_text=_("What the two figures before are about")
+    )
     rulings = forms.ChoiceField(
         required=False,
-        choices=[("prefer", "Count instead of the votes"), ("ignore", "Do not count")],
-        label="What reviewers settled",
+        choices=[("prefer", _("Count instead of the votes")), ("ignore", _("Do not count"))],
+        label=_("What reviewers settled"),
     )
-    ties = forms.ChoiceField(required=False, choices=[("drop", "Leave out"), ("half", "Keep as half and half")])
-    license = forms.CharField(required=False, max_length=80, help_text="Such as cc-by-4.0; written on the card")
+    ties = forms.ChoiceField(required=False, choices=[("drop", _("Leave out")), ("half", _("Keep as half and half"))])
+    license = forms.CharField(required=False, max_length=80, help_text=_("Such as cc-by-4.0; written on the card"))
     intended_use = forms.CharField(
-        required=False, max_length=2000, label="Intended use", help_text="One sentence, written on the card"
+        required=False, max_length=2000, label=_("Intended use"), help_text=_("One sentence, written on the card")
     )
-    near = forms.BooleanField(required=False, initial=True, label="Keep nearly the same prompts on one side")
-    deduplicate = forms.BooleanField(required=False, label="Leave out duplicates")
-    no_edits = forms.BooleanField(required=False, label="Leave out improved answers")
-    drop_flagged = forms.BooleanField(required=False, initial=True, label="Leave out flagged tasks")
+    near = forms.BooleanField(required=False, initial=True, label=_("Keep nearly the same prompts on one side"))
+    deduplicate = forms.BooleanField(required=False, label=_("Leave out duplicates"))
+    no_edits = forms.BooleanField(required=False, label=_("Leave out improved answers"))
+    drop_flagged = forms.BooleanField(required=False, initial=True, label=_("Leave out flagged tasks"))
 
     def __init__(self, *args: Any, project: Project, like: Snapshot | None = None, **kwargs: Any) -> None:
         self.project = project
@@ -127,7 +137,7 @@ class SnapshotForm(Styled):
         asked = questions_of(project)
         self._choose("exclude_flags", [(flag["name"], flag["label"]) for flag in asked["flags"]])
         aspects = [(aspect["name"], aspect["label"]) for aspect in asked["aspects"]]
-        self._choose("aspect", [("", "All aspects together"), *aspects])
+        self._choose("aspect", [("", gettext("All aspects together")), *aspects])
         if project.kind != Kind.PREFERENCE:
             del self.fields["no_edits"]
 
@@ -143,7 +153,7 @@ class SnapshotForm(Styled):
         try:
             return [int(number) for number in _listed(self.cleaned_data["exclude_guidelines"])]
         except ValueError:
-            raise forms.ValidationError("Give numbers of versions with commas, such as 1, 2.") from None
+            raise forms.ValidationError(gettext("Give numbers of versions with commas, such as 1, 2.")) from None
 
     def clean_where(self) -> dict[str, Any]:
         try:
@@ -151,7 +161,7 @@ class SnapshotForm(Styled):
         except CleaningError:
             found = None
         if not isinstance(found, dict):
-            raise forms.ValidationError('Give an object of keys and values, such as {"lang": "en"}.')
+            raise forms.ValidationError(gettext('Give an object of keys and values, such as {"lang": "en"}.'))
         return found
 
     @cached_property

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import project_for
@@ -37,7 +38,10 @@ def datasets(request: PersonRequest, slug: str) -> HttpResponse:
         "project": project,
         "rows": [described(row) for row in shown],
         "picked": described(picked) if picked else None,
-        "types": [{"value": "", "label": "All"}, *[{"value": one, "label": Snapshot.Type(one).label} for one in types]],
+        "types": [
+            {"value": "", "label": gettext("All")},
+            *[{"value": one, "label": Snapshot.Type(one).label} for one in types],
+        ],
         "kind": kind,
         "query": words,
         "may_train": project.my_role in TRAINS,
@@ -118,7 +122,7 @@ def reason_words(left_out: dict[str, int]) -> str:
     """`58 both bad, 43 unclear`: why rows were left out, the largest first."""
     ordered = sorted(((count, reason) for reason, count in left_out.items() if count), reverse=True)
     words = [f"{count:,} {reason.replace('_', ' ')}" for count, reason in ordered[:REASONS]]
-    return ", ".join([*words, *(["and more"] if len(ordered) > REASONS else [])])
+    return ", ".join([*words, *([gettext("and more")] if len(ordered) > REASONS else [])])
 
 
 def _context(project: Project, form: SnapshotForm) -> dict[str, Any]:
@@ -138,6 +142,6 @@ def _context(project: Project, form: SnapshotForm) -> dict[str, Any]:
         "left_out": sum(left_out.values()),
         "reasons": reason_words(left_out),
         "is_counting": counts is None and not form.problems,
-        "noun": "pairs" if form.chosen_type == Snapshot.Type.PREFERENCE else "rows",
+        "noun": gettext("pairs") if form.chosen_type == Snapshot.Type.PREFERENCE else gettext("rows"),
         "problems": form.problems,
     }

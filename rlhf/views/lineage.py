@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_http_methods
 
 from annotation.access import project_for
@@ -18,7 +19,7 @@ from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
 from annotation.shell import PersonRequest, signed_in
 from rlhf import comparing, lineage, withdrawing
 from rlhf.forms import Styled
-from rlhf.models import Model, Snapshot
+from rlhf.models import Model, Run, Snapshot
 from rlhf.views.snapshots import by_place
 
 MOST_TEXT = 300
@@ -27,9 +28,11 @@ MOST_TEXT = 300
 class LookForm(Styled):
     """Whose judgements, or on what."""
 
-    annotator = forms.CharField(required=False, max_length=150, help_text="User name of somebody who judged here")
-    annotation = forms.IntegerField(required=False, min_value=1, label="Judgment", help_text="Its number")
-    task = forms.IntegerField(required=False, min_value=1, label="Task", help_text="Its number; stands for its prompt")
+    annotator = forms.CharField(required=False, max_length=150, help_text=_("User name of somebody who judged here"))
+    annotation = forms.IntegerField(required=False, min_value=1, label=_("Judgment"), help_text=_("Its number"))
+    task = forms.IntegerField(
+        required=False, min_value=1, label=_("Task"), help_text=_("Its number; stands for its prompt")
+    )
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         self.project = project
@@ -39,17 +42,27 @@ class LookForm(Styled):
         data: dict[str, Any] = super().clean() or {}
         given = [name for name in ("annotator", "annotation", "task") if data.get(name)]
         if len(given) != 1 and not self.errors:
-            raise forms.ValidationError("Fill in one of the three.")
+            raise forms.ValidationError(gettext("Fill in one of the three."))
         name, annotation, task = (data.get(field) for field in ("annotator", "annotation", "task"))
         if name:
             judges = User.objects.filter(username=name, pk__in=self.project.annotations.values("annotator"))
-            data["found"] = {"annotator": self._one(judges, "annotator", f"Nobody called {name} judged here.")}
+            data["found"] = {
+                "annotator": self._one(
+                    judges, "annotator", gettext("Nobody called %(name)s judged here.") % {"name": name}
+                )
+            }
         elif annotation:
             rows = self.project.annotations.filter(pk=annotation)
-            data["found"] = {"annotation": self._one(rows, "annotation", f"There is no judgment {annotation} here.")}
+            data["found"] = {
+                "annotation": self._one(
+                    rows, "annotation", gettext("There is no judgment %(number)s here.") % {"number": annotation}
+                )
+            }
         elif task:
             prompts = self.project.tasks.filter(pk=task)
-            data["found"] = {"task": self._one(prompts, "task", f"There is no task {task} here.")}
+            data["found"] = {
+                "task": self._one(prompts, "task", gettext("There is no task %(number)s here.") % {"number": task})
+            }
         return data
 
     def _one(self, rows: Any, field: str, words: str) -> Any:
@@ -66,6 +79,10 @@ def model_lineage(request: PersonRequest, name: str) -> HttpResponse:
     row = get_object_or_404(rows, name=name)
     project = row.project or Project.objects.data_readable_by(request.user).first()
     told = lineage.shown_to(request.user, lineage.behind(row))
+    for run in told["runs"]:
+        run |= {"label": Run.Kind(run["kind"]).label, "state_label": Run.State(run["state"]).label}
+    for one in told["models"]:
+        one["state_label"] = Model.State(one["state"]).label
     return render(request, "rlhf/model_lineage.html", {"model": row, "project": project, "told": told})
 
 
@@ -121,7 +138,7 @@ def _withdraw(
     context["reason"] = reason
     if "sure" not in request.POST:
         context["sure"] = bool(reason.strip())
-        context["problem"] = "" if reason.strip() else "Say why: the record is kept for ever."
+        context["problem"] = "" if reason.strip() else gettext("Say why: the record is kept for ever.")
         return None
     try:
         made = withdrawing.withdraw(project, by=request.user, reason=reason, **found)

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
 
 from annotation.access import project_for
@@ -110,7 +111,11 @@ def _simulated_share(project: Project) -> float:
 
 
 def _calibration(row: Model) -> Any:
-    return calibration("calibration", (row.figures or {}).get("training") or {}, title=f"Calibration of {row.name}")
+    return calibration(
+        "calibration",
+        (row.figures or {}).get("training") or {},
+        title=gettext("Calibration of %(name)s") % {"name": row.name},
+    )
 
 
 def _files(row: Model) -> list[dict[str, Any]]:
@@ -151,12 +156,23 @@ def _trail(row: Model) -> list[dict[str, Any]]:
     """What happened to a model, newest first."""
     trail: list[dict[str, Any]] = []
     if row.decision:
-        by, reason = row.decision.get("by") or "the plan", row.decision.get("reason") or ""
-        words = f"{row.get_state_display()} by {by}" + (f": “{reason}”" if reason else "")
+        by, reason = row.decision.get("by") or gettext("the plan"), row.decision.get("reason") or ""
+        words = gettext("%(state)s by %(name)s") % {"state": row.get_state_display(), "name": by}
+        words += f": “{reason}”" if reason else ""
         trail.append({"words": words, "at": row.decision.get("at", "")[:16].replace("T", " "), "on": True})
     if evaluated := (row.figures or {}).get("evaluation"):
-        trail.append({"words": f"Evaluated by {evaluated.get('run', 'a run')}", "at": "", "on": False})
-    made = f"Made by {row.run.name}" if row.run else f"Registered{' from ' + row.source if row.source else ''}"
+        trail.append(
+            {
+                "words": gettext("Evaluated by %(run)s") % {"run": evaluated.get("run") or gettext("a run")},
+                "at": "",
+                "on": False,
+            }
+        )
+    made = gettext("Registered")
+    if row.run:
+        made = gettext("Made by %(run)s") % {"run": row.run.name}
+    elif row.source:
+        made = gettext("Registered from %(source)s") % {"source": row.source}
     return [*trail, {"words": made, "at": f"{row.created_at:%Y-%m-%d %H:%M}", "on": not row.decision}]
 
 
@@ -175,7 +191,7 @@ def _used_by(row: Model) -> list[dict[str, str]]:
         {
             "name": run.name,
             "href": run.get_absolute_url(),
-            "words": "start" if run.start_model_id == row.pk else "reward",
+            "words": gettext("start") if run.start_model_id == row.pk else gettext("reward"),
             "state": run.state,
             "label": run.get_state_display(),
         }

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation.access import project_for
@@ -86,7 +87,12 @@ def _context(project: Project, form: RunForm) -> dict[str, Any]:
         for value, label in adapters_of(form.run_kind)
     ]
     methods = [
-        {"value": kind, "label": Run.Kind(kind).label, "words": METHODS[kind][0], "needs": METHODS[kind][1]}
+        {
+            "value": kind,
+            "label": Run.Kind(kind).label,
+            "words": gettext(METHODS[kind][0]),
+            "needs": gettext(METHODS[kind][1]),
+        }
         for kind in KINDS
     ]
     return {"project": project, "form": form, "methods": methods, "adapters": adapters} | _preflight(project, form)
@@ -103,9 +109,9 @@ def _preflight(project: Project, form: RunForm) -> dict[str, Any]:
     missing = [
         words
         for name, words in (
-            ("start_model", "Register a model first: manage.py register_model"),
-            ("reward_model", "Train a reward model first"),
-            ("snapshot", "Cut a snapshot of the right type first"),
+            ("start_model", gettext("Register a model first: manage.py register_model")),
+            ("reward_model", gettext("Train a reward model first")),
+            ("snapshot", gettext("Cut a snapshot of the right type first")),
         )
         if name in form.fields and not form.fields[name].queryset.exists()  # type: ignore[attr-defined]
     ]
@@ -123,7 +129,7 @@ def _preflight(project: Project, form: RunForm) -> dict[str, Any]:
         "start": start,
         "goes_on": form.goes_on,
         "kind_label": Run.Kind(form.run_kind).label,
-        "kind_words": "reward model" if form.run_kind == Run.Kind.REWARD else Run.Kind(form.run_kind).label,
+        "kind_words": gettext("reward model") if form.run_kind == Run.Kind.REWARD else Run.Kind(form.run_kind).label,
     }
 
 
@@ -137,14 +143,15 @@ def _chosen(form: RunForm, name: str, rows: Any) -> Any:
 def _adapter_words(start: Model, method: str) -> str:
     whole = trained_numbers(start, None)
     if method == "full":
-        return _share_words(whole, whole, "all weights")
-    return _share_words(trained_numbers(start, {"method": method}), whole, SHAPES[method])
+        return _share_words(whole, whole, gettext("all weights"))
+    return _share_words(trained_numbers(start, {"method": method}), whole, gettext(SHAPES[method]))
 
 
 def _share_words(trained: int, whole: int, words: str) -> str:
     if not whole or not trained:
         return words
-    return f"{words}: {_count(trained)} numbers, {100 * trained / whole:.3g}%"
+    said = {"words": words, "count": _count(trained), "percent": f"{100 * trained / whole:.3g}%"}
+    return gettext("%(words)s: %(count)s numbers, %(percent)s") % said
 
 
 def _count(number: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from annotation.models.people import TRAINS
 from rlhf import figures, health
@@ -209,11 +210,13 @@ def settings_of(run: Run) -> dict[str, list[tuple[str, str]]]:
     params = config.get("params") or {}
     adapter = config.get("adapter")
     usual = runfile.defaults(kind, adapter.get("method", "lora") if adapter else None)
-    main = [("Method", run.get_kind_display())]
+    main = [(gettext("Method"), run.get_kind_display())]
     if kind in ADAPTED:
-        main.append(("Adapter", adapter_words(adapter) if adapter else "None: all weights"))
+        main.append((gettext("Adapter"), adapter_words(adapter) if adapter else gettext("None: all weights")))
     if reference := config.get("reference"):
-        main.append(("Reference", "the start adapter, frozen" if reference == "start_adapter" else "the base model"))
+        frozen = reference == "start_adapter"
+        words = gettext("the start adapter, frozen") if frozen else gettext("the base model")
+        main.append((gettext("Reference"), words))
     everything = []
     for field in dataclasses.fields(runfile.PARAMS[kind]):
         if field.name == "policies":
@@ -224,17 +227,20 @@ def settings_of(run: Run) -> dict[str, list[tuple[str, str]]]:
         if value != usual.get(field.name):
             main.append(entry)
     hardware = config.get("hardware") or {}
-    everything += [("Seed", str(config.get("seed", 0))), ("Device", str(hardware.get("device", "auto")))]
+    everything += [
+        (gettext("Seed"), str(config.get("seed", 0))),
+        (gettext("Device"), str(hardware.get("device", "auto"))),
+    ]
     if config.get("template"):
-        everything.append(("Chat template", str(config["template"])))
+        everything.append((gettext("Chat template"), str(config["template"])))
     return {"main": main, "all": everything}
 
 
 def setting_words(value: Any, unit: str = "") -> str:
     if value is None:
-        return "not set"
+        return gettext("not set")
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return gettext("yes") if value else gettext("no")
     if isinstance(value, int | float):
         unit = "" if unit == "share" else unit
         text = f"{value:,}" if isinstance(value, int) else f"{value:g}"
@@ -266,14 +272,15 @@ def reward_numbers(found: dict[str, Any]) -> list[tuple[str, str]]:
     """What a reward model's report says besides accuracy: of each rated aspect, and of an ensemble's doubt."""
     numbers = []
     for name, each in (found.get("aspects") or {}).items():
-        words = f"{each['squared_error']:.3g}, against {each['of_the_mean']:.3g} of always saying the mean"
-        numbers.append((f"{name}: squared error", words))
+        words = gettext("%(error)s, against %(mean)s of always saying the mean")
+        words %= {"error": f"{each['squared_error']:.3g}", "mean": f"{each['of_the_mean']:.3g}"}
+        numbers.append((gettext("%(name)s: squared error") % {"name": name}, words))
         if each.get("correlation") is not None:
             numbers.append((f"{name}: correlation", f"{each['correlation']:.2f} over {each['n']:,} answers"))
     if doubt := found.get("ensemble"):
-        numbers.append(("members", f"{doubt['members']}, of two minds on {doubt['split']:.1%} of the pairs"))
+        numbers.append((gettext("members"), f"{doubt['members']}, of two minds on {doubt['split']:.1%} of the pairs"))
         if doubt.get("sure"):
-            numbers.append(("right where they agree", number_words(doubt["sure"])))
+            numbers.append((gettext("right where they agree"), number_words(doubt["sure"])))
     return numbers
 
 

@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation.access import project_for
@@ -33,9 +34,9 @@ FILES = {
     "log.txt": "text/plain; charset=utf-8",
 }
 STATES = {
-    "live": ("Live", [Run.State.QUEUED, Run.State.STARTING, Run.State.RUNNING, Run.State.STOPPING]),
-    "succeeded": ("Succeeded", [Run.State.SUCCEEDED]),
-    "stopped": ("Failed or stopped", [Run.State.FAILED, Run.State.CANCELLED, Run.State.LOST]),
+    "live": (gettext_noop("Live"), [Run.State.QUEUED, Run.State.STARTING, Run.State.RUNNING, Run.State.STOPPING]),
+    "succeeded": (gettext_noop("Succeeded"), [Run.State.SUCCEEDED]),
+    "stopped": (gettext_noop("Failed or stopped"), [Run.State.FAILED, Run.State.CANCELLED, Run.State.LOST]),
 }
 PAGE = 50
 
@@ -57,9 +58,12 @@ def runs(request: PersonRequest, slug: str) -> HttpResponse:
         "project": project,
         "rows": shown,
         "count": count,
-        "kind_choices": _choices(request, "kind", [("", "All"), *_kinds_of(project)], kind),
+        "kind_choices": _choices(request, "kind", [("", gettext("All")), *_kinds_of(project)], kind),
         "state_choices": _choices(
-            request, "state", [("", "Any state"), *[(key, words) for key, (words, _) in STATES.items()]], state
+            request,
+            "state",
+            [("", gettext("Any state")), *[(key, gettext(words)) for key, (words, _) in STATES.items()]],
+            state,
         ),
         "filtered": bool(kind or state),
         "may_train": _trains(project),

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.http import require_GET
 
 from annotation import saved_datasets
@@ -21,7 +22,7 @@ from rlhf.push_form import hub_card
 from rlhf.snapshot_files import FILES
 from rlhf.views.datasets import described
 
-SPLITS = {"train": "Train", "eval": "Held out"}
+SPLITS = {"train": gettext_noop("Train"), "eval": gettext_noop("Held out")}
 ROWS = 8
 MAX_TEXT = 2000  # characters of a cell
 
@@ -53,7 +54,7 @@ def snapshot(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
         "card": _body(card.read_text("utf-8")) if card.is_file() else "",
         "runs": row.runs.select_related("model", "project")[:12],
         "part": part,
-        "parts": [{"value": value, "label": label} for value, label in SPLITS.items()],
+        "parts": [{"value": value, "label": gettext(label)} for value, label in SPLITS.items()],
         **rows,
         "others": Snapshot.objects.filter(project=row.project, type=row.type, pk__lt=row.pk)[:5],
         "retrain": lineage.made_from([row]) if row.withdrawn else [],
@@ -140,7 +141,7 @@ def _cell(value: Any) -> dict[str, Any]:
             "note": f"after {earlier} earlier message{'s' if earlier > 1 else ''}" if earlier > 0 else "",
         }
     if isinstance(value, bool):
-        return {"number": "yes" if value else "no"}
+        return {"number": gettext("yes") if value else gettext("no")}
     if isinstance(value, float):
         return {"number": f"{value:.2f}"}
     return {"number": "" if value is None else str(value)}
@@ -165,7 +166,7 @@ def _recipe(recipe: dict[str, Any]) -> list[tuple[str, str]]:
         elif isinstance(value, list):
             value = ", ".join(str(one) for one in value)
         elif isinstance(value, bool):
-            value = "yes" if value else "no"
+            value = gettext("yes") if value else gettext("no")
         words.append((key.replace("_", " ").capitalize(), str(value)))
     return words
 
@@ -174,15 +175,17 @@ def _statistics(told: dict[str, Any]) -> list[tuple[str, str]]:
     """Agreement, how the work was shared out and biases, as far as they were counted."""
     found = []
     if (alpha := told.get("alpha")) is not None:
-        found.append(("Agreement, α", f"{alpha:.2f}"))
-    shares = {"mean_agreement": "Votes for the outcome", "most_by_one": "Most by one person"}
+        found.append((gettext("Agreement, α"), f"{alpha:.2f}"))
+    shares = {"mean_agreement": gettext("Votes for the outcome"), "most_by_one": gettext("Most by one person")}
     found += [(label, f"{told[key]:.0%}") for key, label in shares.items() if told.get(key) is not None]
-    sides = {"first_shown_wins": "First shown wins", "longer_wins": "Longer wins"}
+    sides = {"first_shown_wins": gettext("First shown wins"), "longer_wins": gettext("Longer wins")}
     found += [
-        (label, f"{side['share']:.1%} of {side['n']:,}") for key, label in sides.items() if (side := told.get(key))
+        (label, gettext("%(share)s of %(all)s") % {"share": f"{side['share']:.1%}", "all": f"{side['n']:,}"})
+        for key, label in sides.items()
+        if (side := told.get(key))
     ]
     if (length := told.get("mean_characters")) is not None:
-        found.append(("Mean length", f"{length:,.0f} characters"))
+        found.append((gettext("Mean length"), gettext("%(number)s characters") % {"number": f"{length:,.0f}"}))
     return found
 
 
