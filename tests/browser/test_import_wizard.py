@@ -79,6 +79,3 @@ def test_the_wizard_needs_no_javascript_and_fits_a_phone(open_page: Open, work: 
     page.get_by_role("button", name="Import 2, skip 1 bad").click()
     expect(page.get_by_text("New items: 2.")).to_be_visible()
     assert project.tasks.count() == 2
-    with_scripts = open_page(lead, page.url, phone=True, **STILL)
-    with_scripts.goto(f"/projects/{project.slug}/import/")
-    assert findings(with_scripts) == []
