@@ -17,7 +17,7 @@ NEXT_PROMPTS = 100  # the batch that waits for a person afterwards
 
 PRETRAIN: dict[str, Any] = {
     "max_minutes": None,  # a number of steps makes the result the same on a slow machine
-    "max_steps": 330,
+    "max_steps": 310,
     "batch_size": 16,
     "context": 128,
     "learning_rate": 2e-3,
@@ -72,7 +72,7 @@ def settings_for(size: int, *, ours: bool) -> Settings:
 
 
 _PPO: dict[str, Any] = {
-    "steps": 31,
+    "steps": 26,
     "rollout_batch": 64,
     "minibatch": 32,
     "ppo_epochs": 2,

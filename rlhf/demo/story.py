@@ -18,17 +18,17 @@ from training import rundir
 POLL_SECONDS = 0.3
 # Seconds on two idle cores; they only serve to guess the time left.
 STEPS = {
-    "base": Step("Base model", 230),
-    "demonstrations": Step("Demonstrations", 6),
-    "sft": Step("SFT", 18),
-    "generate": Step("Answers to judge", 45),
-    "label": Step("Judgements", 20),
-    "reward": Step("Reward model", 130),
-    "dpo": Step("DPO", 130),  # with PPO beside it, which goes on afterwards
-    "ppo": Step("PPO", 50),
-    "evaluate": Step("Held-out answers", 28),
-    "compare": Step("Blind comparison", 6),
-    "next": Step("Next batch", 6),
+    "base": Step("Base model", 150),
+    "demonstrations": Step("Demonstrations", 1),
+    "sft": Step("SFT", 11),
+    "generate": Step("Answers to judge", 30),
+    "label": Step("Judgements", 11),
+    "reward": Step("Reward model", 120),
+    "dpo": Step("DPO", 112),  # with PPO beside it, which goes on afterwards
+    "ppo": Step("PPO", 35),
+    "evaluate": Step("Held-out answers", 18),
+    "compare": Step("Blind comparison", 4),
+    "next": Step("Next batch", 3),
 }
 
 
