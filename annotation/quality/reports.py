@@ -87,6 +87,12 @@ def refresh(project: Project) -> QualityReport:
     return report
 
 
+def make_ready(project: Project) -> QualityReport:
+    """The report as things stand, worked out here if need be: for a command, whose caller expects to wait."""
+    report = _row(project, "")
+    return compute(report) if is_stale(report) else report
+
+
 def is_small(project: Project, most: int | None = None) -> bool:
     """Whether a page may compute: told by one step in an index, never by counting."""
     judged = Annotation.objects.filter(project=project).order_by("pk").values_list("pk", flat=True)

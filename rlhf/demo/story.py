@@ -8,6 +8,7 @@ from typing import Any
 
 from annotation import tasks
 from annotation.models import Kind, Project, Purpose, User
+from annotation.quality import reports
 from rlhf import plans, registry, rounds, runner, runs, snapshots
 from rlhf.demo import people, plan, world
 from rlhf.demo.progress import Progress, Step
@@ -57,6 +58,8 @@ def play(progress: Progress, *, by: User, model: str = "") -> Round:
         _decide(round, by)
     start()
     _next_batch(pairs, base, round, progress, by)
+    for project in (answers, pairs):
+        reports.make_ready(project)  # so that the first look at the site finds figures, not a request to wait
     return round
 
 

@@ -43,6 +43,9 @@ def test_a_large_project_s_report_is_the_worker_s(monkeypatch: pytest.MonkeyPatc
     QualityReport.objects.update(computed_at="2026-01-01T00:00Z")
     assert reports.sweep() == 1
     assert reports.sweep() == 0
+    now = reports.make_ready(project)  # a command may wait for it
+    assert (now.data["judgements"], now.queued_at) == (20, None)
+    assert reports.make_ready(project).computed_at == now.computed_at
 
 
 def test_a_refresh_that_fails_says_so_and_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

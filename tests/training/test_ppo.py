@@ -97,6 +97,19 @@ def test_after_learning_rollouts_still_agree_with_the_training_pass(players, pro
     with players.base.speaking_as(policies.POLICY) as lm:
         logps = batch.per_answer(forward.token_logps(lm, batch, temperature=0.7)[0])
     assert (logps - got.logps).exp()[got.mask].sub(1).abs().max() < 1e-3
+    with players.reference_base.answering_as(players.reference) as lm:
+        reference = batch.per_answer(forward.token_logps(lm, batch, temperature=0.7)[0])
+    drift = ((got.logps - reference) * got.mask).sum(dim=1).mean()  # k1, which the reward pays; k3 is for display
+    assert got.metrics["kl"] == pytest.approx(drift.item(), abs=1e-3)
+    assert got.advantages[got.mask].mean() == pytest.approx(0, abs=1e-4)  # whitened over real tokens
+    assert got.advantages[got.mask].std(correction=0) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_step_is_no_longer_than_the_clipped_gradient():
+    weight = torch.nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([3.0, 4.0])
+    assert ppo.take_step(torch.optim.SGD([weight], lr=1.0), {"weight": weight}, 1.0) == pytest.approx(5)
+    assert weight.tolist() == pytest.approx([-0.6, -0.8], abs=1e-4) and weight.grad is None
 
 
 def test_the_policy_has_a_gradient_and_nobody_else_gets_one(players, prompts):
@@ -211,6 +224,10 @@ def test_the_reward_of_reference_answers_has_mean_0_and_deviation_1(players, pro
     got = experience.gather(players, prompts * 20, scale, 0.1, seed=5)
     assert got.metrics["reward"] == pytest.approx(0, abs=0.3)
     assert scale.std != 1
+    head = players.value.head.weight.clone()
+    state = ppo.LearningState(config, RunDir(tmp_path / "scale"), players)
+    state.begin(prompts)  # the value speaks in the same units
+    assert torch.allclose(players.value.head.weight, head / state.scale.std)
 
 
 def test_a_stopped_run_goes_on_to_the_very_weights_of_an_unbroken_one(make_ppo):
