@@ -52,8 +52,8 @@ def port():
 def test_site_and_worker_start_and_end_as_one(bare_world, port):
     serve = bare_world.start("serve", "--port", str(port))
     until(lambda: ready(port))
-    output = (bare_world.data / "serve.log").read_text()
-    assert "with the password" in output and f"http://127.0.0.1:{port}/" in output
+    said, output = ("with the password", f"http://127.0.0.1:{port}/"), bare_world.data / "serve.log"
+    until(lambda: all(text in output.read_text() for text in said))  # which may be after the site answers
 
     # a killed worker is started again
     (worker,) = children(serve, "manage.py worker")
