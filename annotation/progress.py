@@ -42,12 +42,11 @@ def of(project: Project, user: User) -> Progress:
     """Today's goal where there is one, the qualification while it lasts, else what is done and left for this person."""
     own = Assignment.objects.filter(annotator=user, project=project)
     done = own.filter(state=Assignment.State.SUBMITTED).count()
-    member = project.memberships.filter(user=user).first()
     try:
         standing = standing_of(project, user)
     except NotNow:
         return Progress(done, done, done + 1, gettext("Your part of the project"))
-    if standing.qualifying and member is not None:
+    if standing.qualifying and (member := project.memberships.filter(user=user).first()):
         answered, size = member.qualification_done, project.qualification_size
         return Progress(answered, size, answered + 1, gettext("Your qualification"))
     if project.daily_goal:
@@ -64,8 +63,7 @@ def left(project: Project, user: User) -> tuple[int | None, bool]:
         standing = standing_of(project, user)
     except NotNow:
         return None, False
-    member = project.memberships.filter(user=user).first()
-    if standing.qualifying and member is not None:
+    if standing.qualifying and (member := project.memberships.filter(user=user).first()):
         return project.qualification_size - member.qualification_done, False
     counted = _left_at(project, user, standing)
     return counted, counted >= MOST

@@ -28,6 +28,7 @@ from annotation import (
 )
 from annotation.models import Annotation, Assignment, Project, User
 from annotation.models.people import JUDGES
+from annotation.progress import Progress
 from annotation.qualifying import Feedback
 from annotation.questions import question_line, questions_of
 from annotation.shell import PersonRequest, signed_in
@@ -98,9 +99,9 @@ def undo(request: PersonRequest, annotation_id: int) -> HttpResponse:
         return redirect("annotation:work", project.slug)
     if not _by_script(request):
         return _page(request, project, assignment, saved=gettext("Taken back: change it and submit"))
-    before = _last_annotation(project, request.user)
-    reply = {"item": _item(request, project, assignment), "undo": _undo_url(before)}
-    return JsonResponse(reply | _counts(project, request.user))
+    before, counts = _last_annotation(project, request.user), progress.of(project, request.user)
+    reply = {"item": _item(request, project, assignment, counts), "undo": _undo_url(before)}
+    return JsonResponse(reply | counts.as_dict())
 
 
 @require_POST
@@ -143,7 +144,9 @@ def ahead(request: PersonRequest, task_id: int) -> HttpResponse:
         following = queue.prefetch_next(project, request.user, besides=held)
     except queue.NotNow:  # what is on display may still be judged; its reply says why nothing follows
         following = None
-    return JsonResponse({"ahead": _item(request, project, following) if following else None})
+    if following is None:
+        return JsonResponse({"ahead": None})
+    return JsonResponse({"ahead": _item(request, project, following, progress.of(project, request.user))})
 
 
 @require_POST
@@ -176,16 +179,12 @@ def _by_script(request: PersonRequest) -> bool:
     return request.headers.get("X-Requested-With") == "fetch"
 
 
-def _counts(project: Project, user: User) -> dict[str, Any]:
-    return dict(progress.of(project, user).as_dict())
-
-
 def _item(
     request: PersonRequest,
     project: Project,
     assignment: Assignment | None,
+    counts: Progress,
     *,
-    errors: dict[str, str] | None = None,
     told: Feedback | None = None,
     blocked: str = "",
 ) -> str:
@@ -193,8 +192,7 @@ def _item(
     context = {
         "project": project,
         "item": screen.of(assignment) if assignment else None,
-        "counts": progress.of(project, request.user),
-        "errors": errors,
+        "counts": counts,
         "feedback": told,
         "blocked": blocked,
     }
@@ -260,16 +258,20 @@ def _onward(
         if shown.isdigit()
         else None
     )
+    following, blocked = None, ""
     try:
         if on_display:
             following = queue.prefetch_next(project, request.user, besides=on_display)
-            reply["ahead"] = _item(request, project, following) if following else None
         else:
-            reply["item"] = _item(request, project, queue.lease_next(project, request.user), told=told)
+            following = queue.lease_next(project, request.user)
     except queue.NotNow as error:
-        what = {"ahead": None} if on_display else {"item": _item(request, project, None, told=told, blocked=str(error))}
-        reply |= what
-    return JsonResponse(reply | _counts(project, request.user))
+        blocked = str(error)
+    counts = progress.of(project, request.user)
+    if on_display:
+        reply["ahead"] = _item(request, project, following, counts) if following else None
+    else:
+        reply["item"] = _item(request, project, following, counts, told=told, blocked=blocked)
+    return JsonResponse(reply | counts.as_dict())
 
 
 def _refused(request: PersonRequest, project: Project, task_id: int, errors: dict[str, str]) -> HttpResponse:

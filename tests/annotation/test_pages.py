@@ -105,15 +105,17 @@ def test_the_same_key_stores_one_answer() -> None:
     assert Annotation.objects.count() == 1
 
 
-def test_a_script_gets_the_next_item_or_the_one_after_it() -> None:
+def test_a_script_gets_the_next_item_or_the_one_after_it(django_assert_max_num_queries: Any) -> None:
     project, person, client = preference(tasks=3)
     client.get(work(project))
     first = held(person)
     following = queue.prefetch_next(project, person, besides=first)
     assert following is not None
     sent = {"verdict": "1", "key": "k", "next": following.task_id}
-    told = client.post(f"/tasks/{first.task_id}/judge/", sent, headers=SCRIPT).json()
+    with django_assert_max_num_queries(17):  # who asks, submit and next at eight at most each, how far they are
+        told = client.post(f"/tasks/{first.task_id}/judge/", sent, headers=SCRIPT).json()
     assert (told["done"], told["number"]) == (1, 2) and "item" not in told
+    assert 'data-done="1"' in told["ahead"] and 'data-number="2"' in told["ahead"]
     assert f'data-task="{following.task_id}"' not in told["ahead"] and 'data-task="' in told["ahead"]
     told = client.post(f"/tasks/{following.task_id}/judge/", {"verdict": "7", "key": "l"}, headers=SCRIPT).json()
     assert 'id="item"' in told["item"]
