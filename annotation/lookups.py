@@ -12,6 +12,8 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models.base import ModelState
 
+from annotation.prepared import prepared_cursor
+
 Converters = list[tuple[int, Any, list[Callable[..., Any]]]]
 Shapes = list[tuple[type[models.Model], int, int, list[str]]]
 
@@ -31,7 +33,7 @@ class Lookup:
         """The first row found: an instance of each table's model, then the other columns."""
         here: Any = connections[DEFAULT_DB_ALIAS]
         sql, converters, shapes = self._prepared.get(here.vendor) or self._prepare(here)
-        with here.cursor() as cursor:
+        with prepared_cursor() as cursor:
             cursor.execute(sql, values)
             row = cursor.fetchone()
         if row is None:
@@ -76,7 +78,7 @@ class Insert:
         here: Any = connections[DEFAULT_DB_ALIAS]
         fields = [field for field in self.model._meta.concrete_fields if not field.primary_key]
         sql = self._prepared.get(here.vendor) or self._prepare(here, fields)
-        with here.cursor() as cursor:
+        with prepared_cursor() as cursor:
             cursor.execute(sql, [field.get_db_prep_save(getattr(row, field.attname), here) for field in fields])
             row.pk = cursor.fetchone()[0]
         row._state.adding, row._state.db = False, here.alias

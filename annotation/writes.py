@@ -11,6 +11,8 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
+from annotation.prepared import prepared_cursor
+
 # SQLite makes writers wait by sleeping and trying again, which is unfair: with 64 saturating threads the slowest waited
 # 3.7 s, and between two processes one in twenty waited for twice as long as the rest. So writers stand in line first:
 # the threads of a process for this lock, the processes for a lock on a file beside the database, which the system hands
@@ -46,7 +48,7 @@ def write_transaction() -> Iterator[None]:
 
 def changed(sql: str, **values: Any) -> int:
     """How many rows the statement changed: for what every judgement runs and the ORM would compose anew each time."""
-    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(sql, values)
         return int(cursor.rowcount)
 

@@ -89,6 +89,8 @@ def database(url: str) -> dict[str, object]:
         parsed["OPTIONS"] = SQLITE_OPTIONS
     else:
         parsed["CONN_HEALTH_CHECKS"] = True
+        # Of the statements that go through annotation/prepared.py, from the second time on.
+        parsed["OPTIONS"] = {"prepare_threshold": 1} | dict(parsed.get("OPTIONS") or {})
     return parsed
 
 

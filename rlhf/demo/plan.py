@@ -17,7 +17,7 @@ NEXT_PROMPTS = 100  # the batch that waits for a person afterwards
 
 PRETRAIN: dict[str, Any] = {
     "max_minutes": None,  # a number of steps makes the result the same on a slow machine
-    "max_steps": 310,
+    "max_steps": 330,
     "batch_size": 16,
     "context": 128,
     "learning_rate": 2e-3,
@@ -53,7 +53,7 @@ def settings_for(size: int, *, ours: bool) -> Settings:
     longest = 128 if ours else 512  # tokens of prompt and answer
     answer = 64 if ours else 192  # tokens; good answers have about 25 of our own, other tokenizers need more
     # Models of a few million parameters bear, and need, larger steps than the engine's defaults, which suit billions.
-    sft, reward, dpo, ppo = ({"learning_rate": rate} if small else {} for rate in (5e-4, 2e-3, 6e-4, 5e-4))
+    sft, reward, dpo, ppo = ({"learning_rate": rate} if small else {} for rate in (5e-4, 1e-3, 6e-4, 5e-4))
     rows = {"batch_size": 16, "max_length": longest, "max_dropped_share": 0.05}
     sampling = {"temperature": 1.0, "max_new_tokens": answer, "batch_size": 256 if small else 32}
     return Settings(
@@ -72,7 +72,7 @@ def settings_for(size: int, *, ours: bool) -> Settings:
 
 
 _PPO: dict[str, Any] = {
-    "steps": 26,
+    "steps": 30,
     "rollout_batch": 64,
     "minibatch": 32,
     "ppo_epochs": 2,
