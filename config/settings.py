@@ -2,6 +2,7 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -90,7 +91,8 @@ def database(url: str) -> dict[str, object]:
     else:
         parsed["CONN_HEALTH_CHECKS"] = True
         # Of the statements that go through annotation/prepared.py, from the second time on.
-        parsed["OPTIONS"] = {"prepare_threshold": 1} | dict(parsed.get("OPTIONS") or {})
+        given: Any = parsed.get("OPTIONS") or {}
+        parsed["OPTIONS"] = {"prepare_threshold": 1, **given}
     return parsed
 
 
