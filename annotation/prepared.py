@@ -12,9 +12,12 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 
 def prepared_cursor() -> Any:
-    """Django's cursor, by which statements are counted and logged; values go to the server beside the statement."""
+    """Django's cursor, whose values go to the server beside the statement.
+
+    Where statements are logged it is the plain one, which knows them with their values.
+    """
     here: Any = connections[DEFAULT_DB_ALIAS]
-    if here.vendor != "postgresql":
+    if here.vendor != "postgresql" or here.queries_logged:
         return here.cursor()
     import psycopg  # not needed by those who have SQLite
 

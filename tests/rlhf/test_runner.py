@@ -33,10 +33,10 @@ def test_only_as_many_runs_as_allowed_have_a_process(engine, until, settings):
     engine.endless()
     project = factories.project()
     queued = [rows.run(project) for _ in range(3)]
-    for places, states in [(None, ["starting", "queued", "queued"]), (2, ["starting", "starting", "queued"])]:
+    for places, waiting in [(None, [False, True, True]), (2, [False, False, True])]:
         runner.tick(places)
         runner.tick(places)
-        assert [Run.objects.get(pk=run.pk).state for run in queued] == states
+        assert [Run.objects.get(pk=run.pk).state == Run.State.QUEUED for run in queued] == waiting
 
 
 def test_a_run_whose_report_says_the_reload_failed_does_not_succeed(engine, until):
