@@ -203,4 +203,5 @@ def _free_name(name: str) -> str:
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    files = [*folder.iterdir(), *folder.glob(f"{runfile.MEMBER}*/*")]
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -36,5 +36,5 @@ urlpatterns = [
     path(PROJECT + "models/", models.models, name="models"),
     path("models/<slug:name>/", models.model, name="model"),
     path("models/<slug:name>/lineage/", lineage.model_lineage, name="model_lineage"),
-    path("models/<slug:name>/files/<str:file>", models.model_file, name="model_file"),
+    path("models/<slug:name>/files/<path:file>", models.model_file, name="model_file"),
 ]

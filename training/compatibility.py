@@ -27,6 +27,7 @@ LABELS = {
     "pfeiffer": "Pfeiffer adapter",
 }
 METHODS = tuple(LABELS)
+ENSEMBLES = (*LAYERS, "ia3")  # several that learn stand on one base, each with a score head of its own
 TRAINERS = ("sft", "reward", "dpo", "kto", "ppo", "grpo", "rloo")
 ROLLOUTS = ("ppo", "grpo", "rloo")
 # The settings that mean something to each method; others may only stand at their defaults.
@@ -70,6 +71,18 @@ def _why_not(kind: str, method: str | None) -> tuple[str, str] | None:
             "ia3",
         )
     return None
+
+
+def ensemble_refusal(method: str | None) -> str | None:
+    """Why the members of an ensemble cannot each have an adapter of `method`, with the nearest that can."""
+    if method in ENSEMBLES:
+        return None
+    if method is None:
+        return "is required for an ensemble of adapters; the nearest that works without one is params.ensemble heads"
+    why, near = ("all on a base share one score head", "lora")
+    if method == "adalora":
+        why, near = ("PEFT follows the budget of ranks of one adapter alone", "rslora")
+    return f"cannot be {method} in an ensemble of adapters: {why}; the nearest that works is {near}"
 
 
 def can_quantise() -> bool:

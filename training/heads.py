@@ -24,6 +24,17 @@ class Heads:
     weights: tuple[float, ...] = (1.0,)  # of each aspect in the score
     offsets: tuple[float, ...] = (0.0,)  # an aspect's value is offset + scale * output
     scales: tuple[float, ...] = (1.0,)
+    apart: bool = False  # each member has an adapter of its own (training/ensembles.py), not a head alone
+
+    @property
+    def each(self) -> int:
+        """Outputs of one score head: those of one member, or of all that share an adapter."""
+        return len(self.weights) if self.apart else self.outputs
+
+    @property
+    def adapters(self) -> int:
+        """Adapters that are asked for a score."""
+        return self.members if self.apart else 1
 
     @property
     def outputs(self) -> int:
@@ -49,19 +60,24 @@ class Heads:
         return found.mean(dim=1) - caution * found.std(dim=1, correction=0)
 
     def linear(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """The (1, D) weight and (1,) bias of the mean score, from the (O, D) and (O,) of all outputs."""
+        """The (1, D) weight and (1,) bias of the mean score, from the (O, D) and (O,) of one head's outputs.
+
+        Where members have adapters of their own, that is the score of one of them.
+        """
         rows = weight.new_tensor(self.scales) * weight.new_tensor(self.weights)
-        each = rows.repeat(self.members) / self.members
+        count = self.each // len(self.weights)
+        each = rows.repeat(count) / count
         fixed = sum(w * offset for w, offset in zip(self.weights, self.offsets, strict=True))
         return (each @ weight)[None], (each @ bias + fixed)[None]
 
     def own_weights(self, rows: int, seed: int) -> Tensor:
-        """(rows, M) by how much each member minds each row: ones for a single one, else the Bayesian bootstrap.
+        """(rows, M) by how much each member minds each row: the Bayesian bootstrap where members share an adapter.
 
-        Exponential weights (Rubin 1981) let members that share all but their heads disagree where rows are few.
+        Exponential weights (Rubin 1981) let members that share all but their heads disagree where rows are few. A
+        single one, or one with an adapter of its own, minds all rows alike.
         """
-        if self.members == 1:
-            return torch.ones(rows, 1)
+        if self.members == 1 or self.apart:
+            return torch.ones(rows, self.members)
         generator = torch.Generator().manual_seed((seed * 1_000_003 + 17) % 2**63)
         return torch.empty(rows, self.members).exponential_(generator=generator)
 
@@ -77,7 +93,8 @@ class Heads:
         if not isinstance(card, dict):
             return cls()
         weights, offsets, scales = (tuple(map(float, card[key])) for key in ("weights", "offsets", "scales"))
-        return cls(int(card["members"]), tuple(card["aspects"]), weights, offsets, scales)
+        apart = card.get("apart") is True
+        return cls(int(card["members"]), tuple(card["aspects"]), weights, offsets, scales, apart)
 
 
 def require_members(heads: Heads, caution: float) -> None:

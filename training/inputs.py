@@ -8,6 +8,7 @@ from pathlib import Path
 
 from training import compatibility
 from training.runfile import (
+    MEMBER,
     TEMPLATES,
     ModelRef,
     RunFile,
@@ -35,9 +36,20 @@ def check_inputs(config: RunFile, run_path: Path) -> None:
         compatibility.require_quantised()
     if config.start_adapter and config.adapter:
         compatibility.require_copy(config.adapter, config.start_adapter.path)
+        _check_members(config)
     for field, name in (("prompts", config.prompts), ("template", config.template)):
         if name and name not in TEMPLATES and not (run_path / name).is_file():
             raise RunFileError(field, f"names {name}, which is not in the run directory")
+
+
+def _check_members(config: RunFile) -> None:
+    """An ensemble of adapters goes on from one of as many members, for copies of one adapter would all learn alike."""
+    assert config.start_adapter is not None
+    saved = 1 + len(list(config.start_adapter.path.glob(f"{MEMBER}*")))
+    wanted = config.params.members if getattr(config.params, "ensemble", "heads") == "adapters" else 1
+    if saved != wanted:
+        goes_on = f"an ensemble of {saved} adapters" if saved > 1 else "one adapter"
+        raise RunFileError("start_adapter.path", f"holds {goes_on}, and this run trains {wanted}; leave it out")
 
 
 def _check_snapshot(snapshot: SnapshotRef) -> None:

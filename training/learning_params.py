@@ -151,14 +151,27 @@ class Reward(Training):
     )  # fmt: skip
     # 1: one score; Coste et al. (2024) find four or five enough, Eisenstein et al. (2023) take 5.
     members: int = param(
-        1, "Members", "Score heads that learn on weights of their own; their spread tells what is uncertain.",
+        1, "Members", "Reward models in one; how far they are apart tells what is uncertain.",
         group=LOSS, min=1, max=64,
     )  # fmt: skip
+    # heads: nearly free. Coste et al. (2024) and Eisenstein et al. (2023) take whole models; adapters come closer.
+    ensemble: str = param(
+        "heads",
+        "Each member has",
+        "A score head on one adapter, or an adapter of its own: more accurate, and that many times the work.",
+        group=LOSS,
+        choices=("heads", "adapters"),
+    )
     label_smoothing: float = label_smoothing_field()
     # 0.01: Eisenstein et al. (2023), Helping or Herding, equation 2, as TRL recommends it.
     center_coefficient: float = param(
         0.01, "Centering", "Price of the mean reward drifting away from zero.", group=LOSS, min=0.0, max=10.0
     )
+
+    def __post_init__(self) -> None:
+        if self.ensemble == "adapters" and self.members < 2:
+            message = "must be 2 or more for an ensemble of adapters; or set params.ensemble to heads"
+            raise RunFileError("params.members", message)
 
 
 # Each loss of dpo with the beta of its paper: DPO section 6 (IPO, hinge and robust compare at the same), Tulu 3

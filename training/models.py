@@ -20,7 +20,7 @@ from transformers import (
     BitsAndBytesConfig,
 )
 
-from training import heap, machine
+from training import ensembles, heap, machine
 from training.adapters import core as core
 from training.adapters import load, quiet_peft
 from training.heads import Heads
@@ -192,13 +192,14 @@ def load_reward(
     adapter: Adapter | None = None,
 ) -> Any:
     """A trained reward model, ready to score: an adapter on `base`, or a whole classifier when it is none."""
-    count = Heads.of(folder).outputs
+    heads = Heads.of(folder)
+    count = heads.each
     if not is_adapter(folder):
         return load_classifier(folder, hardware, pad_token_id, training=training, new_head=False, outputs=count).eval()
     model = load_classifier(
         base or base_of(folder), hardware, pad_token_id, training=training, adapter=adapter, outputs=count
     )
-    return load(model, folder).eval()
+    return ensembles.load(model, folder, heads.adapters).eval()
 
 
 def load_policy(folder: Path, adapter: Path | None, hardware: Hardware, trained: Adapter | None = None) -> Any:

@@ -11,7 +11,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from training import adapters, data, forward, fused, models
+from training import adapters, data, ensembles, forward, fused, models
 from training.advantages import ScoreScale
 from training.compatibility import LAYERS
 from training.forward import Answered
@@ -167,19 +167,25 @@ class SharedBase:
 
 
 class SharedScorer:
-    """A reward adapter and its score head on a base that other adapters share."""
+    """A reward adapter and its score head, or those of each member, on a base that other adapters share."""
 
     def __init__(self, base: SharedBase, folder: Path, name: str = "reward", caution: float = 0.0) -> None:
         self.base, self.name, self.heads, self.caution = base, name, Heads.of(folder), caution
-        self.weight, self.bias = score_head(base.load(name, folder), base.device, self.heads.outputs)
+        self.members: dict[str, tuple[Tensor, Tensor]] = {}  # each adapter's head
+        for number, place in enumerate(ensembles.folders(folder, self.heads.adapters), start=1):
+            named = name if number == 1 else f"{name}-{number}"
+            self.members[named] = score_head(base.load(named, place), base.device, self.heads.each)
 
     @torch.no_grad()
     def score(self, answered: Sequence[Answered], pad_id: int) -> Tensor:
         """(N,) raw scores, read at the last token of each answer."""
         batch = forward.pack_answers(answered, pad_id, self.base.device)
-        with self.base.answering_as(self.name) as lm:
-            hidden = forward.hidden_states(lm, batch, batch.ends)
-        return self.heads.scores(hidden.float() @ self.weight.T + self.bias, self.caution)
+        found = []
+        for name, (weight, bias) in self.members.items():
+            with self.base.answering_as(name) as lm:
+                hidden = forward.hidden_states(lm, batch, batch.ends)
+            found.append(hidden.float() @ weight.T + bias)
+        return self.heads.scores(torch.cat(found, dim=1), self.caution)
 
 
 class SeparateScorer:
@@ -193,8 +199,9 @@ class SeparateScorer:
     def score(self, answered: Sequence[Answered], pad_id: int) -> Tensor:
         """(N,) raw scores; the classifier itself looks for the last token that is not padding."""
         ids, real = (t.to(self.model.device) for t in data.pad([p + a for p, a in answered], pad_id))
-        logits = self.model(input_ids=ids, attention_mask=real, use_cache=False).logits
-        return self.heads.scores(logits.float(), self.caution)
+        asked = {"input_ids": ids, "attention_mask": real, "use_cache": False}
+        found = ensembles.outputs(self.model, lambda: self.model(**asked).logits.float())
+        return self.heads.scores(found, self.caution)
 
 
 class Scorer(Protocol):
@@ -264,7 +271,7 @@ class ValueModel:
         if isinstance(scorer, SharedScorer) and scorer.base is base:
             base.load(self.name, reward, learns=True)
             with torch.no_grad():
-                weight, bias = scorer.heads.linear(scorer.weight, scorer.bias)
+                weight, bias = scorer.heads.linear(*scorer.members[scorer.name])
                 self.head.weight.copy_(weight)
                 self.head.bias.copy_(bias)
         else:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training import adapters, data, forward, models, reports
+from training import adapters, data, ensembles, forward, models, reports
+from training.heads import Heads
 from training.lanes import Lanes, Learn, count_for
 from training.loop import Look, Metrics, over_rows
 from training.reward_objectives import OBJECTIVES, Objective
@@ -37,7 +38,7 @@ def train(config: RunFile, run: RunDir) -> None:
     run.say("info", f"{account.used} {objective.noun} to learn from{beside}, {eval_account.used} held out.")
     prompt, answers = rows[0].tree
     data.introduce(run, config, tokenizer, prompt, answers[0])
-    model = load_model(config, pad_id, objective.heads.outputs)
+    model = load_model(config, pad_id, objective.heads)
     core = models.core(model)
     lengths = [length_of(row) for row in rows]
 
@@ -50,7 +51,7 @@ def train(config: RunFile, run: RunDir) -> None:
         loop = over_rows(
             config, run, model, lengths,
             lambda batch: backward(lanes, batch, lengths),
-            most_at_once=forward.tokens_at_once(core),
+            most_at_once=tokens_at_once(core),
             looks=[Look(config.params.eval_every if eval_rows else 0, look)],
         )  # fmt: skip
     run.phase("evaluating")
@@ -75,8 +76,8 @@ def train(config: RunFile, run: RunDir) -> None:
     )
 
 
-def load_model(config: RunFile, pad_id: int, outputs: int) -> Any:
-    """The base model with a score head, and a new or copied adapter where the run trains one."""
+def load_model(config: RunFile, pad_id: int, heads: Heads) -> Any:
+    """The base model with a score head, and a new or copied adapter where the run trains one, or one a member."""
     assert config.base_model is not None
     model = models.load_classifier(
         config.base_model.path,
@@ -84,13 +85,15 @@ def load_model(config: RunFile, pad_id: int, outputs: int) -> Any:
         pad_id,
         training=config.adapter is None,
         adapter=config.adapter,
-        outputs=outputs,
+        outputs=heads.each,
     )
     if not isinstance(getattr(model, "score", None), nn.Linear):
         raise RunFileError("base_model.path", f"holds a {type(model).__name__}, whose score head Hone does not know")
     if config.adapter is None:
         return model
     start = config.start_adapter.path if config.start_adapter else None
+    if heads.apart:
+        return ensembles.attach(model, config.adapter, heads.members, start=start)
     return adapters.attach(model, config.adapter, task="reward", start=start)
 
 
@@ -100,11 +103,20 @@ def length_of(row: Any) -> int:
     return len(prompt) + sum(map(len, answers))
 
 
+def tokens_at_once(core: Any) -> int:
+    """How many tokens may be computed before their backward pass, by all members that have an adapter of their own."""
+    return forward.tokens_at_once(core) // ensembles.count(core)
+
+
 def outputs_of(core: Any, rows: Sequence[Any], pad_id: int) -> Tensor:
     """(A, O) what the heads say of all answers of some rows, row by row; a prompt is read once where the model can."""
     packed = forward.pack_trees([row.tree for row in rows], pad_id, core.device)
-    hidden = forward.hidden_states(core, packed, packed.ends)
-    return core.score(hidden.to(core.score.weight.dtype)).float()
+
+    def of_one() -> Tensor:
+        hidden = forward.hidden_states(core, packed, packed.ends)
+        return core.score(hidden.to(core.score.weight.dtype)).float()
+
+    return ensembles.outputs(core, of_one)
 
 
 def backward(lanes: Lanes, batch: list[int], lengths: Sequence[int]) -> Metrics:
@@ -128,7 +140,7 @@ def learner(core: Any, objective: Objective, pad_id: int, count: int = 1) -> Lea
         lengths = [length_of(objective.rows[row]) for row in job["part"]]
         leads: list[float] = []
         loss = 0.0
-        for places in data.parts(range(len(lengths)), lengths, forward.tokens_at_once(core) // count):
+        for places in data.parts(range(len(lengths)), lengths, tokens_at_once(core) // count):
             some = [job["part"][place] for place in places]
             outputs = outputs_of(core, [objective.rows[row] for row in some], pad_id)
             piece, found = objective.loss(outputs, some, job["batch"])
@@ -192,4 +204,5 @@ def plain_outputs(model: Any, rows: Sequence[Any], pad_id: int) -> Tensor:
     ids, mask = data.pad(
         [prompt + answer for prompt, answers in (row.tree for row in rows) for answer in answers], pad_id
     )
-    return model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits.float()
+    asked = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
+    return ensembles.outputs(model, lambda: model(**asked).logits.float())

@@ -46,7 +46,11 @@ class Objective:
 
     def shape(self, aspects: Sequence[str]) -> Heads:
         """The outputs that the rows ask for."""
-        return Heads(members=self.params.members)
+        return Heads(members=self.params.members, apart=self.apart)
+
+    @property
+    def apart(self) -> bool:
+        return self.params.members > 1 and self.params.ensemble == "adapters"
 
     def share(self, part: Sequence[int], batch: Sequence[int], device: torch.device) -> Tensor:
         """(P, M) what each row of a part weighs in the mean over its batch, for each member."""
@@ -170,9 +174,9 @@ class Ratings(Objective):
         weights = aspect_weights(self.params.aspect_weights, aspects)
         if self.params.rating_loss == "bce":
             plain = (0.0,) * len(aspects), (1.0,) * len(aspects)
-            return Heads(self.params.members, tuple(aspects), weights, *plain)
+            return Heads(self.params.members, tuple(aspects), weights, *plain, self.apart)
         spread = tuple(max(column.std(correction=0).item(), 1e-6) for column in known)
-        return Heads(self.params.members, tuple(aspects), weights, self.middle, spread)
+        return Heads(self.params.members, tuple(aspects), weights, self.middle, spread, self.apart)
 
     def targets(self, rows: Sequence[Rated]) -> Tensor:
         """(N, A) what the outputs should be: deviations from the mean, or shares of the scale."""

@@ -93,7 +93,10 @@ def _check_adapter(config: RunFile) -> None:
     if config.kind not in compatibility.TRAINERS:
         return
     method = config.adapter.method if config.adapter else None
-    if reason := compatibility.refusal(config.kind, method):
+    reason = compatibility.refusal(config.kind, method)
+    if reason is None and getattr(config.params, "ensemble", "heads") == "adapters":
+        reason = compatibility.ensemble_refusal(method)
+    if reason:
         raise RunFileError("adapter.method" if method else "adapter", reason)
 
 

@@ -39,6 +39,7 @@ __all__ = [
 
 SCHEMA = 1
 TEMPLATES = ("plain", "chatml")
+MEMBER = "member-"  # with a number: the folder of an ensemble's member below that of the first one
 KEYS = {"schema"} | {field.name for field in dataclasses.fields(RunFile)} - {"raw"}
 
 
@@ -132,15 +133,18 @@ def with_overrides(data: dict[str, Any], settings: Iterable[str]) -> dict[str, A
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder, sorted by name."""
-    return sorted(folder.glob("*.safetensors"))
+    """The safetensors files of a model folder, sorted by name; then those of an ensemble's other members."""
+    return [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob(f"{MEMBER}*/*.safetensors"))]
 
 
 def model_hash(folder: Path | str) -> str:
-    """One sha256 over a model's weight files; equal to `sha256sum *.safetensors | sha256sum` run in the folder."""
+    """One sha256 over a model's weight files; equal to `sha256sum *.safetensors | sha256sum` run in the folder.
+
+    Of an ensemble of adapters: `sha256sum *.safetensors member-*/*.safetensors | sha256sum`.
+    """
     whole = hashlib.sha256()
     for path in weight_files(Path(folder)):
-        whole.update(f"{file_hash(path)}  {path.name}\n".encode())
+        whole.update(f"{file_hash(path)}  {path.relative_to(folder).as_posix()}\n".encode())
     return whole.hexdigest()
 
 

@@ -22,6 +22,7 @@ from rlhf.models import Model, Round
 from rlhf.run_charts import calibration
 from rlhf.stages import interval_words
 from training import rundir
+from training.runfile import MEMBER
 
 SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model", ".md")
 
@@ -85,9 +86,10 @@ def model(request: PersonRequest, name: str) -> HttpResponse:
 @signed_in
 def model_file(request: PersonRequest, name: str, file: str) -> FileResponse:
     """One file of the model's folder."""
-    path = _find(request, name).folder / file
-    if path.suffix not in SUFFIXES or path.name.startswith(".") or not path.is_file():
+    row = _find(request, name)
+    if file not in [each["name"] for each in _files(row)]:
         raise Http404
+    path = row.folder / file
     return FileResponse(path.open("rb"), as_attachment=True, filename=path.name)
 
 
@@ -121,8 +123,10 @@ def _calibration(row: Model) -> Any:
 def _files(row: Model) -> list[dict[str, Any]]:
     if not row.folder.is_dir():
         return []
-    paths = sorted(path for path in row.folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
-    return [{"name": path.name, "size": path.stat().st_size} for path in paths]
+    folders = [row.folder, *(row.folder / name for name in _members(row))]
+    paths = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]
+    found = [path for path in paths if path.is_file() and not path.name.startswith(".")]
+    return [{"name": path.relative_to(row.folder).as_posix(), "size": path.stat().st_size} for path in found]
 
 
 def _snippet(row: Model) -> str:
@@ -138,18 +142,26 @@ def _snippet(row: Model) -> str:
             f'base = {kind}.from_pretrained("{row.base.path}"{extra})',
             f'model = PeftModel.from_pretrained(base, "{row.path}")',
         ]
+        lines += [f'model.load_adapter("{row.path}/{name}", "{name}")' for name in _members(row)]
     else:
         lines += ["", f'model = {kind}.from_pretrained("{row.path}"{extra})']
     return "\n".join([*lines, f'tokenizer = AutoTokenizer.from_pretrained("{row.path}")'])
 
 
 def _outputs(row: Model) -> int:
-    """How many numbers a reward model gives: one for each aspect of each member of an ensemble."""
+    """How many numbers an adapter gives: one for each aspect of each member of an ensemble that shares it."""
     try:
         heads = json.loads((row.folder / "hone.json").read_text("utf-8"))["heads"]
-        return int(heads["members"]) * len(heads["weights"])
+        return (1 if heads.get("apart") else int(heads["members"])) * len(heads["weights"])
     except (OSError, ValueError, KeyError, TypeError):
         return 1
+
+
+def _members(row: Model) -> list[str]:
+    """The folders of an ensemble's further members, each with an adapter of its own."""
+    return sorted(
+        (path.name for path in row.folder.glob(f"{MEMBER}*")), key=lambda name: int(name.removeprefix(MEMBER))
+    )
 
 
 def _trail(row: Model) -> list[dict[str, Any]]:

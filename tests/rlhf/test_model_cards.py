@@ -1,7 +1,7 @@
 import pytest
 
 from rlhf import registry
-from rlhf.views.models import _snippet
+from rlhf.views.models import _files, _snippet
 from tests import factories
 from tests.rlhf import rows
 from training import rundir
@@ -45,3 +45,8 @@ def test_a_card_of_an_ensemble_that_rates_aspects_is_written_and_its_page_asks_f
     assert "num_labels=1)" in _snippet(model)
     (model.folder / "hone.json").write_text('{"heads": {"members": 2, "weights": [0.5, 0.5]}}')
     assert "num_labels=4)" in _snippet(model)
+    (model.folder / "hone.json").write_text('{"heads": {"members": 2, "weights": [0.5, 0.5], "apart": true}}')
+    rows.adapter(model.folder / "member-2")
+    assert "num_labels=2)" in _snippet(model)
+    assert f'model.load_adapter("{model.path}/member-2", "member-2")' in _snippet(model)
+    assert "member-2/adapter_model.safetensors" in [file["name"] for file in _files(model)]

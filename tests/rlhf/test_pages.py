@@ -98,6 +98,7 @@ def test_a_model_tells_where_it_comes_from_and_how_to_load_it(client, trainer):
         assert words in page, words
     assert b"architectures" in fetched(client, reverse("rlhf:model_file", args=["rm-1", "config.json"]))
     assert client.get(reverse("rlhf:model_file", args=["rm-1", ".."])).status_code == 404
+    assert client.get(reverse("rlhf:model_file", args=["rm-1", "../rm-1/config.json"])).status_code == 404
 
 
 def test_no_page_of_the_loop_carries_an_inline_style_or_script(client, trainer):

@@ -94,7 +94,7 @@ def test_a_reward_model_learns_in_two_lanes_what_it_learns_in_one(make_run, tiny
     tokenizer = models.load_tokenizer(config, folder)
     rows = reward_rows.encoded(config, tokenizer, "train", "preference", [])[1][:7]
     objective = OBJECTIVES["preference"](config, rows, [])
-    model = reward.load_model(config, tokenizer.pad_token_id, objective.heads.outputs)
+    model = reward.load_model(config, tokenizer.pad_token_id, objective.heads)
     weights, learn = models.trainable(model), reward.learner(models.core(model), objective, tokenizer.pad_token_id)
     found = []
     for count in (2, 1):

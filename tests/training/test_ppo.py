@@ -187,7 +187,7 @@ def test_a_whole_run_moves_the_policy_alone_and_reports(make_ppo, reward, tiny_m
             for key, weight in players.base.lm.state_dict().items()
             if not any(mark in key for mark in moving)
         }
-        kept["head"] = (players.scorer, players.scorer.weight.clone())
+        kept["head"] = (players.scorer, players.scorer.members["reward"][0].clone())
         return players
 
     monkeypatch.setattr(ppo, "assemble", remember)
@@ -197,7 +197,7 @@ def test_a_whole_run_moves_the_policy_alone_and_reports(make_ppo, reward, tiny_m
     after = kept["lm"].state_dict()
     assert any(".reward." in key for key in kept["before"])
     assert all(torch.equal(after[key], weight) for key, weight in kept["before"].items())
-    assert torch.equal(kept["head"][0].weight, kept["head"][1])
+    assert torch.equal(kept["head"][0].members["reward"][0], kept["head"][1])
 
     rows, report = read_metrics(folder), read_report(folder)
     assert rows[0]["kl"] == pytest.approx(0, abs=1e-3) and "policy_loss" not in rows[0]  # the value warms up

@@ -40,7 +40,7 @@ METHODS = {
     "reward, two lanes": ("reward", None, ROWS, "pairs"),
     "reward, rankings": ("reward", DROPOUT, ROWS | {"ranking_loss": "plackett_luce"}, "rankings"),
     "reward, ratings": ("reward", DROPOUT, ROWS | {"members": 2}, "ratings"),
-    "reward, ensemble": ("reward", DROPOUT, ROWS | {"members": 3}, "pairs"),
+    "reward, adapters": ("reward", LORA, ROWS | {"members": 2, "ensemble": "adapters"}, "pairs"),
     "grpo": ("grpo", LORA, GROUPS, None),
     "grpo, ia3": ("grpo", {"method": "ia3"}, GROUPS, None),
     "rloo": ("rloo", LORA, GROUPS, None),

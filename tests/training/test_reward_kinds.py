@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.training.conftest import LORA, assistant, question, user, write_snapshot
 from tests.training.test_sft import run_here
-from training import heads, models, reward_figures, runfile
+from training import ensembles, heads, models, reward_figures, runfile
 from training.heads import Heads
-from training.policies import SharedBase, load_scorer
+from training.policies import SeparateScorer, SharedBase, load_scorer
 from training.reward_losses import all_pairs_loss, plackett_luce_loss, preference_loss, rating_losses
 from training.reward_objectives import OBJECTIVES
 from training.reward_rows import Pair
@@ -162,12 +163,17 @@ def test_every_aspect_has_a_head_and_their_weights_make_the_score(make_run, rati
     assert Heads.of(folder / "model").outputs == 2
 
 
-@pytest.fixture
-def ensemble(make_run, tiny_snapshot) -> Path:
+@pytest.fixture(scope="module", params=["heads", "adapters"])
+def ensemble(request, tmp_path_factory, tiny_model_dir, tiny_snapshot) -> Path:
     """A reward model of three members, trained for a few steps."""
-    params = QUICK | {"max_steps": 2, "members": 3}
-    folder = make_run("reward", "ensemble", adapter=LORA, snapshot=tiny_snapshot, params=params)
-    assert run_here(folder) == 0
+    folder = tmp_path_factory.mktemp("ensemble")
+    params = QUICK | {"max_steps": 2, "members": 3, "ensemble": request.param}
+    data = {"kind": "reward", "adapter": LORA, "params": params, "hardware": {"device": "cpu", "threads": 1}}
+    data |= {"base_model": {"path": str(tiny_model_dir)}, "snapshot": {"path": str(tiny_snapshot)}}
+    (folder / "run.json").write_text(json.dumps(data))
+    with pytest.MonkeyPatch.context() as alone:
+        alone.delenv("HONE_DATA", raising=False)
+        assert run_here(folder) == 0, (folder / "log.txt").read_text()
     return folder
 
 
@@ -180,9 +186,17 @@ def test_an_ensemble_says_where_it_is_in_doubt_and_caution_lowers_its_score(ense
               for caution in (0.0, 1.0)]  # fmt: skip
     plain, careful = (scorer.score(answered, 0) for scorer in loaded)
     assert (careful < plain).all()
+    apart = Heads.of(ensemble / "model").apart
     alone = models.load_reward(ensemble / "model", tiny_model_dir, CPU, 0)
     with torch.no_grad():
-        logits = alone(torch.tensor([[5, 6, 7, 8, 9, 2]])).logits
+        spoken = []
+        for name in ensembles.names(3) if apart else [None]:
+            if name:
+                alone.set_adapter(name)  # as any user of PEFT
+            spoken.append(alone(torch.tensor([[5, 6, 7, 8, 9, 2]])).logits)
+    logits = torch.cat(spoken, dim=1)
+    separate = SeparateScorer(alone, Heads.of(ensemble / "model"), 1.0)
+    assert torch.allclose(separate.score(answered, 0), careful, atol=1e-5)
     assert logits.shape == (1, 3) and plain[0].item() == pytest.approx(logits.mean().item(), abs=1e-5)
     spread = logits.std(correction=0).item()
     assert careful[0].item() == pytest.approx(logits.mean().item() - spread, abs=1e-5)
@@ -200,17 +214,59 @@ def test_a_policy_is_paid_what_a_cautious_ensemble_grants(make_run, ensemble, tm
         "value_warmup_steps": 0,
         "reward_norm": False,
     }
-    for kind, params in (("best_of_n", {"samples": 2}), ("grpo", groups), ("ppo", ppo)):
+    runs = (("ppo", ppo), ("best_of_n", {"samples": 2}), ("grpo", groups))
+    for kind, params in runs[:1] if Heads.of(ensemble / "model").apart else runs:
         keys = {} if kind == "best_of_n" else {"adapter": LORA, "reference": "base"}
         folder = make_run(kind, reward_model=ensemble / "model", prompts="prompts.jsonl", params=params | small, **keys)
         (folder / "prompts.jsonl").write_text(asked)
         assert run_here(folder) == 0, (folder / "log.txt").read_text()
+    if Heads.of(ensemble / "model").apart:
+        return  # the rest is about a model of one member
     single = tmp_path / "single"
     models.load_classifier(runfile.read(ensemble / "run.json").base_model.path, CPU, 0).save_pretrained(single)
     folder = make_run("best_of_n", "refused", reward_model=single, prompts="prompts.jsonl", params=small)
     (folder / "prompts.jsonl").write_text(asked)
     assert run_here(folder) == 2
     assert "params.caution needs a reward model with several members" in read_status(folder)["error"]["message"]
+
+
+def test_members_with_adapters_of_their_own_all_learn_and_go_on(make_run, tiny_snapshot, tiny_model_dir):
+    params = QUICK | {"max_steps": 1, "members": 2, "ensemble": "adapters"}
+    folder = make_run("reward", "two", adapter={"method": "ia3"}, snapshot=tiny_snapshot, params=params)
+    assert run_here(folder) == 0, (folder / "log.txt").read_text()
+    one, two = (load_file(place / "adapter_model.safetensors") for place in ensembles.folders(folder / "model", 2))
+    assert one.keys() == two.keys() and not any(torch.equal(one[key], two[key]) for key in one if "score" in key)
+    moved = [any((each[key] != 1).any() for key in each if "ia3" in key) for each in (one, two)]  # IA3 begins with ones
+    assert moved == [True, True]
+    before = runfile.model_hash(folder / "model")
+    goes_on = {"adapter": {"method": "ia3"}, "start_adapter": folder / "model", "snapshot": tiny_snapshot}
+    still = params | {"learning_rate": 1e-8}
+    again = make_run("reward", "again", params=still, **goes_on)
+    assert run_here(again) == 0, (again / "log.txt").read_text()
+    for place, saved in zip(ensembles.folders(again / "model", 2), (one, two), strict=True):
+        found = load_file(place / "adapter_model.safetensors")
+        assert all(torch.allclose(found[key], saved[key], atol=1e-6) for key in saved)
+    assert run_here(make_run("reward", "three", params=params | {"members": 3}, **goes_on)) == 2
+    error = read_status(again.with_name("three"))["error"]["message"]
+    assert "start_adapter.path holds an ensemble of 2 adapters, and this run trains 3" in error
+    second = folder / "model/member-2/adapter_model.safetensors"
+    second.write_bytes(second.read_bytes()[:-1] + b"x")
+    assert runfile.model_hash(folder / "model") != before  # no member can be exchanged unseen
+
+
+@pytest.mark.parametrize(
+    ("adapter", "members", "message"),
+    [
+        (None, 2, "adapter is required for an ensemble of adapters"),
+        ({"method": "adalora"}, 2, "cannot be adalora in an ensemble of adapters: .* works is rslora"),
+        ({"method": "houlsby"}, 2, "cannot be houlsby in an ensemble of adapters: .* works is lora"),
+        ({"method": "lora"}, 1, "params.members must be 2 or more"),
+    ],
+)
+def test_what_no_ensemble_of_adapters_can_be_is_refused(adapter, members, message):
+    data = {"kind": "reward", "base_model": {"path": "m"}, "snapshot": {"path": "s"}, "adapter": adapter}
+    with pytest.raises(RunFileError, match=message):
+        runfile.check(data | {"params": {"members": members, "ensemble": "adapters"}})
 
 
 def test_what_no_reward_can_be_learnt_from_is_refused_in_words(make_run, binary_snapshot, demonstration_snapshot):
