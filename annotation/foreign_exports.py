@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
+from uuid import UUID, uuid5
 
 from annotation.judged import JudgedTask, Vote
 from annotation.models import Kind, Project
 from annotation.raw_rows import name_of
-from annotation.shapes.answers import IN_BODY, OURS
+from annotation.shapes.answers import IN_BODY, OURS, OURS_BY_PERSON
 
 PIECE = 500  # tasks
+PEOPLE = UUID("5d0c1c0e-7a52-4a3f-9f6b-2f1f0d6c3a71")  # one name has one id in every export
 Record = dict[str, Any]
 
 
@@ -40,29 +42,36 @@ def _label_studio_task(project: Project, task: JudgedTask, names: bool) -> Recor
     data: Record = {"prompt": task.prompt, **_lettered(task), "metadata": task.metadata}
     if task.external_id is not None:
         data["id"] = task.external_id
-    annotations = [
-        {
-            "id": vote.id,
-            "completed_by": {"username": name_of(project, vote, names=names)},
-            "created_at": vote.made_at,
-            "lead_time": vote.seconds,
-            "was_cancelled": False,
-            "result": _results(answers_of(project.kind, task, vote)),
-            **_besides(task, vote, guideline_version=vote.guideline),
-        }
-        for vote in task.given
-    ]
+    annotations = [_label_studio_annotation(project, task, vote, names) for vote in task.given]
     return {"id": task.id, "data": data, "annotations": annotations, "predictions": []}
+
+
+def _label_studio_annotation(project: Project, task: JudgedTask, vote: Vote, names: bool) -> Record:
+    """A judgement as Label Studio takes it in: of who judged it knows its own members only, and refuses a file that
+    names others; of an annotation it keeps the results as they are and the seconds, so all else goes with the first.
+    """
+    first, *others = _results(answers_of(project.kind, task, vote))
+    who = {"annotator": name_of(project, vote, names=names), "created_at": vote.made_at}
+    meta = _besides(task, vote, **who, guideline_version=vote.guideline)
+    return {
+        "id": vote.id,
+        "created_at": vote.made_at,
+        "lead_time": vote.seconds,
+        "was_cancelled": False,
+        "result": [first | {"meta": meta}, *others],
+    }
 
 
 def _argilla_record(project: Project, task: JudgedTask, names: bool) -> Record:
     given: dict[str, list[Record]] = {}
     ours: Record = {}
     for vote in task.given:
-        # Argilla's own reader takes these three of an answer and fails on any more; of a record it passes over others.
-        about: Record = {"user_id": name_of(project, vote, names=names), "status": "submitted"}
-        times = {"created_at": vote.made_at, "seconds": vote.seconds}
-        ours[about["user_id"]] = _besides(task, vote, **times, guideline_version=vote.guideline).get(OURS, {})
+        # Argilla's own library takes these three of an answer and fails on any more, as on an id that is none of its
+        # kind; metadata it keeps as they are.
+        name = name_of(project, vote, names=names)
+        about: Record = {"user_id": str(uuid5(PEOPLE, name)), "status": "submitted"}
+        facts = {"annotator": name, "created_at": vote.made_at, "seconds": vote.seconds}
+        ours[about["user_id"]] = _besides(task, vote, **facts, guideline_version=vote.guideline)[OURS]
         for question, (kind, value) in answers_of(project.kind, task, vote).items():
             if kind == "ranking":
                 value = [{"value": letter, "rank": place} for letter, place in value.items()]
@@ -70,12 +79,11 @@ def _argilla_record(project: Project, task: JudgedTask, names: bool) -> Record:
     return {
         "id": task.external_id if task.external_id is not None else str(task.id),
         "fields": {"prompt": task.prompt, **_lettered(task)},
-        "metadata": task.metadata,
+        "metadata": task.metadata | {OURS_BY_PERSON: ours},
         "suggestions": {},
         "responses": given,
         "vectors": {},
         "status": "completed",
-        OURS: ours,
     }
 
 
@@ -125,7 +133,10 @@ def _results(answers: dict[str, tuple[str, Any]]) -> list[Record]:
             ]
         elif name == "choice" and value in ("a", "b"):
             selected = {"a": "left", "b": "right"}[value]
+            about["to_name"] = "response_a"
             found.append(about | {"type": "pairwise", "value": {"selected": selected}})
+        elif name == "choice":  # one control has one type, and Pairwise knows two sides only
+            found.append(about | {"from_name": "neither"} | _control(kind, value))
         else:
             found.append(about | _control(kind, value))
     return found

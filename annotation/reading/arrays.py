@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -16,7 +17,7 @@ LOOSE = json.JSONDecoder(parse_int=str, parse_float=str)  # only finds where a v
 
 
 def read(handle: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | CleaningError]]:
-    """The elements of the array, each with the line it starts on."""
+    """The elements of the array, each with the line it starts on, or with its number where one line holds them all."""
     text = _Window(handle)
     if text.next_character() != "[":
         raise UnreadableFile("The file must hold one JSON array of records, [ … ].")
@@ -30,10 +31,13 @@ def read(handle: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | CleaningError
 
 
 def _elements(text: _Window) -> Iterator[tuple[int, dict[str, Any] | CleaningError]]:
-    while True:
+    before, numbered = 0, False
+    for number in itertools.count(1):
         text.next_character()
         line = text.line
-        yield line, record_of(text.value())
+        numbered = numbered or (number == 2 and line == before)
+        before = line
+        yield number if numbered else line, record_of(text.value())
         following = text.next_character()
         text.at += 1
         if following == "]":

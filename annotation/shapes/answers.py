@@ -20,7 +20,8 @@ SINGLE = ("response", "answer", "output", "completion", "generation", "reply")
 TEXTS = ("text", "body", "html", "content", "title", "response", "value")
 RATIONALES = ("rationale", "reason", "why", "comment", "explanation", "feedback")
 FIRST, SECOND = ("left", "first", "a"), ("right", "second", "b")
-OURS = "hone"  # under this name our own exports keep what other tools have no place for
+# Under these names our own exports keep what other tools have no place for: of one judgement, and of each person's.
+OURS, OURS_BY_PERSON = "hone", "hone_judgements"
 IN_BODY, ABOUT = ("reasons", "turns", "highlights"), ("created_at", "seconds", "guideline_version")
 NEITHER = {"tie": "tie", "same": "tie", "equal": "tie", "both_bad": "both_bad", "both bad": "both_bad"}
 

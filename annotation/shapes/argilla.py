@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from annotation.cleaning import CleaningError, kind_of
-from annotation.shapes.answers import OURS, body_of, checked_list, conversation, kept_apart
+from annotation.shapes.answers import OURS_BY_PERSON, body_of, checked_list, conversation, kept_apart
 from annotation.shapes.shape import Row, Shape, Target, without
 
 USED = ("id", "external_id", "fields", "responses", "suggestions", "metadata", "vectors", "_server_id", "status",
-        "inserted_at", "updated_at", OURS)  # fmt: skip
+        "inserted_at", "updated_at")  # fmt: skip
 
 
 def _recognises(row: Row) -> bool:
@@ -25,21 +25,26 @@ def _records(row: Row, target: Target) -> Iterator[Row]:
     identifier = row.get("external_id") or row.get("id")
     if identifier is not None:
         record["id"] = identifier
+    metadata = row.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise CleaningError("metadata", f"Must be an object, not {kind_of(metadata)}.")
+    ours: Any = metadata.get(OURS_BY_PERSON)
     judged, left = [], {}
-    ours: Any = row.get(OURS)
-    for name, (answers, times) in _by_person(row.get("responses")).items():
+    for person, (answers, times) in _by_person(row.get("responses")).items():
+        known = ours.get(person) if isinstance(ours, dict) else None
+        own = known.get("annotator") if isinstance(known, dict) else None
+        name = own if isinstance(own, str) and own else person
         body, rest = body_of(answers, names, target)
         if not body:
             raise CleaningError("responses", f"{name} gave no answer that a {target.kind} project can take.")
         if rest:
             left[name] = rest
-        more, about = kept_apart(ours.get(name) if isinstance(ours, dict) else None)
-        judged.append({"annotator": name, "body": body | more, **times, **about})
-    metadata = row.get("metadata") or {}
-    if not isinstance(metadata, dict):
-        raise CleaningError("metadata", f"Must be an object, not {kind_of(metadata)}.")
+        beside, about = kept_apart(known)
+        judged.append({"annotator": name, "body": body | beside, **times, **about})
     kept = {"suggestions": row.get("suggestions"), "other_answers": left}
-    record["metadata"] = {**metadata, **{name: value for name, value in kept.items() if value}}
+    record["metadata"] = dict(without(metadata, OURS_BY_PERSON)) | {
+        name: value for name, value in kept.items() if value
+    }
     if judged:
         record["annotations"] = judged
     yield record | dict(without(row, *USED))

@@ -44,19 +44,28 @@ def _records(row: Row, target: Target) -> Iterator[Row]:
         if item.get("was_cancelled"):
             continue
         place = f"annotations[{index}]"
-        name = _annotator(item.get("completed_by"))
+        ours = _ours(item.get("result"))
+        name = _annotator(ours.get("annotator") or item.get("completed_by"))
         body, rest = body_of(_answers(item.get("result"), f"{place}.result"), names, target)
         if not body:
             raise CleaningError(f"{place}.result", f"Holds no answer that a {target.kind} project can take.")
         if rest:
             left[name] = rest
-        more, about = kept_apart(item.get(OURS))
+        more, about = kept_apart(ours)
         judged.append({"annotator": name, "body": body | more, **_times(item), **about})
     if judged:
         record["annotations"] = judged
     if left:
         record["other_answers"] = left
     yield record
+
+
+def _ours(results: Any) -> Row:
+    """What our own export keeps in the first result's `meta`, where Label Studio leaves it as it is."""
+    first = results[0] if isinstance(results, list) and results else None
+    meta = first.get("meta") if isinstance(first, dict) else None
+    ours = meta.get(OURS) if isinstance(meta, dict) else None
+    return ours if isinstance(ours, dict) else {}
 
 
 def _annotator(value: Any) -> str:

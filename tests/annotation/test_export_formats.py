@@ -95,7 +95,8 @@ def test_label_studio_gets_tasks_with_results() -> None:
     assert task["data"]["prompt"] == [{"role": "user", "content": "0?"}]
     assert (task["data"]["response_a"], task["data"]["response_b"], task["data"]["id"]) == ("x", "y", "0")
     (annotation,) = task["annotations"]
-    assert annotation["completed_by"] == {"username": "ann"}
+    assert "completed_by" not in annotation  # Label Studio refuses a file that names whom it does not know
+    assert annotation["result"][0]["meta"]["hone"]["annotator"] == "ann"
     results = {result["from_name"]: (result["type"], result["value"]) for result in annotation["result"]}
     assert results == {
         "choice": ("pairwise", {"selected": "left"}),
@@ -109,10 +110,11 @@ def test_argilla_gets_records_with_responses_by_question() -> None:
     orders = [{"annotator": "ann", "ranking": ["b", ["a", "c"]]}, {"annotator": "ben", "ranking": ["b", "a", "c"]}]
     project = filled("ranking", {"id": "r", "responses": ["x", "y", "z"], "annotations": orders, "metadata": {"k": 1}})
     (record,) = array(project, "argilla")
-    assert (record["id"], record["metadata"]) == ("r", {"k": 1})
+    assert (record["id"], record["metadata"]["k"]) == ("r", 1)
+    assert record["metadata"].keys() == {"k", "hone_judgements"}
     assert record["fields"]["response_c"] == "z"
     first, second = record["responses"]["ranking"]
-    assert first["user_id"] == "ann"
+    assert record["metadata"]["hone_judgements"][first["user_id"]]["annotator"] == "ann"
     assert first["value"] == [{"value": "a", "rank": 2}, {"value": "b", "rank": 1}, {"value": "c", "rank": 2}]
     assert [place["rank"] for place in second["value"]] == [2, 1, 3]
 

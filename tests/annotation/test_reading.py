@@ -109,6 +109,7 @@ def test_a_file_that_cannot_be_read_is_refused_with_a_sentence(
             (2, "Is not UTF-8: byte 0xe9 cannot be read; save it as UTF-8."),
         ),
         ("a.json", b'[{"a": 1},\n{"b": 1, "b": 2},\n{"a": 2}]', (2, "b: Is given twice in one JSON object.")),
+        ("a.json", b'[{"a": 1}, {"b": 1, "b": 2}, {"a": 2}]', (2, "b: Is given twice in one JSON object.")),
         ("a.json", b'[{"a": 1},\n{"b": 1e400},\n{"a": 2}]', (2, "Holds the number 1e400, which is too large.")),
         ("a.csv", b"a,b\n1,\n1,2,3\n2,\n", (3, "Has 3 cells where the header has 2; look for an unquoted comma.")),
     ],
