@@ -90,7 +90,7 @@ def database(url: str) -> dict[str, object]:
         parsed["OPTIONS"] = SQLITE_OPTIONS
     else:
         parsed["CONN_HEALTH_CHECKS"] = True
-        # Of the statements that go through annotation/prepared.py, from the second time on.
+        # The statements of annotation/prepared.py are prepared from the second time on; Django's own never are.
         given: Any = parsed.get("OPTIONS") or {}
         parsed["OPTIONS"] = {"prepare_threshold": 1, **given}
     return parsed

@@ -15,7 +15,8 @@ from annotation.cleaning import CleaningError, clean_text, strict_json
 from annotation.models import Project, Purpose
 from rlhf.models import Round, Snapshot
 
-Prompt = dict[str, Any]  # {"id": str, "prompt": [messages]}
+Messages = list[dict[str, str]]
+Prompt = dict[str, Any]  # {"id": str, "prompt": Messages}
 ROLES = ("system", "user", "assistant")
 
 
@@ -57,7 +58,7 @@ def judged_in(project: Project, purpose: str) -> set[str]:
     return {key(prompt) for prompt in rows.iterator(chunk_size=2000)}
 
 
-def evaluated_in(project: Project) -> Iterator[list[dict[str, str]]]:
+def evaluated_in(project: Project) -> Iterator[Messages]:
     """The prompts on which the policies of this project are evaluated, by its tasks and by the rounds it has."""
     rows = project.tasks.filter(purpose=Purpose.EVALUATION).values_list("prompt", flat=True)
     files = (round.folder / "eval_prompts.jsonl" for round in Round.objects.filter(project=project))

@@ -24,6 +24,7 @@ from rlhf.prompts import Prompt
 from training.runfile import RunFileError
 
 State = Round.State
+COMPARED = 100_000  # prompts, at some forty microseconds each
 NOTED = ("eval_judgements", "warning")  # written beside a round's plan, which has no such keys
 
 
@@ -292,9 +293,12 @@ def _divide(
 
 
 def _warning(project: Project, label: list[Prompt], held_out: list[Prompt]) -> str:
-    """One sentence on prompts held out that are, or nearly are, prompts that people label; "" where none is."""
-    leaks = Leaks()
-    leaks.add(project.tasks.filter(purpose=Purpose.LABEL).values_list("prompt", flat=True).iterator(), held_out=False)
+    """One sentence on prompts held out that are, or nearly are, prompts that people label; "" where none is.
+
+    Of those labeled before, the latest are compared: somebody waits for the answer.
+    """
+    leaks, before = Leaks(), project.tasks.filter(purpose=Purpose.LABEL).order_by("-pk")
+    leaks.add(before.values_list("prompt", flat=True)[:COMPARED].iterator(), held_out=False)
     for asked, is_apart in ((label, False), (held_out, True)):
         leaks.add([row["prompt"] for row in asked], held_out=is_apart)
     leak = leaks.found()

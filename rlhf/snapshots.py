@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -34,13 +34,16 @@ class NotWanted(Exception):
 class Draft:
     """What a recipe gives, a task at a time; its tally is complete once the parts have been read."""
 
-    def __init__(self, project: Project, type: str, recipe: dict[str, Any]) -> None:
+    def __init__(
+        self, project: Project, type: str, recipe: dict[str, Any], evaluated: Sequence[prompts.Messages] = ()
+    ) -> None:
+        """`evaluated` are prompts that count as held out, too, whose copies among the rows are told."""
         self.options = options_in(project, type, recipe)
         self.outcomes = exporting.outcomes(project, type, **self.options)
         selection = Selection(**self.options)
         split = split_of(recipe)
         self.sides = Sides(project, selection, split)
-        self.tally = Tally(project.kind, selection, _leaks(project, split))
+        self.tally = Tally(project.kind, selection, _leaks(split, evaluated))
 
     def parts(self) -> Iterator[tuple[str, Outcome]]:
         """Each outcome that has rows, with the part they belong to."""
@@ -112,9 +115,10 @@ def preview(
     """What `cut` would count, storing nothing; NotWanted as soon as nobody waits for it any more.
 
     `{"train", "eval", "annotations", "annotators", "left_out": {reason: tasks}, "simulated_share", "warning"}`; the
-    warning is one sentence on held-out prompts that are, or nearly are, prompts to train on, or "".
+    warning is one sentence on held-out prompts that are, or nearly are, prompts to train on, or "". Here alone those of
+    the project's evaluations are among them: what is cut follows from judgements and recipe.
     """
-    draft = Draft(project, type, check_recipe(recipe or {}))
+    draft = Draft(project, type, check_recipe(recipe or {}), list(prompts.evaluated_in(project)))
     for place, _ in enumerate(draft.parts()):
         if place % LOOK == 0 and not wanted():
             raise NotWanted
@@ -122,9 +126,8 @@ def preview(
     return tally.counts() | {"simulated_share": tally.simulated_share, "warning": str(leak) if leak else ""}
 
 
-def _leaks(project: Project, split: Split) -> Leaks | None:
+def _leaks(split: Split, evaluated: Sequence[prompts.Messages]) -> Leaks | None:
     """What looks for held-out prompts among those to train on, where a split by itself does not keep them apart."""
-    evaluated = list(prompts.evaluated_in(project))
     if split.near and not evaluated:
         return None
     leaks = Leaks()

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 
 import pyarrow.parquet as parquet
 import pytest
@@ -155,6 +156,10 @@ def test_prompts_held_out_that_are_or_nearly_are_trained_on_are_told_before_and_
     tasks.add_tasks(project, [task | {"id": name} for name in "ef"], purpose="evaluation")
     both = "2 of 2 held-out prompts say the same (1) or nearly the same (1)"
     assert snapshots.preview(project, "preference", recipe)["warning"].startswith(both)
+    manifest = (made.folder / "manifest.json").read_bytes()
+    shutil.rmtree(made.folder)
+    again = snapshots.cut(project, name="near", type="preference", recipe=recipe)
+    assert (again.folder / "manifest.json").read_bytes() == manifest  # whatever is evaluated meanwhile
     client.force_login(factories.member(project, role="trainer"))
     page = client.get(reverse("rlhf:new_snapshot", args=[project.slug])).content.decode()
     assert "1 of 1 held-out prompts says the same (1)" in page  # its recipe keeps the near ones on one side
