@@ -8,6 +8,7 @@ from datetime import datetime
 from json import JSONDecoder
 from typing import Any, NamedTuple
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import ExpressionWrapper, F, IntegerField, QuerySet, TextField, Value
 
@@ -213,7 +214,10 @@ def _by_task(found: list[tuple[Any, ...]], selection: Selection) -> dict[int, li
 
 def fetched(rows: QuerySet[Any, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """The rows as the database gives them: numbers and texts, which need none of the converters a queryset applies."""
-    sql, params = rows.query.sql_with_params()
+    try:
+        sql, params = rows.query.sql_with_params()
+    except EmptyResultSet:  # nothing can be found, as among no ids
+        return []
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return list(cursor.fetchall())

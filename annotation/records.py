@@ -271,7 +271,9 @@ def _pair(given: dict[str, Any]) -> tuple[Any, Any, Any]:
     for name, text in (("chosen", chosen), ("rejected", rejected)):
         if not trl.is_transcript(text):
             raise CleaningError(
-                name, 'Needs a prompt beside it, or must be a "\\n\\nHuman: … \\n\\nAssistant: …" transcript.'
+                name,
+                'Needs a prompt beside it, or must be a "\\n\\nHuman: … \\n\\nAssistant: …" transcript; '
+                "the format trl-texts takes what both begin with as the prompt.",
             )
     return trl.split_transcripts(chosen, rejected)
 

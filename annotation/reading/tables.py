@@ -12,7 +12,7 @@ from annotation.cleaning import CleaningError
 from annotation.reading.archives import UnreadableFile
 from annotation.reading.lines import MAX_RECORD, physical_lines
 
-JSON_CELLS = {"responses", "metadata", "gold", "annotations"}
+JSON_CELLS = {"responses", "ranks", "metadata", "gold", "annotations"}
 MAYBE_JSON_CELLS = {"prompt", "chosen", "rejected", "completion"}  # text, or a list of messages
 LONE_RETURN = re.compile(r"(?<=\r)(?!\n|$)")  # some spreadsheets still end lines with nothing else
 QUOTED_FORMULA = re.compile(r"'+[=+\-@\t\r]")

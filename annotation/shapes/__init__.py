@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from annotation.cleaning import CleaningError
+from annotation.models import Kind
 from annotation.reading import Read
-from annotation.shapes import alpaca, argilla, chat, label_studio, mt_bench, raw, trl, ultrafeedback
+from annotation.shapes import alpaca, argilla, chat, label_studio, mt_bench, own_rows, raw, trl, ultrafeedback
 from annotation.shapes.shape import Row, Shape, Target
 
 __all__ = ["NAMES", "OWN", "SHAPES", "Shape", "Target", "detect", "records"]
@@ -32,6 +33,8 @@ SHAPES = {
         chat.MESSAGES,
         alpaca.SHAPE,
         mt_bench.SHAPE,
+        own_rows.RANKED,
+        trl.TEXTS,
         OWN,
     )
 }
@@ -51,6 +54,10 @@ def records(
     `folder` is where the file lies: MT-bench keeps its questions beside the votes.
     """
     if shape is OWN:
+        if target.kind == Kind.RATING:
+            rows = (
+                (line, row if isinstance(row, CleaningError) else own_rows.rated(row, target)) for line, row in rows
+            )
         yield from rows
         return
     if shape is mt_bench.SHAPE:

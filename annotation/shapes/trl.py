@@ -94,7 +94,15 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _is_binary(row: Row) -> bool:
-    return "completion" in row and "prompt" in row and isinstance(row.get("label"), bool)
+    return "completion" in row and "prompt" in row and _label(row) is not None
+
+
+def _label(row: Row) -> bool | None:
+    """The label, also as a cell's text."""
+    value = row.get("label")
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower())
+    return value if isinstance(value, bool) else None
 
 
 def _binary_records(row: Row, target: Target) -> Iterator[Row]:
@@ -103,16 +111,31 @@ def _binary_records(row: Row, target: Target) -> Iterator[Row]:
     A rating project with one aspect of two points takes the label as that rating; a demonstration project takes a good
     completion as a demonstration and a bad one as a draft to be improved. Elsewhere the label is kept as metadata.
     """
-    if not isinstance(row.get("label"), bool):
+    label = _label(row)
+    if label is None:
         raise CleaningError("label", "Must be true or false.")
     record = dict(row)
     sole = next(iter(target.aspects)) if len(target.aspects) == 1 else ""
     if target.kind == Kind.RATING and target.aspects.get(sole) == 2 and target.annotator:
         del record["label"]
-        record["annotations"] = [{"annotator": target.annotator, "ratings": {sole: 2 if row["label"] else 1}}]
-    elif target.kind == Kind.DEMONSTRATION and not row["label"]:
+        record["annotations"] = [{"annotator": target.annotator, "ratings": {sole: 2 if label else 1}}]
+    elif target.kind == Kind.DEMONSTRATION and not label:
         record["responses"] = [answer_of(record.pop("completion"), "completion")]
     yield record
+
+
+def _text_records(row: Row, target: Target) -> Iterator[Row]:
+    """Texts that repeat their prompt, as TRL writes pairs "with implicit prompt": what both begin with is the prompt.
+
+    Only where this is asked for, because two answers may begin alike whatever was asked.
+    """
+    chosen, rejected = (clean_text(row.get(name), name) for name in ("chosen", "rejected"))
+    differ = (place for place, (one, other) in enumerate(zip(chosen, rejected, strict=False)) if one != other)
+    shared = chosen[: next(differ, min(len(chosen), len(rejected)))]
+    cut = len(shared.rstrip()) if shared != shared.rstrip() else max(shared.rfind(space) for space in " \n\t")
+    if cut <= 0 or not shared[:cut].strip():
+        raise CleaningError("rejected", "Begins with other words than chosen, so they share no prompt.")
+    yield dict(row) | {"prompt": chosen[:cut], "chosen": chosen[cut:], "rejected": rejected[cut:]}
 
 
 def _is_hh(row: Row) -> bool:
@@ -123,3 +146,4 @@ def _is_hh(row: Row) -> bool:
 PAIRS = Shape("trl-pairs", "TRL preference pairs", _is_pairs, _pair_records)
 BINARY = Shape("trl-binary", "TRL completions with a label", _is_binary, _binary_records)
 TRANSCRIPTS = Shape("hh", "Anthropic-HH transcripts", _is_hh, lambda row, target: (row,))
+TEXTS = Shape("trl-texts", "TRL pairs of texts that repeat their prompt", lambda row: False, _text_records)

@@ -92,6 +92,7 @@ def test_ratings_give_pairs_by_a_stated_gap() -> None:
     assert sum(weight for *_, weight in texts(project, gap=2)) == pytest.approx(1)
     assert "no other rated answer to its prompt" in left_out(project, "preference", gap=2)
     assert set(left_out(project, "preference", gap=4)) == {"gap too small", "no other rated answer to its prompt"}
+    assert list(exporting.rows(factories.project("rating"), "preference", gap=2)) == []
     with pytest.raises(ExportError, match="need a gap"):
         exporting.rows(project, "preference")
     with pytest.raises(ExportError, match="no aspect 'wit' here"):

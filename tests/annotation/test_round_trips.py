@@ -165,13 +165,21 @@ def test_a_judgement_keeps_the_version_of_the_guidelines_it_was_made_under() -> 
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "parquet", "datasets"])
-@pytest.mark.parametrize(("kind", "type"), [("demonstration", "sft"), ("preference", "preference")])
-def test_training_rows_come_back_the_same(kind: str, type: str, format: str, tmp_path: Path) -> None:
-    body = {"text": "Because."} if kind == "demonstration" else {"choice": "a"}
-    number = 0 if kind == "demonstration" else 2
+@pytest.mark.parametrize(
+    ("kind", "type", "number", "body"),
+    [
+        ("demonstration", "sft", 0, {"text": "Because."}),
+        ("preference", "preference", 2, {"choice": "a"}),
+        ("ranking", "ranking", 3, {"ranking": [["c"], ["a", "b"]]}),
+        ("rating", "rating", 1, {"ratings": {"helpful": 4}}),
+    ],
+)
+def test_training_rows_come_back_the_same(
+    kind: str, type: str, number: int, body: dict[str, Any], format: str, tmp_path: Path
+) -> None:
     project, copy = factories.project(kind), factories.project(kind)
     rows = [
-        {"prompt": text, "responses": [f"{text} {side}" for side in "ab"[:number]], "annotations": votes(body)}
+        {"prompt": text, "responses": [f"{text} {side}" for side in "abc"[:number]], "annotations": votes(body)}
         for text in TEXTS
     ]
     assert import_records(project, rows).applied

@@ -240,6 +240,22 @@ def test_pairs_that_repeat_their_prompt_lose_the_repetition() -> None:
     assert isinstance(error, CleaningError) and "another prompt" in error.message
 
 
+def test_texts_that_repeat_their_prompt_are_split_where_it_ends() -> None:
+    row = {"chosen": "The sky is blue.", "rejected": "The sky is black."}
+    assert told(row, PAIRS)[0] == row  # not guessed at
+    wanted = {"prompt": "The sky is", "chosen": " blue.", "rejected": " black."}
+    assert told(row, PAIRS, "trl-texts")[0] == wanted
+    assert "share no prompt" in str(told(row | {"rejected": "Them."}, PAIRS, "trl-texts")[0])
+
+
+def test_means_that_nobody_could_have_given_stay_with_the_record() -> None:
+    row = {"prompt": "x", "completion": "y", "helpful": 3.5, "correct": 2}
+    assert told(row, RATING)[0] == row
+    ranks = {"prompt": "x", "responses": ["y", "z"], "ranks": [1.0]}
+    assert "each response needs one" in str(told(ranks, RANKING)[0])
+    assert told(ranks, PAIRS)[0] == ranks
+
+
 def test_a_label_becomes_the_rating_of_two_points_or_stays_with_the_record() -> None:
     row = {"prompt": "x", "completion": "y", "label": False}
     (rated,) = told(row, Target("rating", {"good": 2}))
@@ -247,6 +263,7 @@ def test_a_label_becomes_the_rating_of_two_points_or_stays_with_the_record() -> 
     assert told(row, RATING)[0]["label"] is False
     assert told(row, DEMOS)[0]["responses"] == ["y"]
     assert told(row | {"label": True}, DEMOS)[0]["completion"] == "y"
+    assert told(row | {"label": "False"}, DEMOS)[0]["responses"] == ["y"]  # a cell of a CSV
 
 
 @pytest.mark.parametrize(
