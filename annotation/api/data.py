@@ -25,7 +25,7 @@ from annotation.api.parsers import JSONLinesParser, JSONRecordsParser
 from annotation.api.problems import Problem
 from annotation.api.serializers.data import AnnotationFilter, AnnotationSerializer, ExportQuery
 from annotation.api.serializers.imports import ImportJobSerializer, ImportOptions, ImportReportSerializer
-from annotation.cleaning import CleaningError, strict_json
+from annotation.cleaning import CleaningError, clean_json, strict_json
 from annotation.mapping import Mapping
 from annotation.models import Annotation, ImportJob, Project
 from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
@@ -173,6 +173,13 @@ def _import_options(sent: dict[str, Any]) -> dict[str, Any]:
         options["source"] = hub_name if hub.is_name(hub_name) else hub.PREFIX + hub_name
         if not hub.NAME.fullmatch(options["source"]):
             raise ValidationError({"hub": [f"Must be {hub.HELP}."]})
+    if "metadata" in options:
+        try:
+            options["metadata"] = clean_json(strict_json(options["metadata"]), "metadata")
+        except CleaningError as error:
+            raise ValidationError({"metadata": [error.message]}) from None
+        if not isinstance(options["metadata"], dict):
+            raise ValidationError({"metadata": ['Must be a JSON object such as {"batch": "may"}.']})
     if mapping := options.pop("map", None):
         try:
             options["mapping"] = Mapping.of(strict_json(mapping)).becomes

@@ -41,6 +41,18 @@ def test_bad_records_stop_an_import_unless_they_are_skipped(project, manager):
     assert manager.post(path + "?skip_bad=1", [row(1), row(2, prompt="")]).json()["created"] == 1
 
 
+def test_whose_judgements_they_are_what_for_and_what_to_add_are_said_as_by_command(project, manager):
+    path = f"/projects/{project.slug}/import/"
+    pair = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
+    told = "?annotator=crowd&purpose=evaluation&metadata=%7B%22batch%22%3A%22may%22%7D"
+    assert manager.post(path + told, [pair]).json()["annotations"] == 1
+    assert manager.post(path + "?annotator=", [pair | {"prompt": "Who?"}]).json()["annotations"] == 0
+    task = project.tasks.get(annotations__annotator__username="crowd")
+    assert (task.purpose, task.metadata) == ("evaluation", {"batch": "may"})
+    for wrong in ("metadata=3", "metadata=%7B", "purpose=fun"):
+        assert wrong.split("=")[0] in problem(manager.post(f"{path}?{wrong}", [pair]), 400)["errors"]
+
+
 def test_a_file_is_imported(project, manager):
     text = "\n".join(json.dumps(row(number)) for number in range(3))
     upload = SimpleUploadedFile("pairs.jsonl", text.encode())

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from annotation.api.serializers.fields import CleanCharField, StoredBodyField, StrictSerializer
-from annotation.models import ImportJob
+from annotation.models import ImportJob, Purpose
 
 
 class ImportOptions(StrictSerializer):
@@ -22,6 +22,18 @@ class ImportOptions(StrictSerializer):
     )
     guess = serializers.BooleanField(
         default=False, help_text="Without `map`, guess what fields become, whatever was said of such a file before."
+    )
+    annotator = CleanCharField(
+        required=False,
+        allow_blank=True,
+        max_length=150,
+        help_text="Whose judgement a chosen answer is; empty: nobody's.",
+    )
+    metadata = CleanCharField(
+        required=False, max_length=10_000, help_text='Added to every record, as JSON: {"batch": "may"}'
+    )
+    purpose = serializers.ChoiceField(
+        required=False, choices=Purpose.choices, help_text="`evaluation` keeps the judgements out of training."
     )
     hub = CleanCharField(required=False, max_length=200, help_text="A dataset of the hub instead of a file: OWNER/NAME")
 
