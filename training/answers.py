@@ -134,7 +134,7 @@ def drift(
 
 
 def distinct(answers: Sequence[Sequence[int]], n: int) -> float:
-    """Different n-grams of tokens over all n-grams, in all answers together: Li et al. (2016), section 5.2."""
+    """Different n-grams of tokens over all n-grams, in all answers together: Li et al. (2016)."""
     grams = [tuple(ids[i : i + n]) for ids in answers for i in range(len(ids) - n + 1)]
     return len(set(grams)) / len(grams) if grams else 0.0
 

@@ -35,7 +35,7 @@ class Bottleneck(nn.Module):
         self.down[name] = nn.Linear(self.width, size, device=like.device, dtype=torch.float32)
         self.up[name] = nn.Linear(size, self.width, device=like.device, dtype=torch.float32)
         self.dropouts[name] = nn.Dropout(dropout)
-        nn.init.normal_(self.down[name].weight, std=1e-2)  # type: ignore[arg-type]  # Houlsby et al., section 2.1
+        nn.init.normal_(self.down[name].weight, std=1e-2)  # type: ignore[arg-type]  # as Houlsby et al.
         for zero in (self.down[name].bias, self.up[name].weight, self.up[name].bias):
             nn.init.zeros_(zero)  # type: ignore[arg-type]
 

@@ -20,7 +20,7 @@ from training.rundir import RunDir
 KEY = "rank_budget"
 MEMORY = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 FEWEST_STEPS = 10  # below, there is nothing to rank the ranks by
-# Warm-up of a tenth and a last third at the final ranks, as Zhang et al. (2023) chose in tables 8 to 11.
+# Warm-up of a tenth and a last third at the final ranks, near what Zhang et al. (2023) chose for their tasks.
 INITIAL, FINAL = 0.1, 0.3
 
 

@@ -26,7 +26,7 @@ def group_advantages(rewards: Tensor, samples: int, *, scale: str) -> Tensor:
 
 
 def leave_one_out(rewards: Tensor, samples: int) -> Tensor:
-    """(N * K,) r_i less the mean of the other K - 1 answers to its prompt: Ahmadian et al. (2024) equation 8."""
+    """(N * K,) r_i less the mean of the other K - 1 answers to its prompt: RLOO, Ahmadian et al. (2024)."""
     grouped = rewards.view(-1, samples)
     others = (grouped.sum(dim=1, keepdim=True) - grouped) / (samples - 1)
     return (grouped - others).flatten()
@@ -56,7 +56,7 @@ def grpo_losses(
 def rloo_losses(
     logps: Tensor, old_logps: Tensor, advantages: Tensor, mask: Tensor, *, clip: float
 ) -> tuple[Tensor, Tensor]:
-    """(N,) losses of whole answers and their (N, 1) ratios: Ahmadian et al. (2024) section 3.2 with PPO's clip.
+    """(N,) losses of whole answers and their (N, 1) ratios: Ahmadian et al. (2024) with PPO's clip.
 
     An answer is one action; at a ratio of 1 the gradient is that of REINFORCE, A grad log pi(answer).
     """

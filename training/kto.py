@@ -26,7 +26,7 @@ from training.rundir import RunDir
 from training.runfile import RunFile
 
 RELOAD_ROWS = 4
-FAIR = (1.0, 4 / 3)  # how the two kinds of rows should weigh in all: Ethayarajh et al. (2024) equation 9
+FAIR = (1.0, 4 / 3)  # how the two kinds of rows should weigh in all: Ethayarajh et al. (2024) equation 8
 
 
 @dataclass(frozen=True)

@@ -174,8 +174,8 @@ class Reward(Training):
             raise RunFileError("params.members", message)
 
 
-# Each loss of dpo with the beta of its paper: DPO section 6 (IPO, hinge and robust compare at the same), Tulu 3
-# table 19, SimPO table 7, ORPO section 5 (its lambda), APO section 4.
+# Each loss of dpo with the beta of its paper: DPO appendix B (IPO, hinge and robust are compared at the same), Tulu 3,
+# SimPO, ORPO (its lambda), APO section 5.2.
 BETAS = {
     "sigmoid": 0.1,
     "ipo": 0.1,
@@ -211,7 +211,7 @@ class DPO(Training):
         group=LOSS,
         choices=tuple(BETAS),
     )
-    # 1.0: gamma / beta = 0.5, Meng et al. (2024), appendix B.
+    # 1.0: gamma / beta = 0.5, where the authors of SimPO (Meng et al. 2024) begin.
     simpo_gamma: float = param(
         1.0, "SimPO margin", "How far the chosen answer must lead (simpo only).", group=LOSS, min=0.0, max=100.0
     )
@@ -231,7 +231,7 @@ class DPO(Training):
 
 @dataclass(frozen=True, kw_only=True)
 class KTO(Training):
-    # 5e-6 and 5e-7: Ethayarajh et al. (2024), appendix A: at and a tenth of the authors' recommended rate.
+    # 5e-6 and 5e-7: the rate that the authors of KTO (Ethayarajh et al. 2024) recommend, and a tenth of it.
     learning_rate: float = learning_rate_field(5e-6, 5e-7)
     warmup_ratio: float = warmup_field(0.1)
     batch_size: int = param(

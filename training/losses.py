@@ -36,13 +36,13 @@ def dpo_loss(
     `logps`, `ref_logps`: (2B,), chosen then rejected; `lengths`: (2B,) tokens, for the losses that average over them.
     With u = log(pi/ref) of an answer, h = u(chosen) - u(rejected), e = `label_smoothing`:
     sigmoid       -(1-e) log s(beta h) - e log s(-beta h): Rafailov et al. (2023) equation 7; e > 0 is the conservative
-                  form, Mitchell (2023) equation 3.
+                  form, Mitchell (2023), A note on DPO with noisy preferences.
     ipo           (h - 1/(2 beta))^2, h over log-probabilities averaged per token: Azar et al. (2023) equation 17,
                   averaged as its authors found necessary.
-    hinge         max(0, 1 - beta h): Zhao et al. (2023) SLiC equation 7 on DPO's margin.
-    robust        (-(1-e) log s(beta h) + e log s(-beta h)) / (1 - 2e): Chowdhury et al. (2024) equation 9,
+    hinge         max(0, 1 - beta h): SLiC-HF (Zhao et al. 2023, section 2) on DPO's margin.
+    robust        (-(1-e) log s(beta h) + e log s(-beta h)) / (1 - 2e): Chowdhury et al. (2024) section 3.1,
                   unbiased when a share e < 1/2 of the labels is flipped.
-    sigmoid_norm  sigmoid with u averaged per token: Lambert et al. (2024) Tulu 3 equation 6.
+    sigmoid_norm  sigmoid with u averaged per token: Lambert et al. (2024), Tulu 3.
     simpo         -(1-e) log s(d) - e log s(-d), d = beta (mean logp(chosen) - mean logp(rejected)) - gamma:
                   Meng et al. (2024) equation 6; no reference.
     orpo          NLL(chosen) - beta log s(log odds(chosen) - log odds(rejected)), all per token, odds p = P / (1 - P):

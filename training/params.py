@@ -27,9 +27,9 @@ PARAMS: dict[str, type] = {
 
 
 # By how much an adapter's usual rate differs from LoRA's, from the rates of its paper over QLoRA's 2e-4 for SFT:
-# AdaLoRA 5e-4 (Zhang et al. 2023, table 8), IA3 3e-3 (Liu et al. 2022, section 3.3), prefix 1e-2 and prompt 3e-2
+# AdaLoRA 5e-4 (Zhang et al. 2023), IA3 3e-3 (T-Few, Liu et al. 2022), prefix 1e-2 and prompt 3e-2
 # (PEFT's examples for decoders; Lester et al. 2021 take 0.3 with Adafactor), P-tuning 1e-3 (PEFT's example), and
-# bottlenecks 1e-4 (Pfeiffer et al. 2021, section 5.2).
+# bottlenecks 1e-4 (Pfeiffer et al. 2021).
 RATES = {
     "adalora": 2.5,
     "ia3": 15.0,

@@ -28,7 +28,7 @@ from training.runfile import RunFile, RunFileError
 from training.schedule import learning_rate, set_rate
 
 RELOAD_ROWS = 4
-ADAM_EPS = 1e-5  # as in the PPO baselines; Huang et al. (2024), section 4.4
+ADAM_EPS = 1e-5  # as in the PPO baselines; Huang et al. (2024)
 RATIO_TOLERANCE = 1e-2  # how far the first ratio may be from 1 before somebody should know
 
 

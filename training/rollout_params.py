@@ -37,7 +37,7 @@ from training.setting_fields import (
 
 @dataclass(frozen=True, kw_only=True)
 class PPO:
-    """Proximal policy optimisation against a reward model; clip, gamma, lam as Ziegler et al. (2019), table 4."""
+    """Proximal policy optimisation against a reward model; clip, gamma, lam as Ziegler et al. (2019)."""
 
     steps: int = param(100, "Steps", "Rounds of answering and learning.", group=SCHEDULE, min=1, max=MANY)
     rollout_batch: int = param(
@@ -150,7 +150,7 @@ class Groups:
         unit="rows",
     )  # fmt: skip
     passes: int = param(1, "Passes per step", "Passes over the answers of one step.", group=SCHEDULE, min=1, max=100)
-    # 1e-6: Shao et al. (2024), section 4.2, for full weights; LoRA takes about ten times as much.
+    # 1e-6: Shao et al. (2024) for full weights; LoRA takes about ten times as much.
     learning_rate: float = learning_rate_field(1e-5, 1e-6)
     weight_decay: float = weight_decay_field()
     max_grad_norm: float = max_grad_norm_field()
@@ -203,7 +203,7 @@ class Groups:
 
 @dataclass(frozen=True, kw_only=True)
 class GRPO(Groups):
-    # 0.04: Shao et al. (2024), section 4.2.
+    # 0.04: Shao et al. (2024), DeepSeekMath.
     beta: float = param(
         0.04, "KL coefficient", "Price of drifting away, in the loss of every token.", group=LOSS, min=0.0, max=10.0
     )
@@ -229,7 +229,7 @@ class GRPO(Groups):
 
 @dataclass(frozen=True, kw_only=True)
 class RLOO(Groups):
-    # 0.05: TRL's default; Ahmadian et al. (2024) try 0.03 to 0.1.
+    # 0.05: TRL's default; Ahmadian et al. (2024) take 0.03.
     beta: float = param(
         0.05, "KL coefficient", "Price per nat of drifting away, taken from the reward.", group=LOSS, min=0.0, max=10.0
     )
@@ -240,7 +240,7 @@ class BestOfN:
     """Answers written, scored by a reward model, and the best of each prompt kept."""
 
     split: str = split_field("train")
-    # 16: Nakano et al. (2021) find most of the gain of 64 there.
+    # 16: what Nakano et al. (2021) take for their model of 13 billion weights, 64 for the one of 175.
     samples: int = param(16, "Answers per prompt", "Written and scored.", group=SAMPLING, min=2, max=1024)
     keep: str = param(
         "best",

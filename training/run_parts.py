@@ -55,7 +55,7 @@ class Adapter:
     targets: str | list[str] = param("all-linear", "Layers", "Or a list of layer names.", group="Adapter")  # noqa: RUF009
     # 4: Dettmers et al. (2023), NF4 with double quantisation.
     bits: int = param(4, "Bits", "Of a frozen weight, 4 or 8 (QLoRA).", group="Adapter", min=4, max=8)
-    # Two thirds of the first rank, Zhang et al. (2023), section 4.1, whole: 12 to 8 in PEFT.
+    # Two thirds of the first rank, as Zhang et al. (2023) begin with 1.5 times the last; whole: 12 to 8 in PEFT.
     target_r: int | None = param(
         None,
         "Final rank",
@@ -64,7 +64,7 @@ class Adapter:
         min=1,
         max=4095,
     )
-    # 20: Lester et al. (2021), figure 3b: more brings little.
+    # 20: Lester et al. (2021), figure 3a: more brings little.
     virtual_tokens: int = param(
         20, "Trained positions", "In front of every row (prefix, prompt, P-tuning).", group="Adapter", min=1, max=4096
     )
