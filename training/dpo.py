@@ -159,7 +159,8 @@ def reference_logps(pairs: Pairs, base: SharedBase, pack: Packing, pad_id: int, 
         return torch.zeros(2, len(pairs.rows))
     assert config.base_model is not None
     adapter = config.start_adapter if config.reference == "start_adapter" else None
-    cache = ReferenceCache(cache_folder(run.path), config.base_model, adapter, base.lm.dtype)
+    bits = config.adapter.bits if config.adapter and config.adapter.method == "qlora" else None
+    cache = ReferenceCache(cache_folder(run.path), config.base_model, adapter, base.lm.dtype, bits)
     # Nothing has been learnt yet, so the policy still is the adapter that it started from.
     name = POLICY if adapter else None
 

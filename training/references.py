@@ -17,12 +17,16 @@ from training.runfile import ModelRef, file_hash, model_hash
 class ReferenceCache:
     """(chosen, rejected) log-probabilities by row, in one file per reference.
 
-    The file's name covers the weights of base and adapter, the adapter's settings and the number format; a row's key
-    covers its token ids, and so its text and the chat template that wrote it.
+    The file's name covers the weights of base and adapter, the adapter's settings, the number format and the `bits` in
+    which frozen weights are kept, where they are quantised; a row's key covers its token ids, and so its text and the
+    chat template that wrote it.
     """
 
-    def __init__(self, folder: Path, base: ModelRef, adapter: ModelRef | None, dtype: torch.dtype) -> None:
+    def __init__(
+        self, folder: Path, base: ModelRef, adapter: ModelRef | None, dtype: torch.dtype, bits: int | None
+    ) -> None:
         parts = [base.sha256 or model_hash(base.path), str(dtype)]
+        parts += [f"{bits} bits"] if bits else []
         if adapter:
             parts += [adapter.sha256 or model_hash(adapter.path), file_hash(adapter.path / "adapter_config.json")]
         self.path = folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.jsonl"

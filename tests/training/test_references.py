@@ -9,8 +9,8 @@ PAIRS = [([1, 2], [3], [4, 5]), ([6], [7, 8], [9]), ([1], [2], [3])]
 
 @pytest.fixture
 def open_cache(tmp_path, tiny_model_dir):
-    return lambda adapter=None, dtype=torch.float32: ReferenceCache(
-        tmp_path / "cache", ModelRef(path=tiny_model_dir), adapter, dtype
+    return lambda adapter=None, dtype=torch.float32, bits=None: ReferenceCache(
+        tmp_path / "cache", ModelRef(path=tiny_model_dir), adapter, dtype, bits
     )
 
 
@@ -51,14 +51,15 @@ def test_a_value_once_stored_stays(open_cache):
     assert shifted[0].tolist() == pytest.approx([1.0, 7 / 3 + 1, 2 / 3 + 1])
 
 
-def test_another_number_format_or_adapter_is_another_reference(open_cache, tiny_model_dir, tmp_path):
+def test_another_number_format_adapter_or_number_of_bits_is_another_reference(open_cache, tiny_model_dir, tmp_path):
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text('{"lora_alpha": 8}')
     one = open_cache(ModelRef(path=adapter)).path
     (adapter / "adapter_config.json").write_text('{"lora_alpha": 16}')
     two = open_cache(ModelRef(path=adapter)).path
-    assert len({open_cache().path, open_cache(dtype=torch.bfloat16).path, one, two}) == 4
+    quantised = [open_cache(bits=bits).path for bits in (4, 8)]
+    assert len({open_cache().path, open_cache(dtype=torch.bfloat16).path, one, two, *quantised}) == 6
 
 
 def test_runs_of_a_registry_share_and_a_run_alone_keeps_its_own(tmp_path, monkeypatch):
