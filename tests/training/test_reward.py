@@ -97,10 +97,12 @@ def test_pairs_that_teach_nothing_are_counted(make_run, tmp_path) -> None:
     rows = preferences(20)
     rows[3]["rejected"] = rows[3]["chosen"]
     rows[4]["weight"] = 0.0
+    rows[5]["chosen"] = [{"role": "assistant", "content": "very " * 80}]
     snapshot = write_snapshot(tmp_path / "snapshot", "preference", rows, preferences(4, first=50))
-    folder = make_run("reward", params=QUICK | {"epochs": 1, "max_dropped_share": 0.1}, snapshot=snapshot, adapter=LORA)
+    folder = make_run("reward", params=QUICK | {"epochs": 1, "max_dropped_share": 0.2}, snapshot=snapshot, adapter=LORA)
     assert run_here(folder) == 0
-    assert rundir.read_report(folder)["rows"]["train"]["dropped"] == {"answers_equal": 1, "weight_not_above_zero": 1}
+    reasons = {"answers_equal": 1, "weight_not_above_zero": 1, "too_long": 1}
+    assert rundir.read_report(folder)["rows"]["train"]["dropped"] == reasons
 
 
 def test_long_prompts_are_cut_only_when_asked_for_and_counted(make_run, tmp_path) -> None:
