@@ -109,6 +109,14 @@ def continuation_refusal(method: str) -> str | None:
     return None
 
 
+def merge_refusal(method: str) -> str | None:
+    """Why an adapter of `method` cannot be folded into its base, with what to do instead."""
+    if method not in (*VIRTUAL, *BOTTLENECKS):
+        return None
+    what = "adds positions" if method in VIRTUAL else "adds layers"
+    return f"is {method}, which {what} and cannot be folded into weights; use it as it is, or train a lora"
+
+
 def table() -> str:
     """Adapter by kind of run as a Markdown table, as the docs show it."""
     head = "| adapter | " + " | ".join(f"`{kind}`" for kind in TRAINERS) + " |"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from training import compatibility
 from training.runfile import (
@@ -34,12 +35,45 @@ def check_inputs(config: RunFile, run_path: Path) -> None:
         _check_snapshot(config.snapshot)
     if config.adapter and config.adapter.method == "qlora":
         compatibility.require_quantised()
+    for field, base, adapter in _adapters(config):
+        _check_adapter(config.kind, field, base.path, adapter.path)
     if config.start_adapter and config.adapter:
         compatibility.require_copy(config.adapter, config.start_adapter.path)
         _check_members(config)
     for field, name in (("prompts", config.prompts), ("template", config.template)):
         if name and name not in TEMPLATES and not (run_path / name).is_file():
             raise RunFileError(field, f"names {name}, which is not in the run directory")
+
+
+def _check_adapter(kind: str, field: str, base: Path, folder: Path) -> None:
+    """Refuse an adapter that cannot speak, or that was trained on other weights than it is to stand on."""
+    saved = _json(folder / "adapter_config.json")
+    if saved is None:
+        raise RunFileError(f"{field}.path", f"has no readable adapter_config.json: {folder}")
+    if kind != "reward" and saved.get("task_type") == "SEQ_CLS":
+        raise RunFileError(f"{field}.path", "holds a reward model's adapter, which scores answers and writes none")
+    if kind == "merge" and (reason := compatibility.merge_refusal(compatibility.saved_method(saved))):
+        raise RunFileError(field, reason)
+    if not _may_stand_on(base, saved, _json(folder / "hone.json") or {}):
+        raise RunFileError(f"{field}.path", f"was trained on other weights than those in {base}; name its own base")
+
+
+def _may_stand_on(base: Path, saved: dict[str, Any], card: dict[str, Any]) -> bool:
+    """Whether an adapter was trained on the weights in `base`, as far as it says where it was trained."""
+    named = saved.get("base_model_name_or_path")
+    if named and Path(named).is_dir():
+        return Path(named).samefile(base) or model_hash(named) == model_hash(base)
+    written = card.get("base_model")
+    known = written.get("sha256") if isinstance(written, dict) else None
+    return known is None or known == model_hash(base)
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _check_members(config: RunFile) -> None:
@@ -65,6 +99,15 @@ def _check_snapshot(snapshot: SnapshotRef) -> None:
         path = snapshot.path / name
         if not path.is_file() or file_hash(path) != expected:
             raise RunFileError("snapshot.path", f"holds a {name} that is missing or differs from its manifest")
+
+
+def _adapters(config: RunFile) -> Iterator[tuple[str, ModelRef, ModelRef]]:
+    """(key, base, adapter) of every adapter that is to speak, or to be learnt from."""
+    if config.start_adapter and config.base_model:
+        yield "start_adapter", config.base_model, config.start_adapter
+    for index, policy in enumerate(getattr(config.params, "policies", ())):
+        if policy.adapter:
+            yield f"params.policies[{index}].adapter", policy.base_model, policy.adapter
 
 
 def _model_refs(config: RunFile) -> Iterator[tuple[str, ModelRef]]:

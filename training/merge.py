@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import torch
 from peft import PeftModel
 
-from training import adapters, compatibility, forward, models, reports
+from training import adapters, forward, models, reports
 from training.rundir import RunDir
-from training.runfile import RunFile, RunFileError
+from training.runfile import RunFile
 
 PROBES, PROBE_TOKENS = 4, 16
 
@@ -20,11 +19,6 @@ def train(config: RunFile, run: RunDir) -> None:
     assert config.base_model is not None and config.start_adapter is not None
     run.phase("loading")
     device = models.prepare(config.hardware, config.seed)
-    method = compatibility.saved_method(json.loads((config.start_adapter.path / "adapter_config.json").read_text()))
-    if method in (*compatibility.VIRTUAL, *compatibility.BOTTLENECKS):
-        what = "adds positions" if method in compatibility.VIRTUAL else "adds layers"
-        message = f"is {method}, which {what} and cannot be folded into weights; use it as it is, or train a lora"
-        raise RunFileError("start_adapter", message)
     tokenizer = models.load_tokenizer(config, run.path)
     # float32 whatever the run computes in: bfloat16 would round small changes away.
     model = models.load_causal(config.base_model.path, config.hardware, training=True)

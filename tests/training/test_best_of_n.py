@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.training.conftest import LORA, question, user
-from training import best_of_n, merge, models, runfile, sft
+from training import best_of_n, inputs, merge, models, runfile, sft
 from training.rundir import RunDir, read_metrics, read_report
-from training.runfile import Hardware
+from training.runfile import Hardware, RunFileError
 
 CPU = Hardware(device="cpu", threads=1)
 
@@ -71,12 +71,25 @@ def test_a_merged_adapter_speaks_as_the_two_did_apart(make_run, demonstration_sn
     assert json.loads((folder / "model/hone.json").read_text())["merged"]["path"].endswith("sft/model")
 
 
-def test_positions_cannot_be_merged(make_run, tmp_path):
-    adapter = tmp_path / "adapter"
-    adapter.mkdir()
-    (adapter / "adapter_config.json").write_text('{"peft_type": "PROMPT_TUNING"}')
-    folder = make_run("merge", start_adapter=adapter)
-    run = RunDir(folder)
-    with pytest.raises(SystemExit) as refused, run.recorded():
-        merge.train(runfile.read(folder / "run.json"), run)
-    assert refused.value.code == 2 and "cannot be folded into weights" in (folder / "log.txt").read_text()
+@pytest.mark.parametrize(
+    ("kind", "saved", "message"),
+    [
+        ("merge", {"peft_type": "PROMPT_TUNING"}, "start_adapter is prompt, which adds positions and cannot be folded"),
+        ("merge", {"peft_type": "HONE_BOTTLENECK"}, "which adds layers and cannot be folded into weights"),
+        ("generate", {"task_type": "SEQ_CLS"}, "start_adapter.path holds a reward model's adapter"),
+        ("generate", {"base_model_name_or_path": "other"}, "was trained on other weights than those in"),
+        ("generate", {"base_model_name_or_path": "gone"}, "was trained on other weights than those in"),
+        ("generate", None, "start_adapter.path has no readable adapter_config.json"),
+    ],
+)
+def test_an_adapter_that_cannot_be_used_so_is_refused(make_run, tmp_path, monkeypatch, kind, saved, message):
+    monkeypatch.chdir(tmp_path)
+    for name in ("adapter", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text(name)
+    (tmp_path / "adapter/hone.json").write_text('{"base_model": {"sha256": "that of others"}}')
+    if saved is not None:
+        (tmp_path / "adapter/adapter_config.json").write_text(json.dumps(saved))
+    folder = make_run(kind, start_adapter=tmp_path / "adapter", prompts=None if kind == "merge" else "run.json")
+    with pytest.raises(RunFileError, match=message):
+        inputs.check_inputs(runfile.read(folder / "run.json"), folder)

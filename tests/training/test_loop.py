@@ -2,6 +2,7 @@
 
 import errno
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from tests.training.conftest import LORA
 from tests.training.test_sft import run_here
 from training import checkpoints, memory, sft
+from training.loop import Loop
 from training.rundir import read_report, read_status
 
 ROWS = {"batch_size": 8, "max_steps": 4, "checkpoint_every": 2}
@@ -90,6 +92,15 @@ def test_the_hint_names_a_batch_that_fits_into_what_is_there(make_run, demonstra
     alone = make_run("sft", "alone", params=ROWS | {"batch_size": 1}, snapshot=demonstration_snapshot, adapter=LORA)
     assert run_here(alone) == 1
     assert re.search(r"set params.max_length to \d+, or take a smaller model", read_status(alone)["error"]["hint"])
+
+
+def test_what_writes_answers_is_told_the_minibatch_that_fits():
+    loop = Loop.__new__(Loop)
+    loop.config = SimpleNamespace(params=SimpleNamespace(minibatch=32, rollout_batch=64, max_new_tokens=128))
+    assert "Set params.minibatch to 16 (it is 32)" in loop._smaller(0.6)  # 19 would fit, and does not divide 64
+    assert "Set params.minibatch to 1 (it is 32)" in loop._smaller(0.0)
+    loop.config.params.minibatch = 1
+    assert "set params.max_new_tokens to 64" in loop._smaller(0.6)
 
 
 def test_allocations_are_read_from_what_torch_says():
