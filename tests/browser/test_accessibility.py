@@ -5,7 +5,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect
 
 from annotation import access, discussing, invitations, judging, queue
-from annotation.models import Project, Role, User
+from annotation.models import Assignment, Project, Role, Task, User
 from rlhf.models import Model, Round
 from rlhf.rounds import Plan
 from tests import factories
@@ -129,6 +129,58 @@ def test_judging_has_no_findings_in_any_of_its_states(open_page: Open, kind: str
     page.evaluate("document.querySelector('#keys').close(); document.querySelector('#signin').showModal()")
     found += findings(page, "#signin")
     assert found == []
+
+
+def test_what_becomes_of_an_answer_has_no_findings(open_page: Open) -> None:
+    project, lead = judged("preference", ["One.", "Two."])
+    page = open_page(lead, f"/projects/{project.slug}/work/", **STILL)
+    ready(page)
+    page.keyboard.press("2")
+    expect(page.locator("#saved")).to_have_text("1 saved: A better")
+    ready(page)
+    page.keyboard.press("u")
+    expect(page.locator("#saved")).to_have_text("Taken back")
+    found = findings(page, ".bar-top, #judge")
+    page.context.set_offline(True)
+    ready(page)
+    page.keyboard.press("6")
+    expect(page.locator("#problems")).to_contain_text("waits for the network")
+    found += findings(page, ".bar-top, #problems")
+    page.context.set_offline(False)
+    expect(page.locator("#saved")).to_have_text("1 saved: B better")
+    ready(page)
+    held = Assignment.objects.filter(task=page.locator("#item").get_attribute("data-task"))
+    held.update(state=Assignment.State.EXPIRED)
+    Task.objects.filter(pk=held.get().task_id).update(open_slots=0)  # somebody else took the slot that went back
+    page.locator("#rationale").fill("It names its source")
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    expect(page.locator("#problems [role=alert] textarea")).to_have_value("It names its source")
+    found += findings(page, ".bar-top, #problems")
+    page.context.clear_cookies(name="sessionid")
+    ready(page)
+    page.keyboard.press("3")
+    expect(page.get_by_role("heading", name="Sign in again")).to_be_visible()
+    found += findings(page, ".bar-top, #signin")
+    assert found == []
+
+
+def test_qualifying_and_new_guidelines_have_no_findings(open_page: Open) -> None:
+    project = factories.project(qualification_size=2, qualification_bar=1.0)
+    for _ in range(2):
+        factories.task(project, gold={"choice": "tie", "rationale": "Both are."}, qualification=True)
+    project.write_guidelines("# Fair\n\nBe fair.")
+    page = open_page(factories.member(project), f"/projects/{project.slug}/work/", **STILL)
+    found = []
+    for key, told in (("4", "As expected"), ("1", "Not as expected")):
+        ready(page)
+        page.keyboard.press(key)
+        expect(page.locator("#item").get_by_role("status").filter(has_text=told)).to_be_visible()
+        found += findings(page, "#item, main")
+    project.write_guidelines("# Fair\n\nBe fair and brief.")
+    page.reload()
+    expect(page.get_by_text("The guidelines changed since you read them")).to_be_visible()
+    assert found + findings(page) == []
 
 
 def test_the_pages_of_the_loop_have_no_findings(open_page: Open) -> None:
