@@ -36,6 +36,7 @@ FIELDS = {
     "assigned_to",
     "annotations",
 }
+MOST_SECONDS = 10**9  # sums of them stay numbers
 ABOUT_A_JUDGEMENT = {"annotator", "body", "created_at", "seconds", "revision", "status", "guideline_version"}
 MOST_VERSIONS = 1_000_000
 # What most records do not have.
@@ -221,8 +222,8 @@ class Checker:
         if not name:
             raise CleaningError(f"{place}.annotator", "Must name who judged.")
         seconds = item.get("seconds")
-        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0):
-            raise CleaningError(f"{place}.seconds", "Must be a number of seconds, not below 0.")
+        if seconds is not None and (type(seconds) not in (int, float) or not 0 <= seconds <= MOST_SECONDS):
+            raise CleaningError(f"{place}.seconds", f"Must be a number of seconds, from 0 to {MOST_SECONDS:,}.")
         status = item.get("status", "")
         if status and status not in Annotation.Status.values:
             raise CleaningError(f"{place}.status", f"Must be one of {', '.join(Annotation.Status.values)}.")

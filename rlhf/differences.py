@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 
+from annotation import withdrawals
 from annotation.models import Annotation
 from annotation.splitting import PARTS
 from rlhf import contents, snapshot_files
@@ -26,6 +27,7 @@ GONE, JUDGED, RECIPE, SIDE, VOTES = (
     "on the other side of the split",
     "its judgements changed",
 )
+WITHDRAWN, EXCLUDED = "withdrawn since", "by judges whom the newer recipe excludes"
 
 
 @dataclass
@@ -57,7 +59,9 @@ def compare(older: Snapshot, newer: Snapshot) -> dict[str, Any]:
     sides = before.parts[in_before[moved]] != after.parts[in_after[moved]]
     why_added = _why_added(older, before.told, after.tasks[added].tolist())
     reasons = _reasons(after.told)
-    why_removed = [f"left out: {reasons[task]}" if task in reasons else GONE for task in before.tasks[removed].tolist()]
+    gone = before.tasks[removed].tolist()
+    known = _why_gone(older, newer, {task for task in gone if task not in reasons})
+    why_removed = [f"left out: {reasons[task]}" if task in reasons else known.get(task, GONE) for task in gone]
     why_changed = [
         VOTES if task in touched else SIDE if side else RECIPE
         for task, side in zip(after.tasks[in_after[moved]].tolist(), sides.tolist(), strict=True)
@@ -127,6 +131,19 @@ def _why_added(older: Snapshot, told: dict[str, Any], tasks: list[int]) -> list[
         rows = Annotation.objects.filter(task__in=chunk, created_at__lte=older.created_at)
         before |= set(rows.values_list("task", flat=True))
     return [f"was left out: {known[task]}" if task in known else RECIPE if task in before else JUDGED for task in tasks]
+
+
+def _why_gone(older: Snapshot, newer: Snapshot, tasks: set[int]) -> dict[int, str]:
+    """Why the newer recipe selects no judgement of these tasks, where it is whose judgements they were."""
+    between = older.project.withdrawals.filter(created_at__range=(older.created_at, newer.created_at))
+    withdrawn = withdrawals.withdrawn_ids(older.project) if tasks and between.exists() else set()
+    excluded = set(newer.recipe.get("exclude_annotators") or ()) - set(older.recipe.get("exclude_annotators") or ())
+    left: dict[int, set[str]] = {}
+    for chunk in _chunks(tasks) if withdrawn or excluded else ():
+        rows = Annotation.objects.filter(task__in=chunk, created_at__lte=older.created_at)
+        for task, pk, name in rows.values_list("task", "pk", "annotator__username"):
+            left.setdefault(task, set()).update(() if pk in withdrawn else {name})
+    return {task: EXCLUDED if names else WITHDRAWN for task, names in left.items() if names <= excluded}
 
 
 def _touched(older: Snapshot, newer: Snapshot) -> set[int]:

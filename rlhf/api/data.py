@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiTypes, extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotation.models import Project
-from rlhf import cutting, registry, snapshots
+from rlhf import cutting, downloads, registry, snapshots
 from rlhf.api.serializers import (
     CutSerializer,
     ModelFilter,
@@ -60,6 +61,16 @@ class SnapshotDetail(LoopView):
         """One snapshot."""
         rows = Snapshot.objects.visible_to(request.user).select_related("project")  # type: ignore[arg-type]
         return Response(self.get_serializer(get_object_or_404(rows, pk=pk)).data)
+
+
+class SnapshotDownload(LoopView):
+    queryset = Snapshot.objects.none()
+
+    @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
+    def get(self, request: Request, pk: int) -> StreamingHttpResponse:
+        """The whole folder in one zip, streamed; the same snapshot gives the same bytes."""
+        rows = Snapshot.objects.visible_to(request.user)  # type: ignore[arg-type]
+        return downloads.whole(get_object_or_404(rows, pk=pk))
 
 
 class SnapshotCut(LoopView):

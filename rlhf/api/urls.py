@@ -8,6 +8,7 @@ urlpatterns = [
     path("snapshots/", data.Snapshots.as_view(), name="api-snapshots"),
     path("snapshots/cuts/<int:pk>/", data.SnapshotCut.as_view(), name="api-snapshot-cut"),
     path("snapshots/<int:pk>/", data.SnapshotDetail.as_view(), name="api-snapshot"),
+    path("snapshots/<int:pk>/download/", data.SnapshotDownload.as_view(), name="api-snapshot-download"),
     path("snapshots/<int:pk>/annotations/", lineage.SnapshotAnnotations.as_view(), name="api-snapshot-annotations"),
     path("snapshots/<int:pk>/diff/<int:older>/", lineage.SnapshotDiff.as_view(), name="api-snapshot-diff"),
     path("snapshots/<int:pk>/pushes/", pushes.Pushes.as_view(), name="api-snapshot-pushes"),

@@ -17,7 +17,7 @@ from annotation.cleaning import CleaningError
 from annotation.models import Project, User
 from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
 from annotation.shell import PersonRequest, signed_in
-from rlhf import comparing, lineage, withdrawing
+from rlhf import comparing, lineage, recipe_words, withdrawing
 from rlhf.forms import Styled
 from rlhf.models import Model, Run, Snapshot
 from rlhf.views.snapshots import by_place
@@ -98,7 +98,10 @@ def diff_snapshots(request: PersonRequest, slug: str, pk: int, older: int) -> Ht
     context: dict[str, Any] = {"project": project, "newer": newer, "older": before, "told": told}
     if told is not None:
         context["sorts"] = [_sort(name, told[name]) for name in ("added", "removed", "changed")]
-        context["recipe"] = [(key.replace("_", " ").capitalize(), *pair) for key, pair in told["recipe"].items()]
+        context["recipe"] = [
+            (recipe_words.name_of(key), *(recipe_words.words(key, value) for value in pair))
+            for key, pair in told["recipe"].items()
+        ]
     return render(request, "rlhf/snapshot_diff.html", context)
 
 

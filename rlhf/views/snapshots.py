@@ -11,11 +11,10 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.http import require_GET
 
-from annotation import saved_datasets
 from annotation.access import project_for
 from annotation.models.people import READS_DATA, TRAINS
 from annotation.shell import PersonRequest, signed_in
-from rlhf import figures, lineage, snapshot_files
+from rlhf import downloads, figures, lineage, recipe_words, snapshot_files
 from rlhf.family import family_of_snapshot
 from rlhf.models import Snapshot
 from rlhf.push_form import hub_card
@@ -42,7 +41,7 @@ def snapshot(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
         "described": described(row),
         "simulated": figures.simulated_words(row.simulated_share),
         "family": family_of_snapshot(row),
-        "recipe": _recipe(row.recipe),
+        "recipe": recipe_words.lines(row.recipe),
         "manifest": manifest,
         "statistics": _statistics(manifest.get("statistics") or {}),
         "annotations_used": row.counts.get("annotations") or 0,
@@ -80,15 +79,7 @@ def snapshot_file(request: PersonRequest, slug: str, pk: int, name: str) -> File
 @signed_in
 def download_snapshot(request: PersonRequest, slug: str, pk: int) -> StreamingHttpResponse:
     """The whole folder in one archive, streamed; the same snapshot gives the same bytes."""
-    row = find_snapshot(request, slug, pk)
-    if not row.folder.is_dir():
-        raise Http404
-    name = f"{row.name}-v{row.version}"
-    paths = [row.folder / one for one in FILES if (row.folder / one).is_file()]
-    archive = saved_datasets.zipped(((path.name, snapshot_files.pieces(path)) for path in paths), name)
-    response = StreamingHttpResponse(archive, content_type="application/zip")
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}.zip"'
-    return response
+    return downloads.whole(find_snapshot(request, slug, pk))
 
 
 def find_snapshot(request: PersonRequest, slug: str, pk: int) -> Snapshot:
@@ -154,23 +145,6 @@ def _column(name: str) -> dict[str, Any]:
     }
 
 
-def _recipe(recipe: dict[str, Any]) -> list[tuple[str, str]]:
-    words = []
-    for key, value in recipe.items():
-        if value in (None, "", [], {}, False):
-            continue
-        if key == "split":
-            value = _split_words(value)
-        elif isinstance(value, dict):
-            value = ", ".join(f"{name}: {one}" for name, one in value.items())
-        elif isinstance(value, list):
-            value = ", ".join(str(one) for one in value)
-        elif isinstance(value, bool):
-            value = gettext("yes") if value else gettext("no")
-        words.append((key.replace("_", " ").capitalize(), str(value)))
-    return words
-
-
 def _statistics(told: dict[str, Any]) -> list[tuple[str, str]]:
     """Agreement, how the work was shared out and biases, as far as they were counted."""
     found = []
@@ -187,15 +161,6 @@ def _statistics(told: dict[str, Any]) -> list[tuple[str, str]]:
     if (length := told.get("mean_characters")) is not None:
         found.append((gettext("Mean length"), gettext("%(number)s characters") % {"number": f"{length:,.0f}"}))
     return found
-
-
-def _split_words(split: dict[str, Any]) -> str:
-    words = f"by prompt, {split.get('eval_share') or 0:.0%} held out, seed {split.get('seed', 0)}"
-    if split.get("by") == "time":
-        words = f"by time, held out from {split.get('at')}"
-    elif split.get("by") == "metadata":
-        words = f"held out where {split.get('key')} is {split.get('eval')}"
-    return f"{words}, nearly the same prompts on one side" if split.get("near") else words
 
 
 def _body(text: str) -> str:

@@ -190,6 +190,16 @@ def test_two_snapshots_tell_what_changed_and_why(client):
     assert client.get(f"/api/v1/snapshots/{second.pk}/diff/{first.pk}/").json() == told
     page = client.get(f"{second.get_absolute_url()}against/{first.pk}/").content.decode()
     assert "Was left out: tie" in page and "2 was left out: tie, 1 judged since" in page
+    assert "</del> cat</dd>" in page and "&#x27;" not in page  # the recipe in words
+    recipe = {"exclude_annotators": ["ann", "ben"], **ALL_TRAIN}
+    import_records(project, records(6, annotations=[{"annotator": "dan", "choice": "a"}]))
+    third = snapshots.cut(project, name="prefs", type="preference", recipe=recipe)
+    assert differences.compare(second, third)["removed"]["why"] == {"by judges whom the newer recipe excludes": 6}
+    manager = factories.member(project, "manager")
+    for name in ("ann", "ben"):
+        withdrawing.withdraw(project, annotator=User.objects.get(username=name), by=manager, reason="Asked to.")
+    fourth = snapshots.cut(project, name="prefs", type="preference", recipe=ALL_TRAIN)
+    assert differences.compare(second, fourth)["removed"]["why"] == {"withdrawn since": 6}
     assert "Against prefs v1" in client.get(second.get_absolute_url()).content.decode()
 
 

@@ -70,6 +70,7 @@ def test_a_snapshot_is_downloaded_whole_or_by_file(client, trainer):
             f"prefs-v1/{name}" for name in ("README.md", "eval.parquet", "manifest.json", "train.parquet")
         ]
         assert packed.read("prefs-v1/train.parquet") == (snapshot.folder / "train.parquet").read_bytes()
+    assert fetched(client, f"/api/v1/snapshots/{snapshot.pk}/download/") == archive
     assert b"content_hash" in fetched(client, address("snapshot_file", trainer, snapshot.pk, "manifest.json"))
     assert client.get(address("snapshot_file", trainer, snapshot.pk, "..")).status_code == 404
 
