@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.translation import gettext
 
-NOTHING = (None, "", [], {}, False)
+NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
 
 
 def lines(recipe: dict[str, Any]) -> list[tuple[str, str]]:
