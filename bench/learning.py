@@ -1,10 +1,11 @@
 """Does it learn as well as it can? python bench/learning.py --data VAR [--work FOLDER] [--minutes 5]
 
 VAR is the data folder of a finished demo (`manage.py demo`), whose judgements come from a hidden true utility with
-known noise. Reward models are held against what that noise allows, PPO against best-of-n and TRL's GRPO and RLOO at
-equal numbers of answers, DPO against TRL's. Every run is a process of its own and its figures stay in the work folder,
-so that a bench which was stopped, or ran out of `--minutes`, goes on where it was; figures of other settings are taken
-anew. `--set` changes PPO's own settings from those of the demo, to see what moves its frontier.
+known noise; with `--stories` it is stories260k (`../shared/models`), judged in the same way. Reward models are held
+against what that noise allows, PPO against best-of-n and TRL's GRPO and RLOO at equal numbers of answers, DPO against
+TRL's. Every run is a process of its own and its figures stay in the work folder, so that a bench which was stopped,
+or ran out of `--minutes`, goes on where it was; figures of other settings are taken anew. `--set` changes PPO's own
+settings from those of the demo, to see what moves its frontier.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -31,6 +33,7 @@ sys.path[0] = str(ROOT)  # otherwise bench/training.py would be `training`
 from bench.parts import frontier_plot  # noqa: E402
 from training.runfile import with_overrides  # noqa: E402
 
+STORIES = ROOT.parent / "shared" / "models" / "stories260k"
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 % by the number of seeds
 CLOSE_TO_CEILING = 0.02
 MEASURED = ("utility", "kl", "bound", "score")
@@ -43,6 +46,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as name:
         work = options.work or Path(name)
         work.mkdir(parents=True, exist_ok=True)
+        if options.stories:
+            options.data = stories(options.stories, work / "stories", options.threads)
         units = list(plan(options))
         began = time.monotonic()
 
@@ -69,6 +74,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("HONE_DATA", "var")))
+    parser.add_argument("--stories", nargs="?", type=Path, const=STORIES, help="learn in stories260k, not in a demo")
     parser.add_argument("--work", type=Path, help="where figures are kept between calls")
     parser.add_argument("--minutes", type=float, default=0.0, help="begin no run after so long")
     parser.add_argument("--seeds", type=int, default=3)
@@ -91,6 +97,19 @@ def arguments() -> argparse.Namespace:
     if options.seeds != 1 and options.seeds not in STUDENT:
         parser.error(f"--seeds must be one of 1, {', '.join(map(str, STUDENT))}")
     return options
+
+
+def stories(model: Path, folder: Path, threads: int) -> Path:
+    """The data folder of that world, made where it is not there yet; the bench ends where the model is not."""
+    if not (model / "model.safetensors").is_file():
+        print(f"Skipped: {model} holds no model.")
+        print(json.dumps({"bench": "learning", "device": platform.machine(), "results": {}, "targets": {}}))
+        raise SystemExit(0)
+    if not (folder / "world.json").is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        order = {"model": str(model.resolve()), "folder": str(folder.resolve()), "threads": threads}
+        run("learning_stories", order | {"out": "stories"})
+    return folder
 
 
 def plan(options: argparse.Namespace) -> Iterator[tuple[str, str, Order]]:

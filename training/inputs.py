@@ -65,7 +65,7 @@ def _may_stand_on(base: Path, saved: dict[str, Any], card: dict[str, Any]) -> bo
         return Path(named).samefile(base) or model_hash(named) == model_hash(base)
     written = card.get("base_model")
     known = written.get("sha256") if isinstance(written, dict) else None
-    return known is None or known == model_hash(base)
+    return bool(known is None or known == model_hash(base))
 
 
 def _json(path: Path) -> dict[str, Any] | None:

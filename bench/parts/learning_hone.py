@@ -61,20 +61,15 @@ def expected(demo: Demo, leads: list[float]) -> dict[str, Any]:
     """The expected agreement of these leads with the judges, and of the truth, by the judges' known noise."""
     import pyarrow.parquet as parquet
 
-    from rlhf.demo.raters import RATERS, TIE, noise_ceiling
-    from rlhf.demo.utility import utility
-
     rows = parquet.read_table(demo.pairs / "eval.parquet", columns=["prompt", "chosen", "rejected"]).to_pylist()
     pairs = [(row["prompt"], row["chosen"][-1]["content"], row["rejected"][-1]["content"]) for row in rows]
     assert len(pairs) == len(leads)
     right = chosen = 0.0
     for (prompt, a, b), lead in zip(pairs, leads, strict=True):
-        gap = utility(prompt, a) - utility(prompt, b)
-        for rater in RATERS:
-            for_a, for_b = (1 / (1 + math.exp(TIE - sign * rater.lean(gap))) for sign in (1, -1))
+        for for_a, for_b in demo.truth.verdicts(prompt, a, b):
             chosen += for_a + for_b
             right += for_a if lead > 0 else for_b if lead < 0 else (for_a + for_b) / 2
-    return {"expected": right / chosen, "ceiling": noise_ceiling(pairs), "n": len(pairs)}
+    return {"expected": right / chosen, "ceiling": demo.truth.ceiling(pairs), "n": len(pairs)}
 
 
 def ppo(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +85,7 @@ def ppo(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
     def look(step: int) -> None:
         base, tokenizer = players[0].base, players[0].tokenizer
         speaks = (partial(base.speaking_as, POLICY), partial(base.speaking_as, players[0].reference))
-        found = learning_world.measure(*speaks, prompts, tokenizer, scorer=players[0].scorer)
+        found = learning_world.measure(*speaks, prompts, tokenizer, truth=demo.truth, scorer=players[0].scorer)
         points.append(found | {"step": step})
 
     gather, evaluate = engine.gather, engine.evaluate
@@ -131,7 +126,7 @@ def adapter(demo: Demo, folder: Path, order: dict[str, Any], config: Any) -> dic
     base.load(POLICY, folder)
     tokenizer = models.load_tokenizer(config, folder)
     speaks = (partial(base.speaking_as, POLICY), partial(base.speaking_as, None))
-    return learning_world.measure(*speaks, demo.prompts(order["prompts"]), tokenizer)
+    return learning_world.measure(*speaks, demo.prompts(order["prompts"]), tokenizer, truth=demo.truth)
 
 
 def best_of_n(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +136,6 @@ def best_of_n(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
     Its KL to the policy it draws from is at most log n - (n - 1) / n: Beirami et al. (2024). `kl` is an
     estimate of the KL itself, see `best_kl`.
     """
-    from rlhf.demo.utility import utility
     from training import answers, data, models
     from training.policies import SharedBase, SharedScorer
     from training.prompts import Prompt
@@ -160,7 +154,7 @@ def best_of_n(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
         max_new_tokens=learning_world.ANSWER_TOKENS,
     )  # fmt: skip
     scores = answers.scores(scorer, [each.answered for each in written], 128, tokenizer.pad_token_id).tolist()
-    worth = [utility(each.prompt.messages, each.text) for each in written]
+    worth = [demo.truth.utility(each.prompt.messages, each.text) for each in written]
     points = []
     for n in (2**power for power in range(int(math.log2(most)) + 1)):
         chances = [math.comb(i, n - 1) / math.comb(most, n) for i in range(most)]

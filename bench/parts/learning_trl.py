@@ -73,7 +73,7 @@ def bare(model: Any) -> Iterator[Any]:
 
 def look(model: Any, demo: Demo, order: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
     prompts = demo.prompts(order["prompts"])
-    return learning_world.measure(lambda: calm(model), lambda: bare(model), prompts, tokenizer)
+    return learning_world.measure(lambda: calm(model), lambda: bare(model), prompts, tokenizer, truth=demo.truth)
 
 
 def online(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:

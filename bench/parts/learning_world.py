@@ -1,11 +1,12 @@
-"""The demo's own models and judgements, and how well a policy does by the hidden truth that made them."""
+"""The models and judgements of a demo or of stories260k, and how well a policy does by the truth that made them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,36 @@ ANSWERS = 2  # to each prompt in each look
 ANSWER_TOKENS = 64  # the demo's own limit
 
 
+class DemoTruth:
+    """What replies to customers are worth, and what the demo's raters make of two."""
+
+    def utility(self, prompt: Any, text: str) -> float:
+        from rlhf.demo.utility import utility
+
+        return utility(prompt, text)
+
+    def verdicts(self, prompt: Any, a: str, b: str) -> list[tuple[float, float]]:
+        """P(a preferred) and P(b preferred) by each rater, who calls the rest a tie."""
+        from rlhf.demo.raters import RATERS, TIE
+
+        gap = self.utility(prompt, a) - self.utility(prompt, b)
+        leans = [rater.lean(gap) for rater in RATERS]
+        return [(1 / (1 + math.exp(TIE - lean)), 1 / (1 + math.exp(TIE + lean))) for lean in leans]
+
+    def ceiling(self, pairs: Iterable[tuple[Any, str, str]]) -> float:
+        """How often the truth itself is expected to agree with the raters."""
+        from rlhf.demo.raters import noise_ceiling
+
+        return noise_ceiling(pairs)
+
+
 @dataclass(frozen=True)
 class Demo:
     """What a demo left in its data folder: run files with absolute paths, by kind."""
 
     runs: dict[str, dict[str, Any]]
     folders: dict[str, Path]
+    truth: Any = field(default_factory=DemoTruth)
 
     @property
     def start(self) -> Path:
@@ -48,7 +73,12 @@ class Demo:
 
 
 def find(data: Path) -> Demo:
-    """The first finished run of each kind in the demo's data folder."""
+    """The first finished run of each kind in the demo's data folder, or what is known of stories260k."""
+    if (data / "world.json").is_file():
+        from bench.parts.learning_stories import Truth
+
+        known = json.loads((data / "world.json").read_text("utf-8"))
+        return Demo(known["runs"], {kind: Path(path) for kind, path in known["folders"].items()}, Truth())
     runs: dict[str, dict[str, Any]] = {}
     folders: dict[str, Path] = {}
     for path in sorted((data / "runs").iterdir(), key=lambda path: (len(path.name), path.name)):
@@ -70,7 +100,13 @@ Speaker = Callable[[], AbstractContextManager[Any]]  # the model while it speaks
 
 
 def measure(
-    policy: Speaker, reference: Speaker, prompts: Sequence[dict[str, Any]], tokenizer: Any, *, scorer: Any = None
+    policy: Speaker,
+    reference: Speaker,
+    prompts: Sequence[dict[str, Any]],
+    tokenizer: Any,
+    *,
+    truth: Any,
+    scorer: Any = None,
 ) -> dict[str, Any]:
     """Mean true utility and exact KL to the reference of `ANSWERS` answers to each prompt, at temperature 1.
 
@@ -78,7 +114,6 @@ def measure(
     """
     import torch
 
-    from rlhf.demo.utility import utility
     from training import answers, data, forward, rollout
 
     generator = torch.Generator().manual_seed(0)
@@ -95,7 +130,7 @@ def measure(
             device = lm.device
         rows = [rolled.answer(row) for row in range(len(rolled.prompts))]
         texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
-        worth += [utility(some[row // ANSWERS]["prompt"], text) for row, text in enumerate(texts)]
+        worth += [truth.utility(some[row // ANSWERS]["prompt"], text) for row, text in enumerate(texts)]
         answered += zip(rolled.prompts, rolled.answers(), strict=True)
     pack = partial(forward.pack_answers, pad_id=tokenizer.pad_token_id, device=device)
     drift = answers.in_batches(
