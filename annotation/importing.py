@@ -149,7 +149,7 @@ def _published(run: _Import, rows: Incoming, place: Staging) -> ImportReport:
     finally:
         place.close()
         if not published:
-            staging.discard(place.project)
+            place.discard()
     if not published:
         _fail(place.job, report.as_dict())
     return report
@@ -189,6 +189,7 @@ class _Import:
                 self.progress(self.report)
         self.same.know(self._prompts_there())
         self.report.same_prompts = self.same.found()
+        self.same, self.seen = SamePrompts(), Seen()  # publishing needs the memory
         self.report.columns = {name: asdict(column) for name, column in source.described().items()}
         self.report.personal = [asdict(found) for found in source.personal.in_order()]
         return self.report

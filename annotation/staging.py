@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import IntegrityError, connection
@@ -26,7 +27,9 @@ from annotation.writes import write_transaction
 
 RULES = ("overlap", "agreement_share", "agreement_overlap", "order", "gold_share")  # they decide how a task is stored
 MANY = 1000  # new tasks from which the planner should know of them
-CACHE, USUAL_CACHE = 16_384, 2000  # kB of pages that SQLite keeps: the indexes of a large import outgrow the usual
+# kB of pages that SQLite keeps: the indexes of a large import outgrow the usual, and publishing turns all of them over.
+USUAL_CACHE, CACHE, PUBLISHING_CACHE = 2000, 16_384, 131_072
+USUAL_CHECKPOINT = 1000  # pages of SQLite's log that a commit brings into the database
 SWEPT_AT_ONCE = 2000  # tasks deleted in one transaction
 GIVEN_UP = "The import was taken for dead while it ran; start it again."
 SAME_IDS = "Another import brought in some of the same ids meanwhile; start this one again."
@@ -47,24 +50,35 @@ class Staging:
     """The waiting place of one import."""
 
     def __init__(self, job: ImportJob, raters: Raters) -> None:
-        target = job.project
-        self.job, self.target, self.raters = job, target, raters
-        self.project = Project.objects.create(
-            slug=f"staging-{job.pk}-{secrets.token_hex(4)}",
-            name=f"Import {job.pk}",
-            kind=target.kind,
-            **{rule: getattr(target, rule) for rule in RULES},
-            is_staging=True,
-        )
+        self.job, self.target, self.raters = job, job.project, raters
+        self._made: Project | None = None
         self.changes = Changes()
-        self.versions = Versions(target, self.project)
+        self.versions = Versions(self.target, lambda: self.project)
         self.origin = Origin(self._account, self.versions.id_of)
-        ImportJob.objects.filter(pk=job.pk).update(staging=self.project)
-        _keep_pages(CACHE)
+        _set(f"cache_size = -{CACHE}")
+
+    @property
+    def project(self) -> Project:
+        """Where the rows wait: made for the first of them, because a file that cannot be read needs none."""
+        if self._made is None:
+            self._made = Project.objects.create(
+                slug=f"staging-{self.job.pk}-{secrets.token_hex(4)}",
+                name=f"Import {self.job.pk}",
+                kind=self.target.kind,
+                **{rule: getattr(self.target, rule) for rule in RULES},
+                is_staging=True,
+            )
+            ImportJob.objects.filter(pk=self.job.pk).update(staging=self._made)
+        return self._made
 
     def close(self) -> None:
         self.changes.close()
-        _keep_pages(USUAL_CACHE)
+        _set(f"cache_size = -{USUAL_CACHE}")
+
+    def discard(self) -> None:
+        """Take everything back that waits here."""
+        if self._made is not None:
+            discard(self._made)
 
     def add(self, records: list[Record], *, purpose: str) -> None:
         """Store new tasks with their responses and judgements, out of sight."""
@@ -95,36 +109,58 @@ class Staging:
     def publish(self, report: dict[str, Any]) -> None:
         """Everything staged becomes part of the project, and the job is done: at once, or not at all."""
         done = {"state": ImportJob.State.DONE, "report": report, "finished_at": timezone.now(), "staging": None}
+        many = report.get("created", 0) >= MANY
         try:
-            with write_transaction():
+            with _large_transaction(many), write_transaction():
                 alive = ImportJob.objects.filter(pk=self.job.pk, state=ImportJob.State.RUNNING).update(**done)
                 if alive:
-                    self._move()
+                    if self._made is not None:
+                        self._move(self._made)
                     revising.apply(self.changes, self.origin, self.target.kind)
-                    self.versions.publish()
-                    self.project.memberships.all().delete()
-                    self.project.delete()
+                    if self._made is not None:
+                        self.versions.publish()
+                        _remove(self._made)
         except IntegrityError:
             raise ImportInterrupted(SAME_IDS) from None
         if not alive:
             raise ImportInterrupted(GIVEN_UP)
-        if report.get("created", 0) >= MANY:
+        if many:
             tasks.refresh_statistics()
 
-    def _move(self) -> None:
-        if Annotation.objects.filter(project=self.project).exists():
+    def _move(self, staged: Project) -> None:
+        if Annotation.objects.filter(project=staged).exists():
             disputes.start_again(self.target)
         for rows in (Task, Annotation, Assignment):
-            rows._default_manager.filter(project=self.project).update(project=self.target)
+            rows._default_manager.filter(project=staged).update(project=self.target)
         # The staged tasks have older ids than those that came in meanwhile: cursors may be past them.
         if Cursor.objects.filter(project=self.target).exists():
             Project.objects.filter(pk=self.target.pk).update(epoch=F("epoch") + 1)
 
 
-def _keep_pages(kilobytes: int) -> None:
+@contextmanager
+def _large_transaction(many: bool) -> Iterator[None]:
+    """SQLite's settings for one transaction of very many rows.
+
+    With few pages in memory it writes those of the indexes again and again. And its commit would bring all that was
+    written into the database while others stand in line, or leave that to the next one's commit: it is done here, once
+    they have moved on.
+    """
+    if not many or connection.vendor != "sqlite" or connection.in_atomic_block:
+        yield
+        return
+    _set(f"cache_size = -{PUBLISHING_CACHE}", "wal_autocheckpoint = 0")
+    try:
+        yield
+        _set("wal_checkpoint(PASSIVE)")
+    finally:
+        _set(f"cache_size = -{CACHE}", f"wal_autocheckpoint = {USUAL_CHECKPOINT}")
+
+
+def _set(*pragmas: str) -> None:
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA cache_size = -{kilobytes}")
+            for pragma in pragmas:
+                cursor.execute(f"PRAGMA {pragma}")
 
 
 def discard(staging: Project) -> None:
@@ -137,4 +173,14 @@ def discard(staging: Project) -> None:
     with write_transaction():
         idle = Q(is_active=False, annotations=None, assignments=None)
         User.objects.filter(idle, memberships__project=staging).delete()
-        staging.delete()
+        _remove(staging)
+
+
+def _remove(staging: Project) -> None:
+    """Remove an emptied staging project; the caller holds the transaction.
+
+    Nothing but these rows ever names one. Django would ask thirty tables about it, longer than a small import takes.
+    """
+    ImportJob.objects.filter(staging=staging).update(staging=None)
+    for rows in (staging.memberships, staging.guideline_versions, Project.objects.filter(pk=staging.pk)):
+        rows.all()._raw_delete(using=staging._state.db)

@@ -3,6 +3,8 @@
 The floor reads the same pairs from Parquet with pyarrow and stores the same rows with one executemany a table, in the
 same tables with the same indexes: no check, no id of its own, no staging. On PostgreSQL (DATABASE_URL) the server does
 much of the work of both sides, so there the clock counts instead of the processor time of this process.
+
+Beside the import another process writes a row twenty times a second, as annotators do, and tells its longest wait.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 import os
 import random
 import resource
+import select
 import shutil
 import subprocess
 import sys
@@ -94,6 +97,7 @@ def measure(folder: Path, number: int, format: str, repeats: int) -> dict[str, A
         "pairs_per_second": number / best["import"][measured],
         "peak_mb": max(run["peak_mb"] for run in found["import"]),
         "disk_mb": best["import"]["disk_mb"],
+        "longest_wait_seconds": min(run["longest_wait"] for run in found["import"]),
     }
 
 
@@ -131,6 +135,9 @@ def main(side: str, path: Path, *more: str) -> None:
     import django
 
     django.setup()
+    if side == "wait":
+        print(json.dumps(longest_wait()))
+        return
     import pyarrow.parquet  # noqa: F401  both sides use it, so loading it is nobody's time
     from django.core.management import call_command
 
@@ -138,6 +145,12 @@ def main(side: str, path: Path, *more: str) -> None:
 
     call_command("migrate", verbosity=0)
     project = Project.objects.create(slug="bench", name="Bench", kind="preference")
+    other = None
+    if side == "import":
+        command = [sys.executable, "-m", "bench.parts.data_import", "wait", str(path)]
+        other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert other.stdout is not None
+        other.stdout.readline()  # it writes from here on
     wall, cpu = time.monotonic(), time.process_time()
     if side == "import":
         from annotation.importing import import_records
@@ -146,8 +159,26 @@ def main(side: str, path: Path, *more: str) -> None:
     else:
         floor(project.pk, path)
     taken = {"cpu": time.process_time() - cpu, "wall": time.monotonic() - wall}
+    if other is not None:
+        taken["longest_wait"] = float(other.communicate()[0])
     taken["disk_mb"] = sum(file.stat().st_size for file in Path(os.environ["HONE_DATA"]).rglob("*.*")) / 1e6
     print(json.dumps(taken | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+
+
+def longest_wait() -> float:
+    """Seconds that the slowest of small writes took, until nobody holds the other end of stdin any more."""
+    from annotation.models import User
+    from annotation.writes import write_transaction
+
+    user = User.objects.create(username="waits")
+    longest = 0.0
+    print("ready", flush=True)
+    while not select.select([sys.stdin], [], [], 0.05)[0]:
+        began = time.monotonic()
+        with write_transaction():
+            User.objects.filter(pk=user.pk).update(first_name=str(began))
+        longest = max(longest, time.monotonic() - began)
+    return longest
 
 
 def floor(project: int, path: Path) -> None:

@@ -83,8 +83,8 @@ def small_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_api_says_the_same_and_never_fails() -> None:
     client = Client()
     client.force_login(factories.admin())
+    project = factories.project()
     for name, case in CORPUS.items():
-        project = factories.project()
         answer = client.post(f"/api/v1/projects/{project.slug}/import/", {"file": SimpleUploadedFile(name, case[0])})
         if answer.status_code == 202:
             jobs.run_import.call(answer.json()["id"])
@@ -107,12 +107,13 @@ def test_the_page_says_the_same_and_never_fails(monkeypatch: pytest.MonkeyPatch)
     for name, (data, line, _, words) in CORPUS.items():
         answer = client.post(f"/projects/{project.slug}/import/", {"file": SimpleUploadedFile(name, data)})
         assert answer.status_code == (422 if line == 0 or not data else 302), name
-        page = answer if line == 0 or not data else client.get(answer.url)
-        assert page.status_code in (200, 422), name
-        text = page.content.decode()
-        assert "<script>alert" not in text and "onerror=alert" not in text.replace("&lt;img src=x onerror=alert", ""), (
-            name
-        )
+        if answer.status_code == 302:
+            # The part that tells of the file, and once the page around it, which is the same for all.
+            answer = client.get(answer.url if name == "markup-everywhere.jsonl" else f"{answer.url}live/")
+            assert answer.status_code == 200, name
+        text = answer.content.decode()
+        harmless = text.replace("&lt;img src=x onerror=alert", "")
+        assert "<script>alert" not in text and "onerror=alert" not in harmless, name
         if line is not None and data:
             assert words.replace('"', "&quot;").replace("'", "&#x27;") in text, name
     assert not project.tasks.exists()
