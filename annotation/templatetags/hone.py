@@ -74,9 +74,9 @@ def markdown(text: str) -> SafeString:
 
 
 @register.filter
-def compact(value: float | None) -> str:
-    """1,204 in full up to five figures, then 12.3k, 4.5M, 1.2B."""
-    if value is None:
+def compact(value: float | str | None) -> str:
+    """1,204 in full up to five figures, then 12.3k, 4.5M, 1.2B; a dash for what a template does not find."""
+    if value is None or isinstance(value, str):
         return "–"
     if abs(value) < 100_000:
         return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
