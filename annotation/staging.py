@@ -18,7 +18,18 @@ from django.utils import timezone
 
 from annotation import disputes, judgement_rows, revising, tasks
 from annotation.judgement_rows import NewRow, Origin
-from annotation.models import Annotation, Assignment, Cursor, ImportJob, Project, Response, Task, User
+from annotation.models import (
+    Annotation,
+    Assignment,
+    Cursor,
+    GuidelineVersion,
+    ImportJob,
+    Membership,
+    Project,
+    Response,
+    Task,
+    User,
+)
 from annotation.raters import Raters
 from annotation.records import Record
 from annotation.revising import Changes
@@ -182,5 +193,6 @@ def _remove(staging: Project) -> None:
     Nothing but these rows ever names one. Django would ask thirty tables about it, longer than a small import takes.
     """
     ImportJob.objects.filter(staging=staging).update(staging=None)
-    for rows in (staging.memberships, staging.guideline_versions, Project.objects.filter(pk=staging.pk)):
-        rows.all()._raw_delete(using=staging._state.db)
+    for rows in (Membership, GuidelineVersion):
+        rows._default_manager.filter(project=staging)._raw_delete(using=staging._state.db)
+    Project.objects.filter(pk=staging.pk)._raw_delete(using=staging._state.db)
