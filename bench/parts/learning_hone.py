@@ -181,8 +181,12 @@ def best_kl(chances: list[float], scores: list[float], n: int) -> list[float]:
     found = []
     for chance, score in zip(chances, scores, strict=True):
         below = sum(other < score for other in scores) / len(scores)
-        share = min(chance, 1 - below)
-        found.append(math.log(max((below + share) ** n - below**n, 1e-300) / share) if share else math.log(n))
+        share = max(min(chance, 1 - below), 1e-300)
+        # A long answer's chance is far below what a difference of two powers can show.
+        growth = (
+            math.log(math.expm1(n * math.log1p(share / below))) + n * math.log(below) if below else n * math.log(share)
+        )
+        found.append(growth - math.log(share))
     return found
 
 
