@@ -88,17 +88,19 @@ def compared(folder: Path, method: str, threads: int, work: reference.Work, opti
     sides: dict[str, tuple[str, dict[str, Any]]] = {"hone": ("hone_run", {}), "trl": ("trl_run", {})}
     if options.tuned:
         sides["trl tuned"] = ("trl_run", {"checkpointing": False})
+    sides["floor"] = ("matmul_run", {})
     runs = []
     for name, (module, more) in sides.items():
         number = f"{method}-{threads}-{name.replace(' ', '-')}"
         order = {"work": str(folder), "method": method, "number": number, "threads": threads, "steps": options.steps}
         runs.append(Run(ROOT, module, order | more, folder / f"{number}.json"))
     found = dict(zip(sides, in_turns(runs), strict=True))
-    return summed_up(found, method, threads, work)
+    return summed_up(found, method, work)
 
 
-def summed_up(runs: dict[str, dict[str, Any]], method: str, threads: int, work: reference.Work) -> dict[str, Any]:
+def summed_up(runs: dict[str, dict[str, Any]], method: str, work: reference.Work) -> dict[str, Any]:
     """What the steps of all sides say, each step a turn of its own; the first is not timed."""
+    speeds = runs.pop("floor")["operations_per_second"][UNTIMED:]
     hone, trl = runs["hone"], runs["trl"]
     timed = {name: {clock: run[clock][UNTIMED:] for clock in ("seconds", "cpu_seconds")} for name, run in runs.items()}
     rates = {name: spread([work.batch / each for each in run["seconds"]]) for name, run in timed.items()}
@@ -121,8 +123,16 @@ def summed_up(runs: dict[str, dict[str, Any]], method: str, threads: int, work: 
         rate = work.batch / (statistics.median(timed["hone"]["seconds"]) + reference_seconds)
         found["first_pass"] = {"rate": rate, "faster": spread(first)}
     rows = reference.texts(work)[UNTIMED * work.batch :]
-    found["floor"] = floor.rate(method, work, rows, threads)
-    found["of_floor"] = {name: each["median"] / found["floor"]["rate"] for name, each in rates.items()}
+    operations = floor.per_row(method, work, rows)
+    floors = [speed / operations for speed in speeds]  # rows a second, at each turn
+    found["floor"] = {"rate": statistics.median(floors), "gigaflops": statistics.median(speeds) / 1e9}
+    found["floor"]["gigaflop_per_row"] = operations / 1e9
+    found["of_floor"] = {
+        name: statistics.median(
+            work.batch / seconds / limit for seconds, limit in zip(run["seconds"], floors, strict=True)
+        )
+        for name, run in timed.items()
+    }
     return found
 
 

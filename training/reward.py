@@ -14,7 +14,7 @@ from training.heads import Heads
 from training.lanes import Lanes, Learn, count_for
 from training.loop import Look, Metrics, over_rows
 from training.reward_objectives import OBJECTIVES, Objective
-from training.reward_rows import aspects_of, encoded, kind_of
+from training.reward_rows import aspects_of, beside, encoded, kind_of
 from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile, RunFileError
 
@@ -32,10 +32,12 @@ def train(config: RunFile, run: RunDir) -> None:
     kind, aspects = kind_of(found), aspects_of(found)
     account, rows = encoded(config, tokenizer, "train", kind, aspects)
     eval_account, eval_rows = encoded(config, tokenizer, "eval", kind, aspects)
+    distinct, others = len(rows), beside(config, rows, kind)
+    rows += others
     objective = OBJECTIVES[kind](config, rows, aspects)
-    added = len(rows) - account.used  # answers to other prompts
-    beside = f" with {added} answers to other prompts beside them" if added else ""
-    run.say("info", f"{account.used} {objective.noun} to learn from{beside}, {eval_account.used} held out.")
+    told = f" ({distinct} of them different)" if distinct < account.used else ""
+    told += f" with {len(others)} answers to other prompts beside them" if others else ""
+    run.say("info", f"{account.used} {objective.noun} to learn from{told}, {eval_account.used} held out.")
     prompt, answers = rows[0].tree
     data.introduce(run, config, tokenizer, prompt, answers[0])
     model = load_model(config, pad_id, objective.heads)
@@ -64,10 +66,11 @@ def train(config: RunFile, run: RunDir) -> None:
     check = save_checked(model, rows[:RELOAD_ROWS], tokenizer, config, run, **facts)
     losses = [row["loss"] for row in read_metrics(run.path) if row.get("loss") is not None]
     learnt = {"first_loss": losses[0], "loss": statistics.fmean(losses[-10:])}
+    learnt |= {"reward_mean": mean, "reward_std": deviation}
     run.write_report(
         reports.common(run, config, [account, eval_account], steps=loop.total, tokens=loop.tokens)
         | {
-            "train": learnt | {"reward_mean": mean, "reward_std": deviation, "off_topic": added},
+            "train": learnt | {"distinct": distinct, "off_topic": len(others)},
             "eval": figures,
             "reload_check": check,
             "sample_rendered": data.render(tokenizer, prompt, answers[0]),
@@ -154,18 +157,19 @@ def learner(core: Any, objective: Objective, pad_id: int, count: int = 1) -> Lea
 
 @torch.no_grad()
 def all_outputs(core: Any, rows: Sequence[Any], pad_id: int, run: RunDir) -> list[Tensor]:
-    """What the heads say of the answers of each row, (K, O) on the processor."""
+    """What the heads say of the answers of each row, (K, O) on the processor; of rows alike, once."""
     was_training = core.training
     core.eval()
-    found: list[Any] = [None] * len(rows)
-    for batch in data.in_order([length_of(row) for row in rows], EVAL_ROWS):
+    keys = [(tuple(prompt), *map(tuple, answers)) for prompt, answers in (row.tree for row in rows)]
+    different = list(dict(zip(keys, rows, strict=True)).items())
+    found: dict[Any, Tensor] = {}
+    for batch in data.in_order([length_of(row) for _, row in different], EVAL_ROWS):
         run.leave_if_stopped()
-        some = [rows[row] for row in batch]
+        some = [different[place][1] for place in batch]
         parts = outputs_of(core, some, pad_id).cpu().split([len(row.tree[1]) for row in some])
-        for row, part in zip(batch, parts, strict=True):
-            found[row] = part
+        found |= zip((different[place][0] for place in batch), parts, strict=True)
     core.train(was_training)
-    return found
+    return [found[key] for key in keys]
 
 
 def score_scale(core: Any, objective: Objective, pad_id: int, run: RunDir) -> tuple[float, float]:

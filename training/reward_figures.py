@@ -20,7 +20,7 @@ def judged(
     """(held-out figures, warnings) of pairs: accuracy and calibration, beside the rules that go by length.
 
     `leads`: by how much each better answer leads; `shorter`: by how many letters it is the shorter one. `groups` says
-    which pairs come from one judgement, which then counts once, for such pairs are not independent.
+    which pairs come from one ranking or show the same answers: they count once, for they are not independent.
     """
     groups = range(len(leads)) if groups is None else groups
     chances = [1 / (1 + math.exp(-max(-500.0, min(500.0, lead)))) for lead in leads]

@@ -108,7 +108,8 @@ class Pairs(Objective):
             return {}, [figures.NOTHING_HELD_OUT]
         leads = [(each[0] - each[1]).tolist() for each in map(self.heads.member_scores, outputs)]
         shorter = [row.letters[1] - row.letters[0] for row in rows]
-        found, warnings = figures.judged([math.fsum(each) / len(each) for each in leads], shorter)
+        shown = [row.shown for row in rows]
+        found, warnings = figures.judged([math.fsum(each) / len(each) for each in leads], shorter, shown)
         return found | self._ensemble(leads), warnings
 
 

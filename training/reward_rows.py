@@ -6,7 +6,7 @@ import dataclasses
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,12 @@ class Pair:
     def tree(self) -> tuple[list[int], list[list[int]]]:
         prompt, *answers = self.tokens
         return prompt, answers
+
+    @property
+    def shown(self) -> Hashable:
+        """The prompt and both answers, whichever was preferred: the same for all who judged them."""
+        prompt, *answers = self.tokens
+        return tuple(prompt), *sorted(map(tuple, answers))
 
 
 @dataclass(frozen=True)
@@ -104,9 +110,17 @@ def encoded(
     assert all(answer[-1] == tokenizer.eos_token_id for each in kept for answer in each.tree[1])
     if kind == "preference" and config.params.per_prompt:
         kept = prompts_alike(kept)
-    if kind == "preference" and split == "train":
-        kept += off_topic(kept, config.params.off_topic, limit, config.seed)
+    if kind == "preference" and split == "train" and not config.params.margin:
+        kept = judged_together(kept)
     return account, kept
+
+
+def beside(config: RunFile, rows: Sequence[Any], kind: str) -> list[Any]:
+    """What is learnt beside the rows that were judged: answers to other prompts, where `off_topic` asks for them."""
+    if kind != "preference":
+        return []
+    limit, _ = models.longest(config)
+    return list(off_topic(rows, config.params.off_topic, limit, config.seed))
 
 
 def wanted_columns(params: Any) -> list[str]:
@@ -123,6 +137,30 @@ def prompts_alike(pairs: Sequence[Pair]) -> list[Pair]:
     """
     counts = Counter(pair.task for pair in pairs)
     return [dataclasses.replace(pair, weight=pair.weight / counts[pair.task]) for pair in pairs]
+
+
+def judged_together(pairs: Sequence[Pair]) -> list[Pair]:
+    """The same two answers to one prompt, judged several times, as one pair whose loss is the mean of theirs.
+
+    Cross-entropy is linear in the label, so the mean over the judgements is the loss of their mean label, computed
+    once. The pair weighs what they weigh together, and its better answer is the one that most of this weight is for.
+    """
+    found: dict[Hashable, list[Pair]] = {}
+    for pair in pairs:
+        found.setdefault(pair.shown, []).append(pair)
+    return [_mean(same) if len(same) > 1 else same[0] for same in found.values()]
+
+
+def _mean(same: Sequence[Pair]) -> Pair:
+    (prompt, chosen, rejected), letters = same[0].tokens, same[0].letters
+    weight = math.fsum(pair.weight for pair in same)
+    doubts = (pair.weight * (pair.doubt if pair.tokens[1] == chosen else 1 - pair.doubt) for pair in same)
+    mean = dataclasses.replace(same[0], weight=weight, doubt=math.fsum(doubts) / weight, margin=0.0)
+    if mean.doubt <= 0.5:
+        return mean
+    return dataclasses.replace(
+        mean, tokens=(prompt, rejected, chosen), letters=(letters[1], letters[0]), doubt=1 - mean.doubt
+    )
 
 
 def off_topic(pairs: Sequence[Pair], share: float, limit: int, seed: int) -> list[Pair]:

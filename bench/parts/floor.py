@@ -31,12 +31,9 @@ def matmul_rate(threads: int, tokens: int, wide: int, narrow: int) -> float:
     return float(done.stdout)
 
 
-def rate(method: str, work: Work, rows: Texts, threads: int) -> dict[str, float]:
-    """Rows a second at the floor, and what it is made of."""
-    work_done = sum(operations(method, work, len(p), len(c) + 1, len(r) + 1) for p, c, r in rows) / len(rows)
-    tokens = round(work.batch * (work.prompt + work.answer))
-    speed = matmul_rate(threads, tokens, work.hidden, work.feed_forward)
-    return {"rate": speed / work_done, "gigaflops": speed / 1e9, "gigaflop_per_row": work_done / 1e9}
+def per_row(method: str, work: Work, rows: Texts) -> float:
+    """Operations of one row, on average over `rows`."""
+    return sum(operations(method, work, len(p), len(c) + 1, len(r) + 1) for p, c, r in rows) / len(rows)
 
 
 def operations(method: str, work: Work, prompt: int, chosen: int, rejected: int) -> float:

@@ -12,6 +12,7 @@ DEMO_PROJECT, DEMO_NAME = "support-desk-answers", "Support desk: model answers"
 CORPUS_TEXTS = 15_000  # what pretraining reads once
 DEMONSTRATIONS = 450
 PAIR_PROMPTS = 4_000
+JUDGES = 3  # of each pair, whose noise a reward model averages out (docs/benchmarks.md)
 EVAL_PROMPTS = 300
 NEXT_PROMPTS = 100  # the batch that waits for a person afterwards
 
@@ -24,7 +25,10 @@ PRETRAIN: dict[str, Any] = {
     "checkpoint_every": 200,
 }
 # All prompts of this world follow a few templates, so nearly equal ones are no sign of a copy.
-SNAPSHOT: dict[str, Any] = {"split": {"by": "prompt", "eval_share": 0.15, "seed": 0, "near": False}}
+SNAPSHOT: dict[str, Any] = {
+    "aggregation": "each",
+    "split": {"by": "prompt", "eval_share": 0.15, "seed": 0, "near": False},
+}
 GATE = {"win_rate_low": 0.5, "kl_max": 15.0}
 LORA: dict[str, Any] = {"method": "lora", "r": 16, "alpha": 32, "dropout": 0.0, "targets": "all-linear"}
 # Twice the rank and a quarter of the scale: of the adapters tried the one that agrees most (docs/benchmarks.md).
@@ -47,8 +51,11 @@ class Settings:
     shared: dict[str, Any]  # hardware of those that do
 
 
-def settings_for(size: int, *, ours: bool) -> Settings:
-    """For a base model of `size` bytes; `ours` is the small one made here, whose tokenizer knows the desk's words."""
+def settings_for(size: int, *, ours: bool, judges: int = 1) -> Settings:
+    """For a base model of `size` bytes; `ours` is the small one made here, whose tokenizer knows the desk's words.
+
+    A pair stands in the snapshot once for each of its `judges`, and DPO reads it once in all.
+    """
     small = size <= SMALL_BYTES
     longest = 128 if ours else 512  # tokens of prompt and answer
     answer = 64 if ours else 192  # tokens; good answers have about 25 of our own, other tokenizers need more
@@ -61,7 +68,7 @@ def settings_for(size: int, *, ours: bool) -> Settings:
         sft_adapter=None if small else LORA,
         generate=sampling,
         reward=rows | reward | {"epochs": 2, "labels": "strength", "off_topic": 0.6},
-        dpo=rows | dpo | {"epochs": 1, "beta": 0.5, "max_new_tokens": answer},
+        dpo=rows | dpo | {"epochs": 1 / judges, "beta": 0.5, "max_new_tokens": answer},
         ppo=ppo | _PPO | {"max_new_tokens": answer},
         evaluate=sampling,
         # Steps this small do not fill two cores: DPO and PPO, which do not wait for each other, take half of them

@@ -76,10 +76,16 @@ def noise_ceiling(pairs: Iterable[tuple[Prompt, str, str]], raters: Sequence[Rat
 
 
 def truth_accuracy(judged: Iterable[tuple[Prompt, str, str]]) -> float:
-    """How often the chosen reply, given before the rejected one, has the higher utility; equal ones are half right."""
-    gaps = [utility(prompt, chosen) - utility(prompt, rejected) for prompt, chosen, rejected in judged]
-    right = sum(1.0 if gap > EQUAL else 0.5 if gap >= -EQUAL else 0.0 for gap in gaps)
-    return right / len(gaps) if gaps else math.nan
+    """How often the chosen reply, given before the rejected one, has the higher utility; equal ones are half right.
+
+    What several people say of the same two replies counts once, as a reward model's accuracy counts it.
+    """
+    right: dict[tuple[str, ...], list[float]] = {}
+    for prompt, chosen, rejected in judged:
+        gap = utility(prompt, chosen) - utility(prompt, rejected)
+        shown = (str(prompt), *sorted((chosen, rejected)))
+        right.setdefault(shown, []).append(1.0 if gap > EQUAL else 0.5 if gap >= -EQUAL else 0.0)
+    return math.fsum(math.fsum(each) / len(each) for each in right.values()) / len(right) if right else math.nan
 
 
 def _logistic(rng: random.Random) -> float:

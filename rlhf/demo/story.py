@@ -23,7 +23,7 @@ STEPS = {
     "demonstrations": Step("Demonstrations", 1),
     "sft": Step("SFT", 11),
     "generate": Step("Answers to judge", 30),
-    "label": Step("Judgements", 11),
+    "label": Step("Judgements", 33),
     "reward": Step("Reward model", 120),
     "dpo": Step("DPO", 112),  # with PPO beside it, which goes on afterwards
     "ppo": Step("PPO", 35),
@@ -50,7 +50,9 @@ def play(progress: Progress, *, by: User, model: str = "") -> Round:
     sft = _run(
         pairs, "sft", f"{base.name}-sft", progress, by, start_model=base, snapshot=snapshot, **_sft_options(base)
     )
-    round = pairs.rounds.order_by("number").first() or _start_round(pairs, base, sft, by, plan.PAIR_PROMPTS, seed=1)
+    round = pairs.rounds.order_by("number").first() or _start_round(
+        pairs, base, sft, by, plan.PAIR_PROMPTS, judges=plan.JUDGES, seed=1
+    )
     for part in ("generate", "label", "reward", "policy-0", "policy-1", "evaluate", "compare"):
         start()
         round = _part(round, part, progress)
@@ -124,8 +126,8 @@ def _has_template(folder: Path) -> bool:
     return config.is_file() and "chat_template" in json.loads(config.read_text("utf-8"))
 
 
-def _settings(base: Model) -> plan.Settings:
-    return plan.settings_for(base.size, ours=base.run is not None)
+def _settings(base: Model, judges: int = 1) -> plan.Settings:
+    return plan.settings_for(base.size, ours=base.run is not None, judges=judges)
 
 
 def _sft_options(base: Model) -> dict[str, Any]:
@@ -191,9 +193,11 @@ def _wait(run: Run, progress: Progress, places: int | None = None) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _start_round(project: Project, base: Model, start: Model, by: User, prompts: int, *, seed: int) -> Round:
+def _start_round(
+    project: Project, base: Model, start: Model, by: User, prompts: int, *, judges: int, seed: int
+) -> Round:
     """A round on fresh prompts; the held-out ones come from cases that no training text has seen."""
-    settings = _settings(base)
+    settings = _settings(base, judges)
     label = _numbered(f"ask-{seed}", world.prompts(prompts, plan.SEED + 10 * seed, "train"))
     held_out = _numbered("held-out", world.prompts(plan.EVAL_PROMPTS, plan.SEED, "eval"))
     return rounds.start_round(
@@ -201,6 +205,7 @@ def _start_round(project: Project, base: Model, start: Model, by: User, prompts:
         plans.Plan(
             prompts=prompts,
             responses_per_prompt=2,
+            overlap=judges,
             generation=settings.generate,
             snapshot=plan.SNAPSHOT,
             reward={"params": settings.reward, "adapter": plan.REWARD_LORA},
@@ -289,7 +294,7 @@ def _next_batch(project: Project, base: Model, round: Round, progress: Progress,
     following = project.rounds.filter(number=round.number + 1).first()
     reused = following is not None and following.state != Round.State.GENERATE
     if following is None:
-        following = _start_round(project, base, start, by, plan.NEXT_PROMPTS, seed=2)
+        following = _start_round(project, base, start, by, plan.NEXT_PROMPTS, judges=1, seed=2)
     following = rounds.advance(following)
     if (run := following.runs.filter(part="generate").first()) and run.state != Run.State.SUCCEEDED:
         _wait(run, progress)

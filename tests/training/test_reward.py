@@ -169,6 +169,28 @@ def test_a_verdict_is_as_sure_as_it_is_strong():
     assert doubts == pytest.approx([1 / 2, 1 / 2, 1 / 3, 1 / 6, 0, 0, 1 / 2])
 
 
+def test_what_was_judged_several_times_is_learnt_once_with_the_mean_of_its_losses():
+    def pair(chosen: int, doubt: float, weight: float = 1.0, prompt: int = 0) -> reward_rows.Pair:
+        tokens, letters = ([prompt], [chosen], [5 - chosen]), (chosen, 5 - chosen)
+        return reward_rows.Pair(tokens, 2.0, weight, letters, False, "t", doubt=doubt)
+
+    votes = [pair(2, 0.1), pair(3, 0.2, 2.0), pair(3, 0.0), pair(2, 0.3, prompt=1)]
+    together, alone = reward_rows.judged_together(votes)
+    assert alone is votes[3]
+    assert (together.tokens, together.letters, together.weight) == (([0], [3], [2]), (3, 2), 4.0)
+
+    scores = {2: 0.7, 3: -0.4}
+
+    def loss(pairs: list[reward_rows.Pair]) -> float:
+        sides = (torch.tensor([scores[each.tokens[side][0]] for each in pairs]) for side in (1, 2))
+        weight, doubt = (torch.tensor([getattr(each, name) for each in pairs]) for name in ("weight", "doubt"))
+        return preference_loss(
+            *sides, margin=torch.zeros(len(pairs)), weight=weight, label_smoothing=doubt, center=0.0
+        ).item()
+
+    assert loss([together]) == pytest.approx(loss(votes[:3]), abs=1e-6)
+
+
 def test_an_answer_to_another_prompt_is_the_worse_one():
     pairs = [
         reward_rows.Pair(([n], [n, 10 + n], [n, 20]), 2.0, 1.0, (n, 0), False, str(n), doubt=0.3) for n in range(9)
