@@ -36,11 +36,12 @@ START = Place(priority=2**31 - 1, rank=0, task_id=0)
 NO_TURN = -1  # the `start` of those who go by rank from the lowest; the others begin at a rank of their own
 
 # A task is handed to a person once; only a lease that ran out may be taken up again by the same one. It is asked as a
-# value, because PostgreSQL may turn NOT EXISTS into a join over all that the person has ever held.
-UNTOUCHED = """(
-    SELECT held.id FROM annotation_assignment AS held
+# value, because PostgreSQL may turn NOT EXISTS into a join over all that the person has ever held, and as a yes or no,
+# of which it expects every second: where it expects few (as of IS NULL) it fetches and sorts all that is open.
+UNTOUCHED = """NOT coalesce((
+    SELECT true FROM annotation_assignment AS held
     WHERE held.task_id = task.id AND held.annotator_id = %(annotator)s AND held.state <> 'expired'
-) IS NULL"""
+), false)"""
 NEVER_HELD = UNTOUCHED.replace(" AND held.state <> 'expired'", "")
 
 # The bounds are literals, not parameters: only then does SQLite see that the partial indexes apply.
@@ -133,6 +134,11 @@ def parameters(project: Project, user: User, place: Place, start: int = NO_TURN)
     }
 
 
+def draw_parameters(project: Project, user: User, priority: int, spot: Spot) -> dict[str, int | None]:
+    about: dict[str, int | None] = {"point": spot.point, "factor": spot.factor}
+    return {"project": project.pk, "annotator": user.pk, "priority": priority} | about
+
+
 def claim(project: Project, user: User, place: Place, start: int = NO_TURN) -> Task | None:
     """The next task after `place` for `user`, one of its slots taken; None when no slot was found."""
     return _only(CLAIM.first(**parameters(project, user, place, start)))
@@ -144,11 +150,11 @@ def draw(project: Project, user: User, priority: int, spot: Spot) -> Task | None
     None when they have had all of the few that are looked at: then most of what is open is no longer theirs to judge,
     and `claim`, whose cursor passes each task once, costs less than drawing again.
     """
-    values: dict[str, int | None] = {"project": project.pk, "annotator": user.pk, "priority": priority}
-    return _only(DRAW.first(**values, point=spot.point, factor=spot.factor))
+    return _only(DRAW.first(**draw_parameters(project, user, priority, spot)))
 
 
-def _taking(probe: str) -> str:
+def taking(probe: str) -> str:
+    """The statement that takes a slot of the task that `probe` finds, and gives its `{row}`."""
     take = "UPDATE annotation_task SET open_slots = open_slots - 1"
     return f"{take} WHERE id = ({probe}) AND open_slots > 0 RETURNING {{row}}"
 
@@ -157,8 +163,8 @@ def _only(found: tuple[Task, ...] | None) -> Task | None:
     return found[0] if found else None
 
 
-CLAIM = Lookup({"": Task}, lambda: _taking(probe_sql()))
-DRAW = Lookup({"": Task}, lambda: _taking(draw_sql()))
+CLAIM = Lookup({"": Task}, lambda: taking(probe_sql()))
+DRAW = Lookup({"": Task}, lambda: taking(draw_sql()))
 
 
 def next_check(project: Project, user: User, pool: Pool, *, after: int, start: int) -> Task | None:

@@ -11,7 +11,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from annotation import bodies, freezing, gold, qualifying, queue, repeats
+from annotation import at_once, bodies, freezing, gold, qualifying, queue, repeats
 from annotation.bodies import BodyError
 from annotation.cleaning import CleaningError, clean_json
 from annotation.lookups import Insert, Lookup
@@ -118,9 +118,7 @@ def submit(
         fields = {"body": stored, "seconds": clip_seconds(seconds), "idempotency_key": key}
         gold.resolve(task)
         try:
-            with write_transaction():
-                slot = _take_place(assignment)
-                annotation = _write(assignment, task, user, fields) if slot else None
+            annotation = _store(assignment, task, user, fields)
         except (_Again, IntegrityError):
             if connection.needs_rollback:
                 raise
@@ -280,8 +278,24 @@ def _take_place(assignment: Assignment) -> bool:
     return True
 
 
-def _write(assignment: Any, task: Task, user: User, fields: dict[str, Any]) -> Annotation:
-    annotation = Annotation(
+def _store(assignment: Any, task: Task, user: User, fields: dict[str, Any]) -> Annotation | None:
+    """The stored judgement; None when there is no place for it."""
+    annotation = _composed(assignment, task, user, fields)
+    if at_once.is_possible() and assignment.state in (LEASED, ASSIGNED) and not gold.watches(task):
+        if not at_once.store(annotation, seat=assignment.pk, state=str(assignment.state)):
+            raise _Again
+        return annotation
+    with write_transaction():
+        if not _take_place(assignment):
+            return None
+        STORE.save(annotation)
+        if assignment.state != SUBMITTED and not assignment.returned and gold.watches(task):
+            _keep_result(assignment, task, user, annotation)
+    return annotation
+
+
+def _composed(assignment: Any, task: Task, user: User, fields: dict[str, Any]) -> Annotation:
+    return Annotation(
         project_id=task.project_id,
         task=task,
         annotator=user,
@@ -291,10 +305,6 @@ def _write(assignment: Any, task: Task, user: User, fields: dict[str, Any]) -> A
         guideline_id=assignment.guideline_id,
         **fields,
     )
-    STORE.save(annotation)
-    if assignment.state != SUBMITTED and not assignment.returned and gold.watches(task):
-        _keep_result(assignment, task, user, annotation)
-    return annotation
 
 
 def _keep_result(assignment: Any, task: Task, user: User, annotation: Annotation) -> None:

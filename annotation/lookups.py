@@ -67,29 +67,36 @@ class Lookup:
 
 
 class Insert:
-    """One prepared INSERT of a whole row of `model`."""
+    """One prepared INSERT of a whole row of `model`.
 
-    def __init__(self, model: type[models.Model]) -> None:
-        self.model = model
+    A `statement` that does more names where the row goes to by `{into}`, and its values by `{values}`.
+    """
+
+    def __init__(self, model: type[models.Model], statement: str = "{into} VALUES ({values}) RETURNING id") -> None:
+        self.model, self.statement = model, statement
         self._prepared: dict[str, str] = {}
 
-    def save(self, row: models.Model) -> None:
-        """Store `row`, which gets its id; IntegrityError as the ORM raises it."""
+    def save(self, row: models.Model, **values: Any) -> bool:
+        """Store `row`, which gets its id; IntegrityError as the ORM raises it. False if the statement kept it out."""
         here: Any = connections[DEFAULT_DB_ALIAS]
         fields = [field for field in self.model._meta.concrete_fields if not field.primary_key]
         sql = self._prepared.get(here.vendor) or self._prepare(here, fields)
         with prepared_cursor() as cursor:
-            cursor.execute(sql, [field.get_db_prep_save(getattr(row, field.attname), here) for field in fields])
-            row.pk = cursor.fetchone()[0]
+            columns = {field.column: field.get_db_prep_save(getattr(row, field.attname), here) for field in fields}
+            cursor.execute(sql, columns | values)
+            stored = cursor.fetchone()
+        if stored is None:
+            return False
+        row.pk = stored[0]
         row._state.adding, row._state.db = False, here.alias
+        return True
 
     def _prepare(self, here: Any, fields: list[Any]) -> str:
         quote = here.ops.quote_name
         columns = ", ".join(quote(field.column) for field in fields)
-        meta = self.model._meta
-        values = ", ".join(["%s"] * len(fields))
-        into = f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES ({values})"  # noqa: S608
-        self._prepared[here.vendor] = f"{into} RETURNING {quote(meta.pk.column)}"
+        values = ", ".join(f"%({field.column})s" for field in fields)
+        into = f"INSERT INTO {quote(self.model._meta.db_table)} ({columns})"
+        self._prepared[here.vendor] = self.statement.replace("{into}", into).replace("{values}", values)
         return self._prepared[here.vendor]
 
 

@@ -24,7 +24,7 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from annotation import claiming, draws, repeats
+from annotation import at_once, claiming, draws, repeats
 from annotation.claiming import Place
 from annotation.draws import Turn
 from annotation.lookups import Insert
@@ -197,6 +197,9 @@ def _still_held(project: Project, user: User, pk: int, until: datetime) -> Assig
 
 def _lease(project: Project, user: User, standing: Standing, place: Place, until: datetime) -> Assignment | None:
     """Take what this turn brings, move the cursor and write the lease: all of it, or nothing."""
+    plain = not standing.mixed and not standing.qualifying and standing.assigned is None
+    if plain and standing.cursor_id is not None and at_once.is_possible():
+        return _lease_at_once(project, user, standing, place, until)
     with write_transaction():
         if standing.qualifying:
             start = standing.qualification_start
@@ -218,6 +221,24 @@ def _lease(project: Project, user: User, standing: Standing, place: Place, until
             return _hand_out(project, user, standing, standing.place, task, until, moves=False)
         task = claiming.claim(project, user, place, standing.start)
         return _hand_out(project, user, standing, place, task, until) if task else None
+
+
+def _lease_at_once(
+    project: Project, user: User, standing: Standing, place: Place, until: datetime
+) -> Assignment | None:
+    """The same where every turn brings work, for somebody who has a cursor."""
+    assert standing.cursor_id is not None
+    common = {"cursor": standing.cursor_id, "turn": standing.turn, "epoch": standing.epoch, "until": until}
+    common["gold_rank"] = standing.gold_rank
+    assignment = None
+    if standing.drawn:
+        spot = draws.spot_of(project.pk, user.pk, standing.turn)
+        probe = claiming.draw_parameters(project, user, standing.place.priority, spot)
+        assignment = at_once.hand_out(probe, at=standing.place, drawn=True, **common)
+    if assignment is None:
+        probe = claiming.parameters(project, user, place, standing.start)
+        assignment = at_once.hand_out(probe, at=place, drawn=False, **common)
+    return assignment and _complete(assignment, project, user)
 
 
 def _drawn(project: Project, user: User, standing: Standing) -> Task | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import connection
 from django.utils.translation import gettext
 
 from annotation import draws
 from annotation.claiming import NO_TURN, START, Place
 from annotation.draws import Turn
 from annotation.models import Kind, Membership, Order, Project, Role, User
+from annotation.prepared import prepared_cursor
 
 # Written in SQL because composing it takes the ORM longer than answering it the database, and every judgement asks it.
 COLUMNS = (
@@ -56,6 +56,7 @@ class Standing:
     cursor_id: int | None
     turn: int
     turn_brings: Turn
+    mixed: bool  # whether turns bring checks, too, which the time of a reply must not tell apart
     repeat_after: int
     place: Place
     start: int  # where a walk of theirs begins in each priority
@@ -70,7 +71,7 @@ class Standing:
 
 def standing_of(project: Project, user: User) -> Standing:
     """Everything that decides what `user` gets next; NotNow when they may not judge."""
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(STANDING, {"project": project.pk, "annotator": user.pk})
         found = [dict(zip(COLUMNS, row, strict=True)) for row in cursor.fetchall()]
     if not found:
@@ -88,6 +89,7 @@ def standing_of(project: Project, user: User) -> Standing:
         cursor_id=row["cursor__pk"],
         turn=turn,
         turn_brings=draws.turn_of(project.pk, user.pk, turn, gold_share=row["gold_share"], repeat_share=repeats),
+        mixed=row["gold_share"] + repeats > 0,
         repeat_after=row["repeat_after"],
         place=Place(row["cursor__priority"], row["cursor__rank"], row["cursor__task_id"]) if current else START,
         start=start if row["order"] == Order.RANDOM else NO_TURN,

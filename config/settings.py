@@ -89,7 +89,7 @@ def database(url: str) -> dict[str, object]:
             raise ImproperlyConfigured(f"SQLite 3.35 or newer is needed, this is {sqlite3.sqlite_version}.")
         parsed["OPTIONS"] = SQLITE_OPTIONS
     else:
-        parsed["CONN_HEALTH_CHECKS"] = True
+        parsed |= {"ENGINE": "config.postgresql", "CONN_HEALTH_CHECKS": True}
         # The statements of annotation/prepared.py are prepared from the second time on; Django's own never are.
         given: Any = parsed.get("OPTIONS") or {}
         parsed["OPTIONS"] = {"prepare_threshold": 1, **given}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Self, cast
 
-from django.db import connection, models
+from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.functional import cached_property
 
 from annotation.models.people import User
 from annotation.models.projects import Project
+from annotation.prepared import prepared_cursor
 
 # Ranks stay below 2**31 so that both databases index them alike and a random order is one draw.
 MAX_RANK = 2**31 - 1
@@ -124,7 +125,7 @@ class Task(models.Model):
     @cached_property
     def texts(self) -> dict[int, str]:
         """The responses' texts by their ids, read once; every judgement asks for them."""
-        with connection.cursor() as cursor:
+        with prepared_cursor() as cursor:
             cursor.execute("SELECT id, text FROM annotation_response WHERE task_id = %s ORDER BY id", [self.pk])
             return dict(cursor.fetchall())
 
