@@ -38,14 +38,15 @@ function count(data) {
 }
 
 // ---- items ----
-function show(enter) {
+function show(next) {
   const notes = $$('#problems > .note.warn');
-  enter(item());
+  item().replaceWith(next);
   quietUntil = performance.now() + QUIET;
   active = 0; lastTick = performance.now();
   start();
   if (notes.length) $('#problems')?.append(...notes);
   $('#prompt-h')?.focus({ preventScroll: true });
+  coming.unfold(next);
 }
 
 function start() {
@@ -136,7 +137,7 @@ function submit(submitter) {
   clearNotes();
   item().dataset.sent = 'yes';
   saved(gettext('Saving…'), false);
-  if (coming.there()) show(coming.enter); else form().setAttribute('aria-busy', 'true');
+  if (coming.there()) show(coming.take()); else form().setAttribute('aria-busy', 'true');
   queue.flush();
 }
 
@@ -151,9 +152,9 @@ const queue = box.outbox({
     lastRenewed = performance.now();
     tabs?.postMessage(entry.task);
     const still = item().dataset.task === entry.task;
-    if (still && data.item) { show(coming.instead(data.item)); setTimeout(fetchAhead, 300); return; }
+    if (still && data.item) { show(coming.parsed(data.item)); setTimeout(fetchAhead, 300); return; }
     if (data.ahead !== undefined) coming.keep(data.ahead);
-    if (item().dataset.sent && coming.there()) show(coming.enter);
+    if (item().dataset.sent && coming.there()) show(coming.take());
     if (!coming.there()) setTimeout(fetchAhead, 300);
   },
   refused(entry, data) {
@@ -216,17 +217,17 @@ function restoreDraft() {
 
 async function saveDraft() {
   clearTimeout(draftTimer);
-  const { draft: url, sent, task } = item().dataset, here = () => item().dataset.task === task;
-  if (!url || sent || !form()) return;
+  const at = item(), url = at.dataset.draft;
+  if (!url || at.dataset.sent || !form()) return;
   const body = fields();
   try {
     const reply = await box.post(url, body);
-    if (!here()) return;
-    if (reply.status === 204) { lastRenewed = performance.now(); if (fields().toString() === body.toString()) forget(task); saved(gettext('Draft saved')); } else if (reply.status === 409) {
+    if (item() !== at) return;
+    if (reply.status === 204) { lastRenewed = performance.now(); if (fields().toString() === body.toString()) forget(at.dataset.task); saved(gettext('Draft saved')); } else if (reply.status === 409) {
       ranOut();
     } else if (reply.status === 401) $('#signin').showModal();
     else saved(gettext('Draft kept in this browser'), false);
-  } catch { if (here()) saved(gettext('Draft kept in this browser'), false); }
+  } catch { if (item() === at) saved(gettext('Draft kept in this browser'), false); }
 }
 
 function changed() {
@@ -303,7 +304,7 @@ async function undo() {
   coming.forget();
   canUndo(reply.data.undo);
   count(reply.data);
-  show(coming.instead(reply.data.item));
+  show(coming.parsed(reply.data.item));
   saved(gettext('Taken back'));
   say(gettext('Taken back. Your earlier answer is selected.'));
   setTimeout(fetchAhead, 300);

@@ -90,33 +90,6 @@ def test_a_long_plain_response_can_be_highlighted_at_its_end(open_page: Open) ->
     assert (span["text"], span["end"]) == ("rendered", len(whole) - 1)
 
 
-def test_a_long_item_that_was_laid_out_ahead_takes_the_place_of_the_present_one(open_page: Open) -> None:
-    project = factories.project(questions={"aspects": []})
-    for name in ("first", "second"):
-        long = "\n\n".join(f"Block {number} of the {name} item.{' More words.' * 30}" for number in range(40))
-        factories.task(project, responses=[long, f"{long} Changed."])
-    page = opened(open_page, project, factories.member(project, "annotator"))
-    ahead = page.locator(".resp > .coming")
-    expect(ahead).to_have_count(2)
-    expect(ahead.first).to_be_hidden()
-    assert ahead.first.get_by_text("Block 1 of the").evaluate("one => one.getBoundingClientRect().height > 20")
-    page.locator(".resp").first.evaluate("one => one.scrollTo(0, 1e6)")
-    seen = str(page.locator("#text-a > p").first.text_content())[:20]
-    press(page, "]", "2")
-    expect(page.locator("#saved")).to_have_text("1 saved: A better")
-    expect(page.locator("#text-a > p").first).not_to_contain_text(seen)
-    expect(page.locator(".resp > *")).to_have_count(6)  # each has its heading, its text, and that as it was sent
-    expect(page.locator(".coming, .later, [data-staged]")).to_have_count(0)
-    assert page.locator(".resp").first.evaluate("one => one.scrollTop") == 0
-    assert page.locator("#item").get_attribute("data-sent") is None
-    words = str(page.locator("#text-b > p").last.text_content())
-    assert words.startswith("Block 39 of the") and str(page.locator("#raw-b").text_content()).endswith(words)
-    expect(page.locator("#prompt-h")).to_be_focused()
-    ready(page)
-    press(page, "u")
-    expect(page.locator("#text-a > p").first).to_contain_text(seen)
-
-
 def test_a_quick_reason_takes_two_keys_and_enter_in_the_field_submits(open_page: Open) -> None:
     project, person = start(questions={"rationale": "required"})
     page = opened(open_page, project, person)
