@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.utils.text import format_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotation.cleaning import CleaningError, clean_text, strict_json
 from annotation.models import ApiToken, Kind, Order, Project, Role, SkipTo, User
 from annotation.questions import STEPS
-from annotation.reading import hub
 from annotation.shell import THEMES
 from annotation.templates import TEMPLATES
 
@@ -216,30 +214,6 @@ class PreferencesForm(PageForm):
         choices=SWITCH, coerce=lambda sent: sent == "1", empty_value=None, required=False
     )
     one_key = forms.TypedChoiceField(choices=SWITCH, coerce=lambda sent: sent == "1", empty_value=None, required=False)
-
-
-class ImportForm(PageForm):
-    file = forms.FileField(required=False, help_text=_("JSONL, JSON, CSV, TSV, Parquet, or one of them zipped"))
-    source = forms.CharField(
-        required=False,
-        max_length=200,
-        label=_("Hub dataset"),
-        help_text=format_lazy(_("Such as {help}"), help=hub.HELP),
-    )
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean()
-        if bool(cleaned.get("file")) == bool(cleaned.get("source")) and not self.errors:
-            self.add_error("file", gettext("Choose a file, or name a hub dataset."))
-        return cleaned
-
-    def clean_source(self) -> str:
-        source = str(self.cleaned_data["source"]).strip()
-        if source and not source.startswith(hub.PREFIX):
-            source = hub.PREFIX + source
-        if source and not hub.NAME.fullmatch(source):
-            raise forms.ValidationError(gettext("Must be %(help)s.") % {"help": hub.HELP})
-        return source
 
 
 def body_of(project: Project, sent: Any) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, forms, import_check, jobs
+from annotation import access, import_check, jobs
 from annotation.cleaning import CleaningError
+from annotation.import_form import ImportForm
 from annotation.mapping import Mapping
 from annotation.models import ImportJob, Kind, Project
 from annotation.models.people import MANAGES
@@ -29,14 +30,13 @@ EXAMPLES = {
 def import_page(request: PersonRequest, slug: str) -> HttpResponse:
     """Choose a file or a hub dataset; a POST keeps it and has it checked without writing anything."""
     project = access.project_for(request.user, slug, MANAGES)
-    form = forms.ImportForm(request.POST, request.FILES) if request.method == "POST" else forms.ImportForm()
+    form = ImportForm(request.POST, request.FILES) if request.method == "POST" else ImportForm()
     if request.method == "POST" and form.is_valid():
-        upload, source = form.cleaned_data["file"], form.cleaned_data["source"]
+        upload = form.cleaned_data["file"]
         if upload and (upload.size or 0) > LARGEST:
             form.add_error("file", gettext("More than 2 GB: use manage.py import_tasks for a file this large."))
         else:
-            options = {"source": source} if source else {}
-            job = jobs.start_check(project, upload, by=request.user, **options)
+            job = jobs.start_check(project, upload, by=request.user, **form.options)
             if job.state != ImportJob.State.FAILED:
                 return redirect("annotation:import_job", slug, job.pk)
             form.add_error("file", job.report.get("error", gettext("This file cannot be read.")))

@@ -125,6 +125,19 @@ def test_personal_data_are_counted_shown_by_line_and_left_out_of_tags(client: Cl
     assert project.tasks.count() == 4 and not project.tasks.filter(metadata__has_key="mail").exists()
 
 
+def test_the_page_takes_whose_judgement_a_pair_is_the_format_the_purpose_and_metadata(
+    client: Client, project: Project
+) -> None:
+    said = {"format": "trl-texts", "annotator": "Ann", "purpose": "evaluation", "metadata": "batch=may\n\nlang=en"}
+    pair = {"chosen": "Wet? Yes.", "rejected": "Wet? No."}
+    refused = sent(client, project, file=upload(pair), **said | {"metadata": "batch"})
+    assert refused.status_code == 422 and "Takes KEY=VALUE, not “batch”." in refused.content.decode()
+    assert client.post(sent(client, project, file=upload(pair), **said).url, {}).status_code == 302
+    task = project.tasks.get()
+    assert (task.purpose, task.metadata) == ("evaluation", {"batch": "may", "lang": "en"})
+    assert task.annotations.get().annotator.label == "Ann"
+
+
 def test_a_file_that_cannot_be_read_is_refused_in_words(client: Client, project: Project) -> None:
     for fields in ({"file": upload("x", name="odd.bin")}, {}, {"source": "no name"}):
         answer = sent(client, project, **fields)
