@@ -346,7 +346,7 @@ def test_unknown_fields_are_kept_as_metadata_and_told() -> None:
             "annotations[0].created_at",
             "time",
         ),
-        ({"annotations": [{"annotator": "A", "choice": "a", "seconds": -1}]}, "annotations[0].seconds", "below 0"),
+        ({"annotations": [{"annotator": "A", "choice": "a", "seconds": -1}]}, "annotations[0].seconds", "from 0 to"),
         ({"annotations": {"annotator": "A"}}, "annotations", "list"),
     ],
 )
