@@ -1,7 +1,5 @@
 import json
 import math
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +7,6 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.conftest import LORA
-from tests.training.engine import Engine, run_engine
 from training import dpo, forward, models, runfile
 from training.rundir import RunDir, read_metrics, read_report, read_samples, read_status
 
@@ -78,26 +75,6 @@ def test_a_stopped_run_goes_on_to_the_very_weights_of_an_unbroken_one(make_dpo):
     one, two = (load_file(folder / "model/adapter_model.safetensors") for folder in (whole, broken))
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert [row["before"] for row in read_samples(whole)] == [row["before"] for row in read_samples(broken)]
-
-
-@pytest.mark.slow
-def test_a_killed_process_goes_on_to_the_very_weights_of_an_unbroken_one(make_dpo):
-    params = {"epochs": 3.0, "checkpoint_every": 3}
-    whole, broken = make_dpo("whole", params=params), make_dpo("broken", params=params)
-    assert run_engine(whole)[0] == 0
-    slow = "import time\nfrom training.rundir import RunDir\nlog = RunDir.log\n"
-    slow += "RunDir.log = lambda self, step, **m: (log(self, step, **m), time.sleep(0.3 if step > 7 else 0))"
-    process = Engine(broken, prelude=slow)
-    while len(read_metrics(broken)) < 8:
-        assert process.poll() is None, process.ended()[1]
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.ended()
-    assert read_status(broken)["state"] == "running" and read_status(broken)["checkpoint"] == 6
-    code, output = run_engine(broken)
-    assert code == 0, output
-    one, two = (load_file(folder / "model/adapter_model.safetensors") for folder in (whole, broken))
-    assert all(torch.equal(one[key], two[key]) for key in one)
 
 
 def test_the_reference_can_be_the_adapter_that_the_policy_starts_from(make_dpo):

@@ -1,6 +1,4 @@
 import json
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +6,6 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.conftest import LORA, tiny_llama, tiny_tokenizer
-from tests.training.engine import Engine, run_engine
 from tests.training.test_policies import CPU, stir, write_reward
 from training import experience, forward, models, policies, ppo, runfile
 from training.advantages import KLController, ScoreScale
@@ -256,26 +253,6 @@ def test_a_stop_in_the_step_that_shows_samples_loses_nothing(make_ppo):
     with pytest.raises(SystemExit):
         train(folder, stop_at=2)  # sample_every is 2
     assert read_status(folder)["checkpoint"] == 2
-
-
-@pytest.mark.slow
-def test_a_killed_process_goes_on_to_the_very_weights_of_an_unbroken_one(make_ppo):
-    whole, broken = make_ppo("whole"), make_ppo("broken")
-    train(whole)
-    slow = "import time\nfrom training import experience\nfrom training.rundir import RunDir\nlog = RunDir.log\n"
-    slow += "experience.NORM_ANSWERS = 32\n"
-    slow += "RunDir.log = lambda self, step, **m: (log(self, step, **m), time.sleep(0.5 if step > 2 else 0))"
-    process = Engine(broken, prelude=slow)
-    while len(read_metrics(broken)) < 3:
-        assert process.poll() is None, process.ended()[1]
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.ended()
-    assert read_status(broken)["checkpoint"] == 2
-    code, output = run_engine(broken)  # the scale of the reward comes from the checkpoint
-    assert code == 0, output
-    one, two = (load_file(folder / "model/adapter_model.safetensors") for folder in (whole, broken))
-    assert all(torch.equal(one[key], two[key]) for key in one)
 
 
 @pytest.mark.slow
