@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -44,18 +45,24 @@ class ReferenceCache:
     ) -> Tensor:
         """(2, N): chosen and rejected. `compute` gives (2B,) for the batches that are not all known yet.
 
-        Batches do not depend on what is known, and a value once stored stays: a run that was killed in here goes on
-        with the very numbers of one that was not.
+        The same two answers are computed once, however often and whichever way round they were judged. Batches do not
+        depend on what is known, and a value once stored stays: a run that was killed in here goes on with the very
+        numbers of one that was not.
         """
-        keys = [row_key(pair) for pair in pairs]
+        turned = [chosen > rejected for _, chosen, rejected in pairs]
+        shown = [(pair[0], pair[2], pair[1]) if turn else pair for pair, turn in zip(pairs, turned, strict=True)]
+        keys = [row_key(pair) for pair in shown]
+        times, different = Counter(keys), dict(zip(keys, shown, strict=True))
+        names, rows = list(different), list(different.values())
         done = 0
-        for rows in in_order([sum(map(len, pair)) for pair in pairs], batch_size) if pairs else ():
-            if any(keys[row] not in self.rows for row in rows):
-                chosen, rejected = compute([pairs[row] for row in rows]).chunk(2)
-                self._store([keys[row] for row in rows], chosen.tolist(), rejected.tolist())
-            done += len(rows)
+        for batch in in_order([sum(map(len, pair)) for pair in rows], batch_size):
+            if any(names[row] not in self.rows for row in batch):
+                first, second = compute([rows[row] for row in batch]).chunk(2)
+                self._store([names[row] for row in batch], first.tolist(), second.tolist())
+            done += sum(times[names[row]] for row in batch)
             progress(done)
-        return torch.tensor([self.rows[key] for key in keys]).reshape(len(pairs), 2).T
+        found = torch.tensor([self.rows[key] for key in keys]).reshape(len(pairs), 2)
+        return torch.where(torch.tensor(turned, dtype=torch.bool)[:, None], found.flip(1), found).T
 
     def _store(self, keys: Sequence[str], chosen: Sequence[float], rejected: Sequence[float]) -> None:
         lines = []

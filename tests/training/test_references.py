@@ -34,6 +34,15 @@ def test_a_second_run_reads_the_same_bits_and_computes_nothing(open_cache):
     assert torch.equal(again, first) and len(model.asked) == 3
 
 
+def test_the_same_answers_are_computed_once_whichever_was_preferred(open_cache):
+    model, seen = Model(), []
+    turned = [(prompt, rejected, chosen) for prompt, chosen, rejected in PAIRS]
+    found = open_cache().logps([*PAIRS, *turned, PAIRS[0]], 2, model, seen.append)
+    assert len(model.asked) == 3 and seen == [5, 7]
+    assert torch.equal(found[:, 3:6], found[:, :3].flip(0)) and torch.equal(found[:, 6], found[:, 0])
+    assert torch.equal(found[:, :3], open_cache().logps(PAIRS, 2, Model(), seen.append))
+
+
 def test_a_half_written_line_is_computed_again(open_cache):
     cache = open_cache()
     first = cache.logps(PAIRS, 1, Model(), lambda done: None)
