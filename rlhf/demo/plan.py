@@ -11,7 +11,7 @@ DEMO_PROJECT, DEMO_NAME = "support-desk-answers", "Support desk: model answers"
 
 CORPUS_TEXTS = 15_000  # what pretraining reads once
 DEMONSTRATIONS = 450
-PAIR_PROMPTS = 4_000
+PAIR_PROMPTS = 3_500
 JUDGES = 3  # of each pair, whose noise a reward model averages out (docs/benchmarks.md)
 EVAL_PROMPTS = 300
 NEXT_PROMPTS = 100  # the batch that waits for a person afterwards

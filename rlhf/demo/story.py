@@ -23,7 +23,7 @@ STEPS = {
     "demonstrations": Step("Demonstrations", 1),
     "sft": Step("SFT", 11),
     "generate": Step("Answers to judge", 30),
-    "label": Step("Judgements", 33),
+    "label": Step("Judgements", 29),
     "reward": Step("Reward model", 120),
     "dpo": Step("DPO", 112),  # with PPO beside it, which goes on afterwards
     "ppo": Step("PPO", 35),
