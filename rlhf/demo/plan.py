@@ -11,7 +11,7 @@ DEMO_PROJECT, DEMO_NAME = "support-desk-answers", "Support desk: model answers"
 
 CORPUS_TEXTS = 15_000  # what pretraining reads once
 DEMONSTRATIONS = 450
-PAIR_PROMPTS = 3_500
+PAIR_PROMPTS = 4_000
 JUDGES = 3  # of each pair, whose noise a reward model averages out (docs/benchmarks.md)
 EVAL_PROMPTS = 300
 NEXT_PROMPTS = 100  # the batch that waits for a person afterwards
@@ -79,7 +79,7 @@ def settings_for(size: int, *, ours: bool, judges: int = 1) -> Settings:
 
 
 _PPO: dict[str, Any] = {
-    "steps": 30,
+    "steps": 27,
     "rollout_batch": 64,
     "minibatch": 32,
     "ppo_epochs": 2,

@@ -19,15 +19,15 @@ from training import rundir
 POLL_SECONDS = 0.3
 # Seconds on two idle cores; they only serve to guess the time left.
 STEPS = {
-    "base": Step("Base model", 150),
+    "base": Step("Base model", 180),
     "demonstrations": Step("Demonstrations", 1),
-    "sft": Step("SFT", 11),
-    "generate": Step("Answers to judge", 30),
-    "label": Step("Judgements", 29),
-    "reward": Step("Reward model", 120),
-    "dpo": Step("DPO", 112),  # with PPO beside it, which goes on afterwards
-    "ppo": Step("PPO", 35),
-    "evaluate": Step("Held-out answers", 18),
+    "sft": Step("SFT", 15),
+    "generate": Step("Answers to judge", 38),
+    "label": Step("Judgements", 45),
+    "reward": Step("Reward model", 150),
+    "dpo": Step("DPO", 130),  # with PPO beside it, which goes on afterwards
+    "ppo": Step("PPO", 40),
+    "evaluate": Step("Held-out answers", 22),
     "compare": Step("Blind comparison", 4),
     "next": Step("Next batch", 3),
 }
