@@ -118,7 +118,8 @@ def answers_of(kind: str, task: JudgedTask, vote: Vote) -> dict[str, tuple[str, 
     for name, how in (("improved", "text"), ("rationale", "text"), ("flags", "labels")):
         if body.get(name):
             found[name] = (how, body[name])
-    return found
+    # Where nothing has to be answered, it is still told that somebody judged, which goes with an answer.
+    return found or {"rationale": ("text", "")}
 
 
 def _results(answers: dict[str, tuple[str, Any]]) -> list[Record]:

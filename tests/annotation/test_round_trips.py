@@ -135,6 +135,19 @@ def test_what_other_tools_get_comes_back_the_same(kind: str, format: str, tmp_pa
     assert theirs == mine
 
 
+@pytest.mark.parametrize("format", ["label-studio", "argilla"])
+def test_a_judgement_without_any_answer_comes_back_too(format: str, tmp_path: Path) -> None:
+    asked = {"aspects": [{"name": "helpful", "label": "Helpful", "required": False, "points": 5}]}
+    project, copy = (factories.project("rating", questions=asked) for _ in range(2))
+    record = {"id": "1", "prompt": "Wet?", "responses": ["Yes."], "annotations": votes({"ratings": {}})}
+    report = import_records(project, [record])
+    assert report.applied, report.bad
+    exporting.write(project, "raw", format, path := tmp_path / "out.json", names=True)
+    report = import_records(copy, path)
+    assert report.applied, report.bad
+    assert [row["body"] for row in plain(copy)] == [row["body"] for row in plain(project)]
+
+
 def test_a_correction_comes_back_with_its_history(tmp_path: Path) -> None:
     project, copy = factories.project(), factories.project()
     given = [
