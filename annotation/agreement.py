@@ -103,9 +103,10 @@ def _side(choice: Any, ids: list[int]) -> Hashable:
 
 
 def _turn_labels(body: dict[str, Any], aspect: str) -> list[Hashable]:
-    """The rating of the response, then those of the earlier turns where each is rated."""
-    turns = body.get("turns") or {}
-    return [body["ratings"].get(aspect), *(turns[turn].get(aspect) for turn in sorted(turns, key=int))]
+    """The rating of the response, then those of the earlier messages by their place, None where one is not rated."""
+    turns = {int(turn): ratings for turn, ratings in (body.get("turns") or {}).items()}
+    earlier = range(max(turns, default=-1) + 1)
+    return [body["ratings"].get(aspect), *(turns.get(place, {}).get(aspect) for place in earlier)]
 
 
 def _order_labels(ranking: list[list[int]], ids: list[int]) -> list[Hashable]:

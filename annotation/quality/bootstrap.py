@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from annotation import intervals
 from annotation.quality import measures
 
 Array = NDArray[Any]
@@ -24,6 +25,7 @@ REPLICATES, FEWER = 1000, 200  # of a whole project; of each of its many parts
 GROUPS = 400  # of tasks; an interval's width is then known to one part in 28
 CELLS = 2_000_000  # numbers in memory at a time
 DIGITS = 4
+ALIKE = 1e-9  # replicates no farther apart are one number
 
 Estimates = dict[str, dict[str, float | None]]
 
@@ -48,13 +50,18 @@ def of_tables(tables: Array, values: Array) -> Estimates:
 
 
 def estimate(value: Any, replicates: Array, *, tasks: int) -> dict[str, float | None]:
-    """A figure with its percentile interval; no interval where too few replicates have the figure at all."""
+    """A figure with its percentile interval.
+
+    None where too few replicates have the figure at all, and where all are alike: votes that never differ cannot tell
+    how far the next ones will.
+    """
     if not np.isfinite(value):
         return {"value": None, "low": None, "high": None}
     finite = replicates[np.isfinite(replicates)]
-    if tasks < 2 or 2 * len(finite) < len(replicates):
+    if tasks < 2 or 2 * len(finite) < len(replicates) or np.ptp(finite) < ALIKE:
         return {"value": round(float(value), DIGITS), "low": None, "high": None}
-    low, high = np.percentile(finite, [2.5, 97.5])
+    outside = intervals.tail(tasks)
+    low, high = np.quantile(finite, [outside, 1 - outside])
     return {"value": round(float(value), DIGITS), "low": round(float(low), DIGITS), "high": round(float(high), DIGITS)}
 
 

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotation import intervals
-from annotation.quality import latent, measures, reliabilities
+from annotation.quality import bootstrap, latent, measures, reliabilities
 from annotation.quality.votes import NONE, Ballots, Votes
 
 Array = NDArray[Any]
+
+FEWEST = 5  # things that a person must have shared before an interval says something
 
 
 def figures(ballots: Ballots | None, votes: Votes, *, since: int = 0) -> list[dict[str, Any]]:
@@ -107,8 +109,8 @@ def _beside_others(ballots: Ballots, votes: Votes, since: int) -> dict[str, list
 def _alphas(ballots: Ballots, sums: measures.Sums, people: Array, labels: Array, others: Array, number: int) -> list:
     """1 - D_o / D_e with one person's disagreement in D_o and everybody's votes in D_e.
 
-    Weighed by their votes these have Krippendorff's alpha as their mean. The interval is the normal one of the mean
-    over the person's things, with D_e taken as known.
+    Weighed by their votes these have Krippendorff's alpha as their mean. The interval is Student's of the mean over the
+    person's things, with D_e taken as known; there is none for a few things, or where all are alike.
     """
     scale, values = ballots.question.scale, ballots.question.values
     distance = measures.interval(values) if scale == "interval" else measures.nominal(values)
@@ -121,12 +123,14 @@ def _alphas(ballots: Ballots, sums: measures.Sums, people: Array, labels: Array,
     seen = np.bincount(people, minlength=number)
     mean = np.bincount(people, weights=apart, minlength=number) / np.maximum(seen, 1)
     square = np.bincount(people, weights=apart**2, minlength=number) / np.maximum(seen, 1)
-    half = intervals.Z * np.sqrt(np.maximum(square - mean**2, 0) / np.maximum(seen - 1, 1))
+    error = np.sqrt(np.maximum(square - mean**2, 0) / np.maximum(seen - 1, 1))
+    half = error * [intervals.student(int(n) - 1) for n in seen]
+    told = (seen >= FEWEST) & (error > bootstrap.ALIKE)
     return [
         {
             "value": round(float(1 - mean[i]), 4),
-            "low": round(float(1 - mean[i] - half[i]), 4) if seen[i] > 1 else None,
-            "high": round(float(min(1.0, 1 - mean[i] + half[i])), 4) if seen[i] > 1 else None,
+            "low": round(float(1 - mean[i] - half[i]), 4) if told[i] else None,
+            "high": round(float(min(1.0, 1 - mean[i] + half[i])), 4) if told[i] else None,
             "n": int(seen[i]),
         }
         if seen[i]

@@ -19,7 +19,7 @@ from django_tasks import task
 
 from annotation import statistics
 from annotation.agreement import NotComparable, agreement
-from annotation.models import Annotation, Project, QualityReport
+from annotation.models import Adjudication, Annotation, Project, QualityReport, RepeatCheck
 from annotation.writes import write_transaction
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ LOST = timedelta(minutes=30)  # a refresh that was queued and never came
 PAUSE, SHARE = timedelta(minutes=1), 20  # at least this long between refreshes, and 20 times what the last one took
 MOST_AT_ONCE = 20
 LONGEST_KEY = 500
-FORM = 3  # of the report; one of an earlier form is worked out anew
+WANTING = ("overlap", "agreement_share", "agreement_overlap", "gold_share")  # what is still wanted depends on them
+FORM = 4  # of the report; one of an earlier form is worked out anew
 
 
 def of(project: Project) -> QualityReport:
@@ -108,11 +109,16 @@ def is_stale(report: QualityReport) -> bool:
 
 def watermark(project: Project) -> dict[str, Any]:
     """What a report was made from, in a few steps in indexes; what stands is counted only where that is cheap."""
-    judged = Annotation.objects.filter(project=project)
+    judged, small = Annotation.objects.filter(project=project), is_small(project)
+    decided = Adjudication.objects.filter(project=project).aggregate(last=Max("pk"))["last"]
     return {
         "annotation": judged.aggregate(last=Max("pk"))["last"],
         "task": project.tasks.aggregate(last=Max("pk"))["last"],
-        "standing": judged.standing().count() if is_small(project) else None,
+        "decided": decided,  # a return, or an item made gold, changes what is compared
+        "standing": judged.standing().count() if small else None,
+        "gold": project.tasks.filter(is_gold=True).count() if small else None,
+        "repeats": RepeatCheck.objects.answered().filter(project=project).count() if small else None,
+        "rules": [getattr(project, name) for name in WANTING],
         "questions": project.questions,
         "guidelines": project.guideline_versions.count(),
         "day": timezone.now().date().isoformat(),

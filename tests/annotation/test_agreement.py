@@ -110,6 +110,18 @@ def test_ratings_agree_by_aspect_and_rankings_by_pairs() -> None:
 
 
 @pytest.mark.django_db
+def test_turns_are_compared_by_their_place_where_somebody_left_one_out() -> None:
+    asked = {"level": "turn", "aspects": [{"name": "clear", "label": "Clear", "points": 5, "required": False}]}
+    project = factories.project("rating", questions=asked)
+    prompt = [{"role": role, "content": "?"} for role in ("user", "assistant", "user", "assistant", "user")]
+    turns = {"ann": {"3": {"clear": 2}}, "ben": {"1": {"clear": 1}, "3": {"clear": 2}}}
+    said = [{"annotator": who, "ratings": {"clear": 3}, "turns": given} for who, given in turns.items()]
+    assert import_records(project, [{"prompt": prompt, "completion": "x", "annotations": said}]).applied
+    percent = agreement(project, aspect="clear")["percent"]
+    assert percent is not None and (percent["agree"], percent["n"]) == (2, 2)
+
+
+@pytest.mark.django_db
 def test_written_answers_have_no_agreement() -> None:
     with pytest.raises(NotComparable, match="no two are alike"):
         agreement(factories.project("demonstration"))

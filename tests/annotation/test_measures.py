@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from annotation import reliability
+from annotation import intervals, reliability
 from annotation.quality import bootstrap, breakdown, measures
 from annotation.quality.votes import NONE, SIDES, Ballots, Question, Votes
 
@@ -139,6 +139,17 @@ def test_one_task_has_no_interval() -> None:
     found = bootstrap.of_tables(each(table([1, 0], [0, 0])), np.arange(2.0))
     assert found["percent"] == {"value": 1.0, "low": None, "high": None}
     assert found["cohen"]["value"] is None
+
+
+def test_few_tasks_have_a_wide_interval_and_votes_that_never_differ_have_none() -> None:
+    assert [intervals.student(n) for n in (3, 9, 99)] == pytest.approx([3.182, 2.262, 1.984], rel=0.01)
+    assert intervals.tail(10**6) == pytest.approx(0.025, abs=1e-4)
+    patterns = measures.rows_of(np.array([[2, 0], [1, 1], [0, 2]]))
+    eight = bootstrap.of_tasks(patterns, np.array([3, 2, 3]), np.arange(2.0))["percent"]
+    exact = intervals.wilson(6, 8)
+    assert exact is not None and eight["high"] - eight["low"] > 0.9 * (exact["high"] - exact["low"])
+    alike = bootstrap.of_tasks(patterns, np.array([4, 0, 4]), np.arange(2.0))
+    assert alike["alpha_nominal"] == {"value": 1.0, "low": None, "high": None}
 
 
 def ballots(tasks: int, *, things: int = 1) -> Ballots:

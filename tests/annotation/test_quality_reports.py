@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from annotation import statistics
+from annotation import statistics, tasks
 from annotation.importing import import_records
 from annotation.models import Annotation, QualityReport, Role
 from annotation.quality import report, reports, votes
@@ -25,6 +25,8 @@ def test_a_report_is_kept_until_somebody_judges_or_takes_back() -> None:
     assert second.data["judgements"] == first.data["judgements"] - 1
     assert QualityReport.objects.count() == 1
     assert reports.refresh(project).computed_at != second.computed_at
+    tasks.mark_gold(project.tasks.first(), {"choice": "a"})  # its answer is known, so it is compared no longer
+    assert reports.of(project).data["tasks"] == second.data["tasks"] - 1
 
 
 def test_a_large_project_s_report_is_the_worker_s(monkeypatch: pytest.MonkeyPatch) -> None:
