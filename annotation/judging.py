@@ -187,7 +187,7 @@ def _take_back(annotation: Annotation, assignments: AssignmentQuerySet) -> None:
             if not standing.update(status=Annotation.Status.UNDONE):
                 raise CannotUndo(gettext("This judgement was just replaced by a later one."))
             Task.objects.filter(pk=annotation.task_id).update(done=F("done") - 1)
-            repeats.drop(annotation)
+            repeats.drop([annotation])
             if annotation.task.is_gold:
                 gold.forget(annotation.task, annotation.annotator)
     annotation.status = Annotation.Status.UNDONE

@@ -173,12 +173,15 @@ def answers(page: list[Annotation], user: User) -> list[Answer]:
     rows = []
     for row in page:
         row.project.my_role = "manager" if user.is_superuser else roles.get(row.project_id, "")
+        wanted = _wanted(row)
+        # A hidden check may have been judged by everybody: no more of them are told than of any other item.
         said = [body for annotator, body in others.get(row.task_id, []) if annotator != user.pk]
+        said = said if row.task.need else said[: wanted - 1]
         enough = said if len(said) >= alikeness.OTHERS else []
         told = [wording.in_words(row.kind, body, row.shown)[0] for body in enough]
         name = frozen.get(row.pk, "")
         known = right.get(row.task_id)
-        rows.append(Answer(row, wording.answer_in_words(row), told, row.task.done, _wanted(row), name, known))
+        rows.append(Answer(row, wording.answer_in_words(row), told, min(row.task.done, wanted), wanted, name, known))
     return rows
 
 

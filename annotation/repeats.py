@@ -6,6 +6,7 @@ looks to its annotator like any other task.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -14,23 +15,29 @@ from django.utils import timezone
 from annotation import bodies
 from annotation.models import Annotation, Assignment, Pool, Project, RepeatCheck, Task, User
 
+LOOKED_AT = 12  # earlier judgements: gold items among them, and those repeated already, must not use up a turn
 OPEN, ANSWERED, SKIPPED = RepeatCheck.State.OPEN, RepeatCheck.State.ANSWERED, RepeatCheck.State.SKIPPED
 
 
 def begin(project: Project, user: User, *, after: int) -> RepeatCheck | None:
-    """A new repeat of the judgement `after` judgements ago; None where that one cannot be repeated.
+    """A new repeat of the latest judgement at least `after` judgements ago that can be repeated; None without one.
 
     Which one it is changes with every judgement, and the moment is drawn, so that no task can be told to come again.
     """
     own = Annotation.objects.standing().filter(annotator=user, project=project).order_by("-created_at")
-    original = own.select_related("task", "repeat_check")[after - 1 : after].first()
-    if original is None or original.task.pool != Pool.QUEUE or hasattr(original, "repeat_check") or not original.shown:
+    before = own.select_related("task", "repeat_check")[after - 1 : after - 1 + LOOKED_AT]
+    original = next((one for one in before if _may_come_again(one)), None)
+    if original is None:
         return None
     check = RepeatCheck(
         project=project, annotator=user, task=original.task, original=original, shown=original.shown[::-1]
     )
     check.save(force_insert=True)
     return check
+
+
+def _may_come_again(original: Annotation) -> bool:
+    return original.task.pool == Pool.QUEUE and not hasattr(original, "repeat_check") and bool(original.shown)
 
 
 def stand_in(check: RepeatCheck, project: Project, user: User, until: datetime) -> Assignment:
@@ -86,6 +93,6 @@ def take_back(annotation: Annotation, user: User) -> RepeatCheck | None:
     return check
 
 
-def drop(annotation: Annotation) -> None:
-    """Forget the open repeat of a judgement that is taken back itself."""
-    RepeatCheck.objects.filter(original=annotation, state=OPEN).delete()
+def drop(originals: Iterable[Annotation]) -> None:
+    """Forget the open repeats of judgements that stand no longer."""
+    RepeatCheck.objects.filter(original__in=originals, state=OPEN).delete()

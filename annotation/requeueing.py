@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.db.models import Case, F, SmallIntegerField, When
+from django.db.models import Case, F, QuerySet, SmallIntegerField, When
 from django.utils import timezone
 
-from annotation import tasks
+from annotation import disputes, repeats, tasks
 from annotation.models import Annotation, Assignment, GoldResult, Membership, Pool, Project, Task, User
 from annotation.models.tasks import CHECKS
 from annotation.writes import write_transaction
@@ -24,18 +24,22 @@ def unreliable_since(member: Membership) -> datetime | None:
     return moments[-1] if moments else None
 
 
+def own_work(project: Project, user: User, *, since: datetime | None = None) -> QuerySet[Annotation]:
+    """The judgements of `user` that `set_aside` would take: those made from `since` on, or all."""
+    own = Annotation.objects.standing().filter(project=project, annotator=user).exclude(task__pool__in=CHECKS)
+    return own if since is None else own.filter(created_at__gte=since)
+
+
 def set_aside(project: Project, user: User, *, since: datetime | None = None) -> int:
     """How many of `user`'s judgements, those made from `since` on or all, wait for somebody else now.
 
-    They stay as history, count nowhere, and never come back to the same person.
+    They stay as history and in what was cut from them, count nowhere else, and never come back to the same person.
     """
-    own = Annotation.objects.standing().filter(project=project, annotator=user).exclude(task__pool__in=CHECKS)
-    if since is not None:
-        own = own.filter(created_at__gte=since)
-    count, last = 0, 0
+    own, count, last = own_work(project, user, since=since), 0, 0
     while found := list(own.filter(pk__gt=last).order_by("pk").values_list("pk", "task")[:BATCH]):
         with write_transaction():
             count += _set_aside(user, [task for _, task in found])
+        disputes.recount(project, {task for _, task in found})
         last = found[-1][0]
     if count:
         tasks.restart_cursors(project)
@@ -90,6 +94,7 @@ def _set_aside(user: User, task_ids: list[int]) -> int:
     judged = list(seats.select_for_update().order_by("pk").values_list("task", flat=True))
     seats.filter(task__in=judged).update(state=SET_ASIDE)
     standing = Annotation.objects.standing().filter(task__in=judged, annotator=user)
+    repeats.drop(standing)
     standing.update(status=Annotation.Status.SET_ASIDE)
     # One that was judged more often than it needs to be, as an import may bring it, wants nobody else.
     again = When(done__lte=F("need"), open_slots__lt=F("need"), then=F("open_slots") + 1)

@@ -14,7 +14,7 @@ from django.db.models import F, Max
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from annotation import bodies, disputes, tasks, verdicts
+from annotation import bodies, disputes, repeats, tasks, verdicts
 from annotation import gold as gold_answers
 from annotation.bodies import BodyError
 from annotation.cleaning import CleaningError, clean_text
@@ -206,6 +206,7 @@ def _return(annotation: Annotation, comment: str) -> None:
     vote = Annotation.objects.standing().filter(pk=annotation.pk)
     if not seat.update(**fields) or not vote.update(status=Status.RETURNED):
         raise Overtaken(gettext("That judgment was changed meanwhile; look at the task again."))
+    repeats.drop([annotation])
     Task.objects.filter(pk=annotation.task_id).update(done=F("done") - 1)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.utils.translation import gettext, gettext_noop
 
-from annotation import gold, qualifying, requeueing
+from annotation import freezing, gold, qualifying, requeueing
 from annotation.models import Membership, Project
 from annotation.standing import is_qualifying
 
@@ -89,14 +91,20 @@ def _resume(member: Membership) -> str:
 
 
 def _requeue(member: Membership) -> str:
-    since = requeueing.unreliable_since(member)
-    count = requeueing.set_aside(member.project, member.user, since=since)
-    return gettext(ASIDE) % {"count": count, "name": member.user.label}
+    return _set_aside(member, requeueing.unreliable_since(member))
 
 
 def _requeue_all(member: Membership) -> str:
-    count = requeueing.set_aside(member.project, member.user)
-    return gettext(ASIDE) % {"count": count, "name": member.user.label}
+    return _set_aside(member, None)
+
+
+def _set_aside(member: Membership, since: datetime | None) -> str:
+    own = requeueing.own_work(member.project, member.user, since=since)
+    held = Counter(freezing.holders(own.only("project_id", "created_at")).values())
+    count = requeueing.set_aside(member.project, member.user, since=since)
+    told = [gettext(ASIDE) % {"count": count, "name": member.user.label}]
+    told += [gettext("%(name)s was cut before and keeps %(count)s.") % {"name": n, "count": c} for n, c in held.items()]
+    return " ".join(told)
 
 
 def _reset(member: Membership) -> str:

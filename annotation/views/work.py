@@ -126,7 +126,9 @@ def draft(request: PersonRequest, task_id: int) -> HttpResponse:
 @signed_in
 def renew(request: PersonRequest, task_id: int) -> HttpResponse:
     """Hold the task for another while, because its annotator is at work."""
-    assignment = get_object_or_404(Assignment, task=task_id, annotator=request.user)
+    rows = Assignment.objects.select_related("project")
+    assignment = get_object_or_404(rows, task=task_id, annotator=request.user)
+    access.project_for(request.user, assignment.project.slug, JUDGES)
     try:
         queue.renew(assignment)
     except queue.LeaseLost:

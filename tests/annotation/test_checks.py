@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from annotation import draws, gold, judging, projects, qualifying, queue
+from annotation import draws, gold, judging, progress, projects, qualifying, queue, requeueing
 from annotation.draws import Turn
 from annotation.models import Annotation, GoldResult, Membership, Pool, Project, RepeatCheck, Task
 from annotation.presenting import leased_task
@@ -96,6 +96,19 @@ def test_a_gold_task_looks_and_costs_like_any_other(turns):
         assert lease.task.is_gold == (kind == Turn.GOLD)
     assert shapes[0] == shapes[1]
     assert told[0] == told[1]
+
+
+def test_a_gold_item_on_display_is_not_one_item_more_to_do(monkeypatch):
+    monkeypatch.setattr(draws, "turn_of", lambda *args, **shares: Turn.GOLD if args[2] == 1 else Turn.WORK)
+    project = factories.project(gold_share=0.1)
+    person, totals = factories.member(project), []
+    for answer in (None, None, None, {"choice": "a"}, {"choice": "a"}):
+        factories.task(project, gold=answer)
+    while lease := queue.lease_next(project, person):
+        totals.append(progress.of(project, person).total)
+        judging.submit(lease.task, person, A)
+        totals.append(progress.of(project, person).total)
+    assert totals == [3] * 6 + [4] * 2
 
 
 def test_results_are_counted_as_they_come_and_the_first_answer_counts(turns):
@@ -236,6 +249,21 @@ def test_a_repeat_can_be_skipped_and_taken_back(turns):
     queue.skip(again.task, person)
     assert RepeatCheck.objects.get().state == "skipped"
     assert Annotation.objects.standing().count() == 1
+
+
+def test_a_turn_for_a_repeat_is_not_lost_to_what_cannot_come_again(turns):
+    project = factories.project(repeat_share=0.2, repeat_after=1)
+    person = factories.member(project)
+    annotation, again = repeated(project, person, turns)
+    judging.submit(again.task, person, A)
+    following = judging.submit(queue.lease_next(project, person).task, person, A)
+    Task.objects.filter(pk=following.task_id).update(pool=Pool.GOLD)
+    factories.task(project), factories.task(project)
+    earlier = judging.submit(queue.lease_next(project, person).task, person, A)
+    turns[:] = [Turn.REPEAT]
+    assert queue.lease_next(project, person).task_id == earlier.task_id
+    requeueing.set_aside(project, person)  # what nobody counts is not asked again
+    assert queue.lease_next(project, person).task_id not in (earlier.task_id, annotation.task_id)
 
 
 def test_nothing_is_repeated_before_enough_lies_between(turns):

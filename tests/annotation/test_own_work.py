@@ -129,6 +129,15 @@ def test_a_hidden_check_looks_like_any_other_item(project: Project, person: User
     Task.objects.filter(pk=hidden.pk).update(need=0, open_slots=0, is_gold=True)
     html = signed_in(person).get("/my-work/").content.decode()
     assert html.count("Not yet, 1 of 3") == 2
+    Project.objects.filter(pk=project.pk).update(overlap=1)  # where nobody is told what others said
+    Task.objects.filter(pk=plain.pk).update(need=1, open_slots=0)
+    for _ in range(2):
+        other = Annotation(project=project, task=hidden, annotator=factories.member(project), kind=project.kind)
+        other.body, other.shown = {"choice": "tie", "strength": 0}, []
+        other.save()
+    Task.objects.filter(pk=hidden.pk).update(done=3)
+    rows = own_work.answers(list(own_work.history(person, "")), person)
+    assert {(tuple(row.others), row.judged_by, row.wanted) for row in rows} == {((), 1, 1)}
 
 
 def test_agreement_is_told_week_by_week(project: Project, person: User) -> None:
