@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -14,7 +15,19 @@ from django.utils import timezone
 
 from annotation import leases, membership
 from annotation.membership import LastManager
-from annotation.models import Adjudication, ApiToken, Assignment, Comment, Membership, Project, Response, Role, User
+from annotation.models import (
+    Adjudication,
+    ApiToken,
+    Assignment,
+    Comment,
+    ImportJob,
+    Membership,
+    Project,
+    QualityReport,
+    Response,
+    Role,
+    User,
+)
 from annotation.writes import write_transaction
 
 BATCH = 500
@@ -23,6 +36,15 @@ TEXTS: tuple[tuple[type[Model], str], ...] = (
     (Adjudication, "comment"),
     (Assignment, "returned"),
 )
+
+
+_renamers: list[Callable[[str, str], None]] = []
+
+
+def register(rename: Callable[[str, str], None]) -> None:
+    """Call `rename` too, with the name that is taken away and its pseudonym; another app keeps names of its own."""
+    if rename not in _renamers:
+        _renamers.append(rename)
 
 
 class MayNot(Exception):
@@ -79,6 +101,11 @@ def pseudonymise(user: User, *, by: User) -> str:
         user.set_unusable_password()
         user.save(update_fields=["username", "first_name", "last_name", "email", "preferences", "password"])
         Response.objects.filter(source=before).update(source=name)
+        for job in ImportJob.objects.filter(options__annotator=before):
+            ImportJob.objects.filter(pk=job.pk).update(options=job.options | {"annotator": name})
+        QualityReport.objects.filter(key__contains=before).delete()  # comparisons of groups that somebody named
+        for rename in _renamers:
+            rename(before, name)
     for model, field in TEXTS:
         _replace_mentions(model, field, before, name)
     return name

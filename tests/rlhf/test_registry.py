@@ -3,6 +3,8 @@ import json
 import pytest
 from django.db import IntegrityError, transaction
 
+from annotation import accounts
+from annotation.models import User
 from rlhf import registry
 from rlhf.models import Model
 from tests import factories
@@ -84,6 +86,12 @@ def test_promoting_replaces_the_former_one_and_there_is_only_one():
     first.refresh_from_db()
     assert (first.state, second.state) == (Model.State.REPLACED, Model.State.PROMOTED)
     assert (first.decision["by"], second.decision["reason"]) == ("lena", "Better still.")
+    cut = rows.snapshot(project)
+    type(cut).objects.filter(pk=cut.pk).update(recipe={"exclude_annotators": ["lena", "otto"]})
+    factories.admin("lenard")
+    name = accounts.pseudonymise(User.objects.get(username="lena"), by=User.objects.get(username="lenard"))
+    first.refresh_from_db(), cut.refresh_from_db()
+    assert (first.decision["by"], cut.recipe["exclude_annotators"]) == (name, [name, "otto"])
     with pytest.raises(IntegrityError), transaction.atomic():
         Model.objects.filter(pk=first.pk).update(state=Model.State.PROMOTED)
 
