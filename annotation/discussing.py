@@ -54,6 +54,12 @@ def say(task: Task, by: User, text: str, *, to: User | None = None) -> Comment:
     return comment
 
 
+def unheard(comment: Comment) -> list[str]:
+    """The names that a comment mentions of people who were not told, because they do not review here."""
+    told = set(comment.notices.values_list("user__username", flat=True)) | {comment.author.username}
+    return [name for name in dict.fromkeys(MENTION.findall(comment.body)) if name not in told]
+
+
 def lines(task: Task, reader: User) -> list[Line]:
     """The comments on the task that `reader` may see, oldest first; for an annotator every reviewer has one name."""
     reviews = task.project.my_role in SEES_NAMES
@@ -97,8 +103,8 @@ def _concerned(comment: Comment, by_reviewer: bool) -> list[User]:
     """Whom a comment is told to: those it mentions who may read it, the annotator it speaks to, or the reviewers."""
     people = User.objects.filter(is_active=True).exclude(pk=comment.author_id)
     reviewers = Q(memberships__project=comment.project_id, memberships__role__in=SEES_NAMES)
-    named = set(MENTION.findall(comment.body))
-    told = {person.pk: person for person in people.filter(reviewers, username__in=named).distinct()[:MOST_TOLD]}
+    named = people.filter(reviewers | Q(is_superuser=True), username__in=MENTION.findall(comment.body))
+    told = {person.pk: person for person in named.distinct()[:MOST_TOLD]}
     if by_reviewer and comment.annotator is not None and comment.annotator.is_active:
         told[comment.annotator.pk] = comment.annotator
     if not by_reviewer:

@@ -64,11 +64,16 @@ def _say(request: PersonRequest, task: Task) -> HttpResponse:
         partner = None
         if to.isdigit() and len(to) < 19:
             partner = get_object_or_404(Assignment.objects.filter(task=task), annotator=int(to)).annotator
-        discussing.say(task, request.user, sent, to=partner)
+        said = discussing.say(task, request.user, sent, to=partner)
     except discussing.CannotSay as error:
         messages.error(request, str(error))
     else:
         messages.success(request, gettext("Said"))
+        if missing := discussing.unheard(said):
+            names = ", ".join(missing[:5])
+            messages.warning(
+                request, gettext("Nobody was told who is called %(names)s: only reviewers here are.") % {"names": names}
+            )
     return redirect("annotation:talk", task.pk)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.contrib import messages
@@ -13,7 +14,7 @@ from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, cost, dashboard, forms, question_form, sample, screen, shell, standings
+from annotation import access, conflicts, cost, dashboard, forms, question_form, sample, screen, shell, standings
 from annotation import projects as rules
 from annotation.exporting import FORMATS
 from annotation.models import Annotation, Kind, Pool, Project, Role, Task
@@ -25,6 +26,7 @@ from annotation.templates import TEMPLATES
 
 # The one page that may stand in a frame, and only in one of ours.
 PREVIEW_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; frame-ancestors 'self'"
+FIELDS = tuple(forms.QueueForm.base_fields)
 KINDS = (
     (
         Kind.PREFERENCE,
@@ -132,6 +134,8 @@ def settings(request: PersonRequest, slug: str) -> HttpResponse:
         return _settings_page(request, found, form=form, questions=sent, errors=error.errors, status=422)
     if not form.is_valid():
         return _settings_page(request, found, form=form, questions=sent, status=422)
+    if (conflict := _overtaken(request, found, form.rules() | {"questions": questions})) is not None:
+        return conflict
     try:
         rules.change(found, by=request.user, questions=questions, **form.rules())
     except rules.ProjectError as error:
@@ -193,7 +197,11 @@ def write_guidelines(request: PersonRequest, slug: str) -> HttpResponse:
     form = forms.GuidelinesForm(request.POST)
     if not form.is_valid():
         return _settings_page(request, found, guidelines=form, status=422)
-    now = found.guideline
+    now, seen = found.guideline, request.POST.get("seen")
+    if now and seen is not None and seen != str(now.number):
+        sentence = gettext("Version %(number)s was written meanwhile. Compare, then show yours as the next one.")
+        form.add_error("text", sentence % {"number": now.number})
+        return _settings_page(request, found, guidelines=form, status=409)
     if now and now.text == form.cleaned_data["text"]:
         messages.info(request, gettext("Nothing changed, so version %(number)s stays.") % {"number": now.number})
     else:
@@ -205,14 +213,24 @@ def write_guidelines(request: PersonRequest, slug: str) -> HttpResponse:
     return redirect("annotation:settings", slug)
 
 
+def _overtaken(request: PersonRequest, found: Project, mine: conflicts.Values) -> HttpResponse | None:
+    """The form with both people's changes, when somebody saved others while it was open; else None."""
+    seen, now = conflicts.seen_in(str(request.POST.get("seen", ""))), conflicts.values_of(found, FIELDS)
+    if seen is None or seen == now:
+        return None
+    both, changed = conflicts.merged(mine, seen, now)
+    form = forms.QueueForm(initial=both | {"gold_feedback": int(both.get("gold_feedback", 0))})
+    told = conflicts.in_words(changed, form, now)
+    return _settings_page(request, found, form=form, questions=both["questions"], changed=told, status=409)
+
+
 def _settings_page(request: PersonRequest, found: Project, *, status: int = 200, **context: Any) -> HttpResponse:
-    fields = tuple(forms.QueueForm.base_fields)
     questions = context.pop("questions", None) or questions_of(found)
     made_under = dict(
         Annotation.objects.standing().filter(project=found).order_by().values_list("guideline").annotate(n=Count("pk"))
     )
     versions = [(version, made_under.get(version.pk, 0)) for version in found.guideline_versions.order_by("-number")]
-    initial = {name: getattr(found, name) for name in fields} | {"gold_feedback": int(found.gold_feedback)}
+    initial = {name: getattr(found, name) for name in FIELDS} | {"gold_feedback": int(found.gold_feedback)}
     context.setdefault("form", forms.QueueForm(initial=initial))
     now = found.guideline
     context.setdefault("guidelines", forms.GuidelinesForm(initial={"text": now.text if now else ""}))
@@ -222,6 +240,7 @@ def _settings_page(request: PersonRequest, found: Project, *, status: int = 200,
         "versions": versions,
         "guideline": now,
         "next_version": number,
+        "seen": json.dumps(conflicts.values_of(found, FIELDS)),
         "open": found.tasks.open().count(),
     }
     context["gold"] = found.tasks.filter(is_gold=True).exclude(pool=Pool.QUALIFICATION).count()

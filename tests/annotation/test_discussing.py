@@ -41,6 +41,9 @@ def test_a_mention_reaches_a_reviewer_and_is_counted_until_the_inbox_is_opened(p
     rita, rolf = (factories.member(project, Role.REVIEWER, name) for name in ("rita", "rolf"))
     discussing.say(seen_by(rita, task), rita, "Look, @rolf, @nobody and @judge.")
     assert list(Notice.objects.values_list("user__username", flat=True)) == ["rolf"]
+    factories.admin("root")  # sees every project, so can be called to any
+    said = signed_in(rita).post(f"/tasks/{task.pk}/talk/", {"body": "@root, @judge?"}, follow=True)
+    assert "called judge: only reviewers" in said.content.decode() and Notice.objects.filter(user__username="root")
     client = signed_in(rolf)
     assert "Inbox, 1 new" in client.get(f"/projects/{project.slug}/review/").content.decode()
     assert "Look, @rolf" in client.get("/inbox/").content.decode()

@@ -6,10 +6,11 @@ import pytest
 from django.http import QueryDict
 from django.test import Client
 
-from annotation import judging, question_form, queue
+from annotation import judging, projects, question_form, queue
 from annotation.models import Annotation, ApiToken, Assignment, Membership, Project, Role, User
 from annotation.questions import check_questions, questions_of
 from annotation.templates import TEMPLATES
+from annotation.views.projects import FIELDS
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +58,8 @@ def test_somebody_without_a_role_gets_404_everywhere() -> None:
         assert outsider.get(f"/projects/{project.slug}/{path}").status_code == 404, path
     for action in ("judge", "skip", "draft", "renew", "ahead"):
         assert outsider.post(f"/tasks/{task}/{action}/").status_code == 404, action
+    Membership.objects.filter(user=person).delete()
+    assert client.post(f"/tasks/{task}/renew/").status_code == 404  # nobody holds an item where they work no longer
 
 
 def test_an_annotator_may_judge_and_nothing_else() -> None:
@@ -245,6 +248,27 @@ def test_settings_change_what_is_asked() -> None:
     assert project.questions["skip_reasons"] == ["No idea", "Other"]
     answer = client.post(f"/projects/{project.slug}/settings/", sent | {"skip_reasons": ""})
     assert answer.status_code == 422 and b"1 to 9 reasons" in answer.content
+
+
+def test_two_leads_who_change_the_settings_at_once_are_told_of_each_other() -> None:
+    project, _, _ = preference()
+    client = signed_in(factories.member(project, Role.MANAGER))
+    page = client.get(f"/projects/{project.slug}/settings/")
+    fields = {name: page.context["form"][name].value() for name in FIELDS} | {"rationale": "optional"}
+    mine = fields | {"skip_reasons": "Unclear", "seen": page.context["seen"], "daily_goal": 70, "overlap": 4}
+    projects.change(project, by=factories.admin(), overlap=3, lease_minutes=30)  # somebody else's
+    answer = client.post(f"/projects/{project.slug}/settings/", mine)
+    assert answer.status_code == 409 and "Overlap is 3 now" in answer.content.decode()
+    form = answer.context["form"]
+    assert [form[name].value() for name in ("overlap", "lease_minutes", "daily_goal")] == [4, 30, 70]
+    assert Project.objects.get(pk=project.pk).daily_goal == 0
+    again = mine | {"seen": answer.context["seen"], "lease_minutes": 30}
+    assert client.post(f"/projects/{project.slug}/settings/", again).status_code == 302
+    project.refresh_from_db()
+    assert (project.overlap, project.lease_minutes, project.daily_goal) == (4, 30, 70)
+    project.write_guidelines("Theirs.")
+    answer = client.post(f"/projects/{project.slug}/guidelines/", {"text": "Mine.", "seen": "0"})
+    assert answer.status_code == 409 and "Mine." in answer.content.decode() and project.guideline.text == "Theirs."
 
 
 def test_guidelines_are_versions() -> None:
