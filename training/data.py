@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +17,7 @@ from training.rundir import RunDir, RunError
 from training.runfile import RunFile
 
 Messages = list[dict[str, str]]
+REMEMBERED = 4096  # prompts, and answers, that rows are compared with: what was said of one pair stands together
 BUCKET_BATCHES = 16  # rows are sorted by length within this many batches: little padding, and still a random order
 
 
@@ -87,25 +90,41 @@ def encode_prompt(tokenizer: Any, messages: Messages) -> list[int]:
     return _tokens(tokenizer, _prompt_text(tokenizer, messages), bos=True)
 
 
-def encode_pair(tokenizer: Any, prompt: Messages, completion: Messages) -> tuple[list[int], list[int]]:
-    """Token ids of the prompt and of the answer; the answer ends in exactly one EOS.
+class Encoder:
+    """Token ids of rows; what rows near each other have in common, such as judgements of one pair, is read once."""
 
-    The prompt's ids are those that generation starts from. Where the tokenizer would merge across the border, the
-    answer is tokenized on its own, so that training sees what sampling produces.
-    """
-    text = _prompt_text(tokenizer, prompt)
-    whole = tokenizer.apply_chat_template(prompt + completion, tokenize=False)
-    if not whole.startswith(text):
-        raise DataError(
-            "The chat template writes a prompt differently once an answer follows it, so the two cannot be separated.",
-            "Give the run a template of its own (template in run.json).",
-        )
-    prompt_ids, whole_ids = _tokens(tokenizer, text, bos=True), _tokens(tokenizer, whole, bos=True)
-    if whole_ids[: len(prompt_ids)] == prompt_ids:
-        answer_ids = whole_ids[len(prompt_ids) :]
-    else:
-        answer_ids = _tokens_inside(tokenizer, whole[len(text) :])
-    return prompt_ids, _end_once(tokenizer, answer_ids)
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self._prompt = functools.lru_cache(REMEMBERED)(self._read_prompt)
+        self._pair = functools.lru_cache(REMEMBERED)(self._read_pair)
+
+    def pair(self, prompt: Messages, completion: Messages) -> tuple[list[int], list[int]]:
+        """Token ids of the prompt and of the answer, not to be changed; the answer ends in exactly one EOS.
+
+        The prompt's ids are those that generation starts from. Where the tokenizer would merge across the border, the
+        answer is tokenized on its own, so that training sees what sampling produces.
+        """
+        return self._pair(json.dumps(prompt), json.dumps(completion))
+
+    def _read_prompt(self, prompt: str) -> tuple[str, list[int]]:
+        text = _prompt_text(self.tokenizer, json.loads(prompt))
+        return text, _tokens(self.tokenizer, text, bos=True)
+
+    def _read_pair(self, prompt: str, completion: str) -> tuple[list[int], list[int]]:
+        text, prompt_ids = self._prompt(prompt)
+        whole = self.tokenizer.apply_chat_template(json.loads(prompt) + json.loads(completion), tokenize=False)
+        if not whole.startswith(text):
+            raise DataError(
+                "The chat template writes a prompt differently once an answer follows it,"
+                " so the two cannot be separated.",
+                "Give the run a template of its own (template in run.json).",
+            )
+        whole_ids = _tokens(self.tokenizer, whole, bos=True)
+        if whole_ids[: len(prompt_ids)] == prompt_ids:
+            answer_ids = whole_ids[len(prompt_ids) :]
+        else:
+            answer_ids = _tokens_inside(self.tokenizer, whole[len(text) :])
+        return prompt_ids, _end_once(self.tokenizer, answer_ids)
 
 
 def cut_prompt(tokenizer: Any, prompt: list[int], room: int) -> list[int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,10 @@ from training.policies import POLICY, SharedBase
 from training.prompts import Prompt
 from training.references import ReferenceCache, cache_folder
 from training.results import recent, save_checked
+from training.reward_figures import accuracy
 from training.rundir import RunDir
 from training.runfile import RunFile
+from training.shown import Shown
 
 RELOAD_ROWS = 4
 Packing = Callable[[Sequence[Pair], int, torch.device], Batch]
@@ -103,10 +106,10 @@ def backward(learner: Learner, learn: Pairs, references: Tensor, rows: list[int]
         ref_logps = references[:, part].flatten().to(base.device)
         with base.speaking_as(learner.policy, dropout=True) as lm:
             logps = forward.answer_logps(lm, batch)
-            piece = pair_losses(logps, ref_logps, batch, params).sum() / len(rows)
+            piece = pair_losses(logps, ref_logps, batch.lengths, params).sum() / len(rows)
             piece.backward()
         loss += piece.item()
-        implied.append(rewards(logps.detach(), ref_logps, batch, params).view(2, -1))
+        implied.append(rewards(logps.detach(), ref_logps, batch.lengths, params).view(2, -1))
     return {"loss": loss} | lead(torch.cat(implied, dim=1).flatten())
 
 
@@ -116,12 +119,13 @@ def read_pairs(config: RunFile, tokenizer: Any, split: str) -> Pairs:
     data.require_columns(found, "prompt", "chosen", "rejected")
     pairs = Pairs(RowAccount(split), [], [])
     limit, raisable = models.longest(config)
+    encoder = data.Encoder(tokenizer)
     for number, row in enumerate(found, start=1):
         if reason := data.unusable(tokenizer, row["prompt"], row["chosen"], row["rejected"]):
             pairs.account.drop(reason)
             continue
-        prompt, chosen = data.encode_pair(tokenizer, row["prompt"], row["chosen"])
-        _, rejected = data.encode_pair(tokenizer, row["prompt"], row["rejected"])
+        prompt, chosen = encoder.pair(row["prompt"], row["chosen"])
+        _, rejected = encoder.pair(row["prompt"], row["rejected"])
         if len(prompt) + max(len(chosen), len(rejected)) > limit:
             pairs.account.drop("too_long")
             continue
@@ -187,22 +191,22 @@ def samples_of(
     )  # fmt: skip
 
 
-def pair_losses(logps: Tensor, ref_logps: Tensor, batch: Batch, params: Any) -> Tensor:
-    """(B,) losses of a batch."""
+def pair_losses(logps: Tensor, ref_logps: Tensor, lengths: Tensor, params: Any) -> Tensor:
+    """(B,) losses of B pairs; (2B,) each of the rest: of the chosen answers, then of the rejected ones."""
     return losses.dpo_loss(
         logps,
         ref_logps,
         beta=params.beta,
         kind=params.loss,
         label_smoothing=params.label_smoothing,
-        lengths=batch.lengths,
+        lengths=lengths,
         gamma=params.simpo_gamma,
     )
 
 
-def rewards(logps: Tensor, ref_logps: Tensor, batch: Batch, params: Any) -> Tensor:
-    """(2B,) implied rewards of a batch."""
-    return losses.implied_rewards(logps, ref_logps, beta=params.beta, kind=params.loss, lengths=batch.lengths)
+def rewards(logps: Tensor, ref_logps: Tensor, lengths: Tensor, params: Any) -> Tensor:
+    """(2B,) implied rewards of B pairs, given in the same way."""
+    return losses.implied_rewards(logps, ref_logps, beta=params.beta, kind=params.loss, lengths=lengths)
 
 
 def lead(implied: Tensor) -> dict[str, float]:
@@ -218,21 +222,23 @@ def lead(implied: Tensor) -> dict[str, float]:
 
 @torch.no_grad()
 def evaluate(learner: Learner, pairs: Pairs, references: Tensor, run: RunDir) -> dict[str, Any]:
-    """Loss, implicit-reward accuracy with its interval, and margin on `pairs`; a tie counts half."""
-    base, params = learner.base, learner.params
-    loss = right = margin = 0.0
-    for rows in data.in_order(pairs.lengths, params.batch_size):
+    """Loss, implicit-reward accuracy with its interval, and margin on `pairs`; a tie counts half.
+
+    What several people said of the same two answers counts once in the accuracy, as in a reward model's.
+    """
+    base, params, shown = learner.base, learner.params, Shown.among(pairs.rows)
+    found = torch.empty(2, len(shown.rows))
+    for rows in data.in_order(shown.lengths, params.batch_size):
         run.leave_if_stopped()
-        batch = learner.pack([pairs.rows[row] for row in rows], learner.pad_id, base.device)
-        ref_logps = references[:, rows].flatten().to(base.device)
+        batch = learner.pack([shown.rows[row] for row in rows], learner.pad_id, base.device)
         with base.speaking_as(learner.policy) as lm:
-            logps = forward.answer_logps(lm, batch)
-        loss += pair_losses(logps, ref_logps, batch, params).sum().item()
-        chosen, rejected = rewards(logps, ref_logps, batch, params).chunk(2)
-        right += (chosen > rejected).sum().item() + 0.5 * (chosen == rejected).sum().item()
-        margin += (chosen - rejected).sum().item()
-    count = len(pairs.rows)
-    return {"loss": loss / count, "accuracy": reports.wilson(right, count), "margin": margin / count}
+            found[:, rows] = forward.answer_logps(lm, batch).view(2, -1).float().cpu()
+    logps, reference = shown.judged(found).flatten(), references.flatten()
+    lengths = torch.tensor([len(pair[side]) for side in (1, 2) for pair in pairs.rows])
+    chosen, rejected = rewards(logps, reference, lengths, params).chunk(2)
+    loss = pair_losses(logps, reference, lengths, params).mean().item()
+    leads = (chosen - rejected).tolist()
+    return {"loss": loss, "accuracy": accuracy(leads, shown.places), "margin": math.fsum(leads) / len(leads)}
 
 
 def warnings(run: RunDir, held_out: bool, params: Any) -> list[str]:

@@ -114,11 +114,12 @@ def read_rows(config: RunFile, tokenizer: Any, split: str) -> Judged:
     data.require_columns(found, "prompt", "completion", "label")
     account, kept, prompts, labels = RowAccount(split), [], [], []
     limit, raisable = models.longest(config)
+    encoder = data.Encoder(tokenizer)
     for number, row in enumerate(found, start=1):
         if reason := data.unusable(tokenizer, row["prompt"], row["completion"]):
             account.drop(reason)
             continue
-        prompt, answer = data.encode_pair(tokenizer, row["prompt"], row["completion"])
+        prompt, answer = encoder.pair(row["prompt"], row["completion"])
         if len(prompt) + len(answer) > limit:
             account.drop("too_long")
             continue

@@ -13,6 +13,7 @@ from torch import Tensor
 from training.data import in_order
 from training.forward import Pair
 from training.runfile import ModelRef, file_hash, model_hash
+from training.shown import Shown
 
 
 class ReferenceCache:
@@ -49,20 +50,16 @@ class ReferenceCache:
         depend on what is known, and a value once stored stays: a run that was killed in here goes on with the very
         numbers of one that was not.
         """
-        turned = [chosen > rejected for _, chosen, rejected in pairs]
-        shown = [(pair[0], pair[2], pair[1]) if turn else pair for pair, turn in zip(pairs, turned, strict=True)]
-        keys = [row_key(pair) for pair in shown]
-        times, different = Counter(keys), dict(zip(keys, shown, strict=True))
-        names, rows = list(different), list(different.values())
-        done = 0
-        for batch in in_order([sum(map(len, pair)) for pair in rows], batch_size):
-            if any(names[row] not in self.rows for row in batch):
-                first, second = compute([rows[row] for row in batch]).chunk(2)
-                self._store([names[row] for row in batch], first.tolist(), second.tolist())
-            done += sum(times[names[row]] for row in batch)
+        shown = Shown.among(pairs)
+        keys = [row_key(row) for row in shown.rows]
+        times, done = Counter(shown.places), 0
+        for batch in in_order(shown.lengths, batch_size):
+            if any(keys[row] not in self.rows for row in batch):
+                first, second = compute([shown.rows[row] for row in batch]).chunk(2)
+                self._store([keys[row] for row in batch], first.tolist(), second.tolist())
+            done += sum(times[row] for row in batch)
             progress(done)
-        found = torch.tensor([self.rows[key] for key in keys]).reshape(len(pairs), 2)
-        return torch.where(torch.tensor(turned, dtype=torch.bool)[:, None], found.flip(1), found).T
+        return shown.judged(torch.tensor([self.rows[key] for key in keys]).reshape(len(keys), 2).T)
 
     def _store(self, keys: Sequence[str], chosen: Sequence[float], rejected: Sequence[float]) -> None:
         lines = []

@@ -97,9 +97,10 @@ def encoded(
     found = data.rows(config, split)
     data.require_columns(found, *COLUMNS[kind], *aspects, *wanted_columns(config.params))
     limit, raisable = models.longest(config)
+    encoder = data.Encoder(tokenizer)
     for number, row in enumerate(found):
         row["task_id"] = row.get("task_id") if row.get("task_id") is not None else f"row {number}"
-        made, reason = READERS[kind](tokenizer, row, limit, config.params, aspects)
+        made, reason = READERS[kind](encoder, row, limit, config.params, aspects)
         if made is None:
             account.drop(reason)
             continue
@@ -186,17 +187,17 @@ def belief(value: Any) -> float:
 
 
 def _answers(
-    tokenizer: Any, row: dict[str, Any], completions: Sequence[Messages], limit: int, params: Any
+    encoder: data.Encoder, row: dict[str, Any], completions: Sequence[Messages], limit: int, params: Any
 ) -> tuple[tuple[list[int], list[list[int]], bool] | None, str]:
     """((prompt, answers, whether the prompt was cut), "") or (None, why not)."""
-    if reason := data.unusable(tokenizer, row["prompt"], *completions):
+    if reason := data.unusable(encoder.tokenizer, row["prompt"], *completions):
         return None, reason
     if row.get("weight") is not None and not float(row["weight"]) > 0:
         return None, "weight_not_above_zero"
-    both = [data.encode_pair(tokenizer, row["prompt"], completion) for completion in completions]
+    both = [encoder.pair(row["prompt"], completion) for completion in completions]
     prompt, answers = both[0][0], [answer for _, answer in both]
     room = limit - max(map(len, answers))
-    given = data.cut_prompt(tokenizer, prompt, room) if params.long_prompts == "cut" else prompt
+    given = data.cut_prompt(encoder.tokenizer, prompt, room) if params.long_prompts == "cut" else prompt
     if given is None or len(given) > room:
         return None, "too_long"
     return (given, answers, len(given) < len(prompt)), ""
@@ -221,9 +222,9 @@ def _letters(completions: Sequence[Messages]) -> tuple[int, ...]:
     return tuple(sum(len(message["content"]) for message in completion) for completion in completions)
 
 
-def _pair(tokenizer: Any, row: dict[str, Any], limit: int, params: Any, _: Any) -> tuple[Pair | None, str]:
+def _pair(encoder: data.Encoder, row: dict[str, Any], limit: int, params: Any, _: Any) -> tuple[Pair | None, str]:
     completions = [row["chosen"], row["rejected"]]
-    found, reason = _answers(tokenizer, row, completions, limit, params)
+    found, reason = _answers(encoder, row, completions, limit, params)
     if found is None:
         return None, reason
     prompt, (chosen, rejected), cut = found
@@ -236,14 +237,14 @@ def _pair(tokenizer: Any, row: dict[str, Any], limit: int, params: Any, _: Any) 
     ), ""
 
 
-def _ranking(tokenizer: Any, row: dict[str, Any], limit: int, params: Any, _: Any) -> tuple[Ranking | None, str]:
+def _ranking(encoder: data.Encoder, row: dict[str, Any], limit: int, params: Any, _: Any) -> tuple[Ranking | None, str]:
     texts, ranks = row["responses"] or [], row["ranks"] or []
     if len(texts) < 2 or len(texts) != len(ranks) or any(rank is None for rank in ranks):
         return None, "fewer_than_two_placed_answers"
     if len(set(ranks)) == 1 and params.ranking_loss == "all_pairs":
         return None, "all_answers_tie"
     completions = [[{"role": "assistant", "content": text}] if isinstance(text, str) else text for text in texts]
-    found, reason = _answers(tokenizer, row, completions, limit, params)
+    found, reason = _answers(encoder, row, completions, limit, params)
     if found is None:
         return None, reason
     prompt, answers, cut = found
@@ -252,12 +253,12 @@ def _ranking(tokenizer: Any, row: dict[str, Any], limit: int, params: Any, _: An
 
 
 def _rated(
-    tokenizer: Any, row: dict[str, Any], limit: int, params: Any, aspects: Sequence[str]
+    encoder: data.Encoder, row: dict[str, Any], limit: int, params: Any, aspects: Sequence[str]
 ) -> tuple[Rated | None, str]:
     ratings = tuple(math.nan if row[name] is None else float(row[name]) for name in aspects)
     if all(map(math.isnan, ratings)):
         return None, "not_rated"
-    found, reason = _answers(tokenizer, row, [row["completion"]], limit, params)
+    found, reason = _answers(encoder, row, [row["completion"]], limit, params)
     if found is None:
         return None, reason
     prompt, answers, cut = found

@@ -100,11 +100,12 @@ def encoded_rows(config: RunFile, tokenizer: Any, split: str) -> tuple[RowAccoun
     found = data.rows(config, split)
     data.require_columns(found, "prompt", "completion")
     limit, raisable = models.longest(config)
+    encoder = data.Encoder(tokenizer)
     for row in found:
         if reason := data.unusable(tokenizer, row["prompt"], row["completion"]):
             account.drop(reason)
             continue
-        prompt, answer = data.encode_pair(tokenizer, row["prompt"], row["completion"])
+        prompt, answer = encoder.pair(row["prompt"], row["completion"])
         room = limit - len(answer)
         cut = data.cut_prompt(tokenizer, prompt, room) if config.params.long_prompts == "cut" else prompt
         if cut is None or len(cut) > room:

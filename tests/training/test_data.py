@@ -39,7 +39,7 @@ def test_a_split_without_usable_rows_is_refused() -> None:
 
 
 def test_an_answer_ends_in_exactly_one_end_token(tokenizer) -> None:
-    prompt, answer = data.encode_pair(tokenizer, [user("where is it")], [assistant("sorry")])
+    prompt, answer = data.Encoder(tokenizer).pair([user("where is it")], [assistant("sorry")])
     assert tokenizer.decode(prompt) == "<|im_start|>user\nwhere is it<|im_end|>\n<|im_start|>assistant\n"
     assert tokenizer.decode(answer) == "sorry<|im_end|>"
     assert answer.count(tokenizer.eos_token_id) == 1
@@ -48,7 +48,7 @@ def test_an_answer_ends_in_exactly_one_end_token(tokenizer) -> None:
 def test_an_end_token_is_added_where_the_template_writes_none() -> None:
     plain = tiny_tokenizer("{% for m in messages %}{{ m['content'] }}{% endfor %}")
     plain.hone_adds_bos = False
-    _, answer = data.encode_pair(plain, [user("where")], [assistant(" is it")])
+    _, answer = data.Encoder(plain).pair([user("where")], [assistant(" is it")])
     assert plain.decode(answer) == " is it<|im_end|>"
 
 
@@ -56,7 +56,7 @@ def test_a_template_that_rewrites_the_prompt_is_refused() -> None:
     odd = tiny_tokenizer("{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}")
     odd.hone_adds_bos = False
     with pytest.raises(DataError, match="cannot be separated"):
-        data.encode_pair(odd, [user("a")], [assistant("b")])
+        data.Encoder(odd).pair([user("a")], [assistant("b")])
 
 
 @settings(deadline=None, max_examples=60)
@@ -64,7 +64,7 @@ def test_a_template_that_rewrites_the_prompt_is_refused() -> None:
 def test_whatever_the_texts_the_ids_spell_them_and_the_prompt_stays_what_generation_starts_from(left, right) -> None:
     plain = tiny_tokenizer(models.PLAIN)
     plain.hone_adds_bos = False
-    prompt, answer = data.encode_pair(plain, [user(left)], [assistant(right)])
+    prompt, answer = data.Encoder(plain).pair([user(left)], [assistant(right)])
     assert prompt == data.encode_prompt(plain, [user(left)])
     assert plain.decode(prompt) == left
     assert plain.decode(answer) == right + "<|im_end|>"

@@ -70,7 +70,7 @@ def test_the_beginning_of_a_story_is_marked_once(shared: Path, tmp_path: Path) -
     if not story.is_dir():
         pytest.skip("no shared/models/stories260k")
     tokenizer = models.load_tokenizer(config_of(story, template="plain"), tmp_path)
-    prompt, answer = data.encode_pair(tokenizer, [user("Once upon a time, there was")], [assistant(" a girl.")])
+    prompt, answer = data.Encoder(tokenizer).pair([user("Once upon a time, there was")], [assistant(" a girl.")])
     assert tokenizer.bos_token_id == tokenizer.eos_token_id == 1
     assert prompt[0] == 1 and prompt.count(1) == 1
     assert answer[-1] == 1 and answer.count(1) == 1

@@ -68,7 +68,7 @@ def test_padding_begin_and_end_are_three_tokens_and_every_text_survives_the_roun
 def test_the_prompt_is_a_prefix_of_the_conversation_and_the_answer_ends_once(tokenizer):
     tokenizer.hone_adds_bos = False
     prompt, answer = conversations(1)[0]["messages"]
-    ids, answered = data.encode_pair(tokenizer, [prompt], [answer])
+    ids, answered = data.Encoder(tokenizer).pair([prompt], [answer])
     assert ids == data.encode_prompt(tokenizer, [prompt])
     assert ids[0] == tokenizer.bos_token_id and answered.count(tokenizer.eos_token_id) == 1
     assert tokenizer.decode(ids).endswith("<|assistant|>")

@@ -159,7 +159,7 @@ def test_the_loss_is_that_of_trl(tiny_model_dir, tmp_path) -> None:
     tokenizer = models.load_tokenizer(runfile.check(keys), tmp_path)
     tokenizer.chat_template = CHATML.replace("<|im_end|>\n", "<|im_end|>")  # TRL learns what follows EOS as well
     model = models.load_causal(tiny_model_dir, models.Hardware(device="cpu")).eval()
-    pairs = [data.encode_pair(tokenizer, row["prompt"], row["completion"]) for row in rows]
+    pairs = [data.Encoder(tokenizer).pair(row["prompt"], row["completion"]) for row in rows]
     ours = sft.answer_loss(model, forward.pack_answers(pairs, tokenizer.pad_token_id, model.device)).item()
     options = SFTConfig(
         output_dir=str(tmp_path), per_device_train_batch_size=4, use_cpu=True, report_to=[], completion_only_loss=True
