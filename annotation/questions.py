@@ -86,11 +86,6 @@ class QuestionsError(Exception):
         self.errors = errors
 
 
-def verdict_of(step: int) -> tuple[str, int]:
-    """The choice and strength that a step of the seven-point scale stands for."""
-    return STEPS[step]
-
-
 def step_of(choice: str, strength: int) -> int | None:
     """The step of the seven-point scale; None for "both bad". A choice without a strength is the smallest edge."""
     if choice == "both_bad":

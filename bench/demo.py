@@ -21,8 +21,8 @@ def main() -> None:
         os.environ |= {"HONE_DATA": folder, "DJANGO_SETTINGS_MODULE": "config.settings"}
         first, seconds = played()
         again = played()[1]
-        utilities = true_utilities()
-    report(first, seconds, again, utilities)
+        utilities, average_ceiling = kept_by_the_demo()
+    report(first, seconds, again, utilities, average_ceiling)
 
 
 def played() -> tuple[dict[str, Any], float]:
@@ -33,8 +33,8 @@ def played() -> tuple[dict[str, Any], float]:
     return json.loads(done.stdout.splitlines()[-1]), time.monotonic() - began
 
 
-def true_utilities() -> dict[str, dict[str, float]]:
-    """Mean hidden utility of each model's held-out answers, with its interval, as the demo kept it."""
+def kept_by_the_demo() -> tuple[dict[str, dict[str, float]], float]:
+    """What its JSON has no place for: the intervals of the mean hidden utilities, and the average noise ceiling."""
     sys.path.insert(0, str(ROOT))
     import django
 
@@ -42,11 +42,18 @@ def true_utilities() -> dict[str, dict[str, float]]:
     from rlhf.demo.summary import NAMES, models_of
     from rlhf.models import Round
 
-    models = models_of(Round.objects.get(number=1))
-    return {name: model.figures["utility"] for name, model in zip(NAMES, models, strict=True)}
+    round = Round.objects.get(number=1)
+    utilities = {name: model.figures["utility"] for name, model in zip(NAMES, models_of(round), strict=True)}
+    return utilities, round.reward_model.figures["average_ceiling"]
 
 
-def report(first: dict[str, Any], seconds: float, again: float, utilities: dict[str, dict[str, float]]) -> None:
+def report(
+    first: dict[str, Any],
+    seconds: float,
+    again: float,
+    utilities: dict[str, dict[str, float]],
+    average_ceiling: float,
+) -> None:
     """The table for a person and the line for a program."""
     print(f"{'model':6}{'preferred':>22}{'true utility':>24}{'KL':>8}{'tokens':>8}")
     for name, truth in utilities.items():
@@ -55,9 +62,9 @@ def report(first: dict[str, Any], seconds: float, again: float, utilities: dict[
         worth = "{value:.2f} [{low:.2f}, {high:.2f}]".format(**truth)
         print(f"{name:6}{share:>22}{worth:>24}{row['kl']:>8.2f}{row['length']:>8.1f}")
     accuracy = first["reward_accuracy"]
-    gap, average_gap = (accuracy[best] - accuracy["value"] for best in ("ceiling", "average_ceiling"))
+    gap, average_gap = (best - accuracy["value"] for best in (accuracy["ceiling"], average_ceiling))
     rivals = max(utilities["base"]["high"], utilities["sft"]["high"])
-    results = first | {"again_seconds": round(again, 1), "true_utility": utilities}
+    results = first | {"again_seconds": round(again, 1), "true_utility": utilities, "average_ceiling": average_ceiling}
     targets = {
         "seconds": target(seconds, MOST_SECONDS, seconds <= MOST_SECONDS),
         "again_seconds": target(again, 60, again <= 60),

@@ -1,5 +1,6 @@
 """Environment variables, each read once, typed, and refused with one sentence when malformed."""
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -49,8 +50,14 @@ def data_folder(base: Path) -> Path:
     folder = Path(text("HONE_DATA") or base / "var").expanduser().resolve()
     if folder.exists() and not folder.is_dir():
         raise ImproperlyConfigured(f"HONE_DATA must name a folder; {folder} is a file.")
-    for part in ("runs", "models", "snapshots", "uploads", "cache", "static"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
+    try:
+        for part in ("", "runs", "models", "snapshots", "uploads", "cache", "static"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            if not os.access(folder / part, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder / part))
+    except OSError as error:
+        problem = f"{error.filename} cannot be written to ({error.strerror})"
+        raise ImproperlyConfigured(f"HONE_DATA must name a folder that Hone may write to; {problem}.") from None
     return folder
 
 

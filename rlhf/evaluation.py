@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from typing import Any
 
-from annotation import tasks
+from annotation import intervals, tasks
 from annotation.cleaning import CleaningError
 from annotation.models import Annotation, Purpose, Response
 from rlhf import generation
 from rlhf.models import Round, Run
 
-Z95 = 1.959963984540054
+NOTHING = {"value": None, "low": None, "high": None, "n": 0}
 INTERVAL = (
     "95 % Wilson interval over prompts; ties and both bad count half, equal answers are ties that nobody was shown"
 )
@@ -66,16 +65,6 @@ def win_rates(round: Round) -> dict[str, dict[str, Any]]:
     return {policy: _rate(round, policy, counts["identical"]) for policy, counts in compared.items()}
 
 
-def wilson(successes: float, n: int) -> dict[str, float | int | None]:
-    """A share with its 95 % score interval (Wilson 1927); conservative when ties count half."""
-    if n == 0:
-        return {"value": None, "low": None, "high": None, "n": 0}
-    share, z2 = successes / n, Z95**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return {"value": share, "low": max(middle - half, 0.0), "high": min(middle + half, 1.0), "n": n}
-
-
 def _side(response: dict[str, Any], model: str) -> dict[str, Any]:
     return generation.answer(response) | {"source": model}
 
@@ -92,7 +81,7 @@ def _rate(round: Round, policy: str, identical: int) -> dict[str, Any]:
     means = [sum(scores) / len(scores) for scores in verdicts.values()]
     judgements = sum(map(len, verdicts.values()))
     return {
-        "preferred": wilson(sum(means) + identical / 2, len(means) + identical),
+        "preferred": intervals.wilson(sum(means) + identical / 2, len(means) + identical) or NOTHING,
         "won": sum(mean > 0.5 for mean in means),
         "tied": sum(mean == 0.5 for mean in means),
         "lost": sum(mean < 0.5 for mean in means),

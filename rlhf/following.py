@@ -19,6 +19,7 @@ from training.runfile import RunFileError
 
 PAUSE = 0.3  # seconds between two looks
 EVERY = 10.0  # seconds between two lines where lines cannot be overwritten
+REDRAW = 0.2  # seconds between two states of a line that can
 
 
 def carry_out(out: Any, project: Project, kind: str, asked: dict[str, Any], **options: Any) -> Run | None:
@@ -44,7 +45,7 @@ def carry_out(out: Any, project: Project, kind: str, asked: dict[str, Any], **op
 
 def follow_run(run: Run, out: TextIO = sys.stdout) -> Run:
     """The run once it has ended. Where no worker lives, this process does the runner's work meanwhile."""
-    shown = _quietly(out)
+    shown = quiet_line(out)
     while not run.is_ended:
         if not worker.seen_lately():
             runner.tick()
@@ -57,7 +58,7 @@ def follow_run(run: Run, out: TextIO = sys.stdout) -> Run:
 
 def follow_round(round: Round, out: TextIO = sys.stdout) -> Round:
     """The round once it waits for people or has ended or stopped."""
-    shown = _quietly(out)
+    shown = quiet_line(out)
     while True:
         if not worker.seen_lately():
             runner.tick()
@@ -104,7 +105,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _quietly(out: TextIO) -> Line:
+def quiet_line(out: TextIO) -> Line:
     """A line of progress; what the runner would log of its good news is in it already."""
     logging.getLogger("rlhf").setLevel(logging.WARNING)
     return Line(out)
@@ -119,12 +120,11 @@ class Line:
         self._last, self._next = "", 0.0
 
     def write(self, text: str, *, last: bool = False) -> None:
-        if text == self._last and not last:
+        """Show `text` unless it is shown or came too soon; the `last` one always, and it ends the line."""
+        now = self._clock()
+        if not last and (text == self._last or now < self._next):
             return
-        if self._on_terminal:
-            self._out.write("\r\x1b[K" + text + ("\n" if last else ""))
-        elif last or self._clock() >= self._next:
-            self._out.write(text + "\n")
-            self._next = self._clock() + EVERY
-        self._last = text
+        self._out.write(f"\r\x1b[K{text}" if self._on_terminal else text)
+        self._out.write("\n" if last or not self._on_terminal else "")
         self._out.flush()
+        self._last, self._next = text, now + (REDRAW if self._on_terminal else EVERY)

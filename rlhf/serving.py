@@ -21,6 +21,10 @@ from training import machine
 WORKERS = min(2, machine.cores())  # web processes: a third one would take memory from training and gain little
 
 
+class PortTaken(Exception):
+    """Nothing can be served at this address, in one sentence."""
+
+
 def unapplied_migrations() -> list[str]:
     """The names of the migrations that the database does not have yet."""
     executor = MigrationExecutor(connection)
@@ -28,14 +32,21 @@ def unapplied_migrations() -> list[str]:
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
 
 
-def first_admin(name: str = "admin") -> str | None:
-    """The random password of the site admin made now; None when there is one already."""
-    if User.objects.filter(is_superuser=True, is_active=True).exists():
-        return None
-    password = secrets.token_urlsafe(12)
+def site_admin(name: str = "admin") -> User:
+    """The site's first admin, made when there is none; nobody knows a password of theirs until one is told."""
+    if admin := User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first():
+        return admin
     while User.objects.filter(username=name).exists():
         name += "-"
-    User.objects.create_superuser(name, password=password)
+    return User.objects.create_superuser(name)
+
+
+def first_password(admin: User) -> str | None:
+    """A random password for an admin who never had one, to be shown now; None for any other."""
+    if admin.has_usable_password() or admin.last_login:
+        return None
+    admin.set_password(password := secrets.token_urlsafe(12))
+    admin.save(update_fields=["password"])
     return password
 
 
@@ -49,15 +60,15 @@ def collect_static() -> None:
         marker.write_text(newest)
 
 
-def port_is_free(host: str, port: int) -> bool:
+def require_port(host: str, port: int) -> None:
+    """PortTaken unless this address can be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except (OSError, OverflowError):  # the second for a number that is no port
-            return False
-    return True
+            raise PortTaken(f"{host}:{port} cannot be listened on; choose another one with --port.") from None
 
 
 def become_supervisor(host: str, port: int, workers: int, threads: int) -> NoReturn:

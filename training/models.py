@@ -268,12 +268,6 @@ def save_reward(model: Any, tokenizer: Any, run: RunDir, config: RunFile, **fact
     return _save(model, tokenizer, run, _card(config, "reward") | facts)
 
 
-def update_card(run: RunDir, **facts: Any) -> None:
-    """Add what was measured on the saved model to its hone.json."""
-    path = run.path / "model" / "hone.json"
-    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | facts, indent=1) + "\n", encoding="utf-8")
-
-
 def _card(config: RunFile, role: str) -> dict[str, Any]:
     raw = config.raw
     card = {"kind": config.kind, "role": role, "run": config.name, "seed": config.seed, "template": config.template}

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ STEPS = {
     "compare": Step("Blind comparison", 4),
     "next": Step("Next batch", 3),
 }
+
+
+STOPPED = (Run.State.FAILED, Run.State.CANCELLED, Run.State.LOST, Run.State.STOPPING)
 
 
 class DemoFailed(Exception):
@@ -165,12 +169,11 @@ def _run(project: Project, kind: str, name: str, progress: Progress, by: User, *
 
 
 def _wait(run: Run, progress: Progress, places: int | None = None) -> None:
-    """Supervise until the run has succeeded; one that stopped early goes on from its last checkpoint.
+    """Supervise until the run has succeeded; one that was stopped before goes on from its last checkpoint.
 
     Where there are more `places` than one, what is queued behind it trains beside it.
     """
-    if run.state in (Run.State.FAILED, Run.State.CANCELLED, Run.State.LOST):
-        runs.resume(run)
+    was_stopped = run.state in STOPPED
     begun = None  # what was done of it before this step, beside an earlier one
     while True:
         runner.tick(places)
@@ -178,19 +181,43 @@ def _wait(run: Run, progress: Progress, places: int | None = None) -> None:
         if run.state == Run.State.SUCCEEDED:
             return
         if run.is_ended:
-            error = run.error or {}
-            raise DemoFailed(
-                f"{run.name} did not finish: {error.get('message', run.state)} {error.get('hint', '')}".strip()
-            )
-        status = rundir.read_status(run.folder) or {}
-        step, total = status.get("step") or 0, status.get("total") or 0
-        where = (
-            f"{status.get('phase') or run.get_state_display().lower()}{f', step {step} of {total}' if total else ''}"
-        )
-        share = step / total if total else 0.0
+            if not was_stopped:
+                raise DemoFailed(_why_not(run))
+            runs.resume(run)
+            was_stopped = False
+            continue
+        share, where = _standing(run)
         begun = share if begun is None else begun
         progress.update((share - begun) / (1 - begun) if begun < 1 else 1.0, where)
         time.sleep(POLL_SECONDS)
+
+
+def _why_not(run: Run) -> str:
+    error = run.error or {}
+    return f"{run.name} did not finish: {error.get('message', run.state)} {error.get('hint', '')}".strip()
+
+
+def _standing(run: Run) -> tuple[float, str]:
+    """How much of the run is done, as a share and in words."""
+    status = rundir.read_status(run.folder) or {}
+    step, total = status.get("step") or 0, status.get("total") or 0
+    where = status.get("phase") or run.get_state_display().lower()
+    return step / total if total else 0.0, where + (f", step {step} of {total}" if total else "")
+
+
+def stop() -> None:
+    """Stop what the demo trains, each run with a checkpoint from which it goes on when it gets its turn again."""
+    mine = list(Run.objects.live().filter(project__slug__in=[slug for slug, *_ in _PROJECTS]))
+    for run in mine:
+        with suppress(runs.CannotCancel):  # it has just ended
+            runs.cancel(run)
+    for run in mine:
+        while not run.is_ended:
+            time.sleep(POLL_SECONDS)
+            runner.look(run)
+            run.refresh_from_db()
+        if run.state == Run.State.CANCELLED:
+            runs.resume(run)
 
 
 def _start_round(

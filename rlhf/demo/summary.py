@@ -6,12 +6,12 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 
+from annotation import intervals
 from rlhf import generation
 from rlhf.demo.raters import noise_ceiling, truth_accuracy
 from rlhf.demo.utility import utility
 from rlhf.models import Model, Round
 
-Z95 = 1.959963984540054
 NAMES = ("base", "sft", "dpo", "ppo")
 
 
@@ -46,8 +46,9 @@ def true_utilities(round: Round) -> dict[str, dict[str, Any]]:
 def reward_accuracy(round: Round) -> dict[str, Any]:
     """Held-out accuracy of the reward model beside the `ceiling`: what the true utility reaches on the same judgements.
 
-    `average_ceiling` is what the known noise of the judges allows on average, where these are one draw: both figures
-    of one draw are as lucky as it is, and their distance tells more than that of either to the average.
+    The model keeps it, and the `average_ceiling`, which the known noise of the judges allows on average, where these
+    are one draw: both figures of one draw are as lucky as it is, and their distance tells more than that of either to
+    the average.
     """
     assert round.snapshot is not None and round.reward_model is not None
     rows = parquet.read_table(
@@ -55,11 +56,11 @@ def reward_accuracy(round: Round) -> dict[str, Any]:
     ).to_pylist()
     pairs = [(row["prompt"], row["chosen"][-1]["content"], row["rejected"][-1]["content"]) for row in rows]
     accuracy = round.reward_model.figures["training"]["accuracy"]
-    figures = {**accuracy, "ceiling": truth_accuracy(pairs), "average_ceiling": noise_ceiling(pairs)}
-    Model.objects.filter(pk=round.reward_model.pk).update(
-        figures={**round.reward_model.figures, "ceiling": figures["ceiling"]}
-    )
-    return {key: round_to(value) for key, value in figures.items()}
+    ceilings = {"ceiling": truth_accuracy(pairs), "average_ceiling": noise_ceiling(pairs)}
+    round.reward_model.figures |= ceilings
+    round.reward_model.save(update_fields=["figures"])
+    measured = {key: round_to(accuracy[key]) for key in ("value", "low", "high", "n")}
+    return measured | {"ceiling": round_to(ceilings["ceiling"])}
 
 
 def table(result: dict[str, Any], round: Round) -> list[str]:
@@ -73,11 +74,12 @@ def table(result: dict[str, Any], round: Round) -> list[str]:
         )
         worth = f"{truth['value']:.2f}  [{truth['low']:.2f}, {truth['high']:.2f}]"
         lines.append(f"{name:6}{share:>30}{worth:>24}{row['kl']:>8.2f}{row['length']:>9.1f}")
-    accuracy = result["reward_accuracy"]
+    assert round.reward_model is not None
+    accuracy, average = result["reward_accuracy"], round.reward_model.figures["average_ceiling"]
     lines.append(
         f"Reward model: {accuracy['value']:.1%} of {accuracy['n']} held-out judgements"
         f" [{accuracy['low']:.1%}, {accuracy['high']:.1%}]; the true utility agrees with {accuracy['ceiling']:.1%} of"
-        f" the same ones, and with {accuracy['average_ceiling']:.1%} on average over the judges' noise."
+        f" the same ones, and with {average:.1%} on average over the judges' noise."
     )
     return lines
 
@@ -102,5 +104,5 @@ def _preferred(measured: dict[str, Any], n: int) -> dict[str, Any]:
 def _mean(values: list[float]) -> dict[str, Any]:
     mean = sum(values) / len(values)
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1))
-    half = Z95 * deviation / math.sqrt(len(values))
+    half = intervals.Z * deviation / math.sqrt(len(values))
     return {"value": mean, "low": mean - half, "high": mean + half, "n": len(values)}

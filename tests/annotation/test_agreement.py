@@ -52,6 +52,9 @@ def test_an_interval_is_wilson_s_and_wider_when_votes_come_in_clusters() -> None
     assert found is not None
     assert (found["low"], found["high"]) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
     assert intervals.wilson(0, 0) is None
+    worked = intervals.wilson(81, 263)  # Newcombe (1998), table I, first example
+    assert (worked["low"], worked["high"]) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+    assert intervals.wilson(20, 20)["high"] == pytest.approx(1) and 0.8 < intervals.wilson(20, 20)["low"] < 1
     alone = intervals.clustered([(1, 1)] * 60 + [(0, 1)] * 40)
     together = intervals.clustered([(10, 10)] * 6 + [(0, 10)] * 4)
     assert alone == pytest.approx(intervals.wilson(60, 100), rel=0.02)

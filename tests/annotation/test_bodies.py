@@ -4,7 +4,7 @@ import pytest
 
 from annotation import bodies
 from annotation.models import Project
-from annotation.questions import QuestionsError, check_questions, default_questions, step_of, verdict_of
+from annotation.questions import STEPS, QuestionsError, check_questions, default_questions, step_of
 
 SHOWN = [12, 11]
 ASKING = {"aspects": [{"name": "helpful", "label": "Helpful", "required": True}]}
@@ -205,7 +205,7 @@ def test_thumbs_are_a_scale_of_two():
 
 @pytest.mark.parametrize("step", range(1, 8))
 def test_the_seven_steps_and_back(step):
-    assert step_of(*verdict_of(step)) == step
+    assert step_of(*STEPS[step]) == step
 
 
 def test_both_bad_is_no_step_and_a_bare_choice_the_smallest_edge():

@@ -1,10 +1,14 @@
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from annotation.models import ApiToken, Membership, Project, Task, User
@@ -110,6 +114,15 @@ def test_create_token_prints_the_token_alone() -> None:
     for words, message in [(("bob",), "There is no account bob"), (("ada", "--days", "0"), "from 1 to 3650")]:
         with pytest.raises(CommandError, match=message):
             run("create_token", *words)
+
+
+def test_a_setting_that_cannot_be_used_ends_a_command_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    environment = {**os.environ, "HONE_DATA": str(tmp_path / "file" / "data")}
+    words = [sys.executable, "manage.py", "worker"]
+    done = subprocess.run(words, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("HONE_DATA must name a folder that Hone may write to")
 
 
 @pytest.mark.parametrize("command", ["import_tasks", "export_dataset", "create_user", "create_token"])

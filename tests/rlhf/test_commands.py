@@ -137,10 +137,12 @@ def test_progress_is_one_line_on_a_terminal_and_few_lines_elsewhere():
     assert [following.duration(seconds) for seconds in (45, 200, 7900)] == ["45 s", "3 min", "2 h 12 min"]
 
 
-def test_the_first_admin_is_made_once():
-    password = serving.first_admin()
-    assert password and len(password) >= 16
-    assert serving.first_admin() is None
+def test_the_first_admin_has_a_password_from_the_moment_it_can_be_shown():
+    admin = serving.site_admin()
+    assert serving.site_admin() == admin and not admin.has_usable_password()
+    password = serving.first_password(admin)
+    assert password and len(password) >= 16 and serving.site_admin().check_password(password)
+    assert serving.first_password(serving.site_admin()) is None
 
 
 def test_serve_refuses_without_migrations(monkeypatch):

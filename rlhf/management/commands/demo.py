@@ -1,7 +1,6 @@
 """The whole loop on this machine: from nothing to a policy that people prefer, and the site to look at it."""
 
 import json
-import secrets
 import sys
 import time
 from typing import Any
@@ -10,6 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotation.models import User
+from rlhf import serving
 from rlhf.demo import story, summary
 from rlhf.demo.progress import Progress
 from rlhf.launcher import LOCAL
@@ -33,36 +33,36 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=8000)
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: Any, host: str, port: int, model: str, no_serve: bool, **options: Any) -> None:
         began = time.monotonic()
         try:
+            if not no_serve:
+                serving.require_port(host, port)  # now, not after ten minutes
             with LOCAL.kept_ready():  # its libraries load while the tables are made
                 call_command("migrate", verbosity=0)
-                admin, password = _admin()
-                progress = Progress(sys.stdout, list(story.STEPS.values()))
-                round = story.play(progress, by=admin, model=options["model"])
-        except (story.DemoFailed, RegistryError, RunFileError) as error:
+                admin = serving.site_admin()
+                round = story.play(Progress(sys.stdout, list(story.STEPS.values())), by=admin, model=model)
+        except (serving.PortTaken, story.DemoFailed, RegistryError, RunFileError) as error:
             raise CommandError(str(error)) from None
+        except KeyboardInterrupt:
+            story.stop()
+            raise CommandError("Stopped. The same command goes on from here.", returncode=130) from None
         result = summary.summarise(round, time.monotonic() - began)
         self.stdout.write("\n" + "\n".join(summary.table(result, round)))
         self.stdout.write(
             "All judgements above are by simulated people with a known utility; sit down and judge the next batch."
         )
-        address = f"http://{options['host']}:{options['port']}/"
-        where = f"make serve, then {address}" if options["no_serve"] else address
-        self.stdout.write(f"\n{where}  sign in as {admin.username}, {password}")
-        if options["no_serve"]:
+        address = f"http://{host}:{port}/"
+        self.stdout.write(f"\n{f'make serve, then {address}' if no_serve else address}  {_how_to_sign_in(admin)}")
+        if no_serve:
             self.stdout.write(json.dumps(result))
         else:
-            call_command("serve", host=options["host"], port=options["port"])
+            call_command("serve", host=host, port=port)
 
 
-def _admin() -> tuple[User, str]:
-    """The site's admin and what to say of the password, which is shown only when it is made."""
-    if admin := User.objects.filter(is_superuser=True).order_by("pk").first():
-        return (
-            admin,
-            f"with the password shown at the first start (manage.py changepassword {admin.username} sets a new one)",
-        )
-    password = secrets.token_urlsafe(12)
-    return User.objects.create_superuser("admin", password=password), f"password {password}"
+def _how_to_sign_in(admin: User) -> str:
+    """The admin's name, and the password the one time that it can be shown."""
+    if password := serving.first_password(admin):
+        return f"sign in as {admin.username}, password {password} (shown this once)"
+    again = f"manage.py changepassword {admin.username} sets a new one"
+    return f"sign in as {admin.username}, with the password shown at the first start ({again})"

@@ -26,10 +26,13 @@ class Command(BaseCommand):
             threads = max(4, 8 // max(workers, 1))
         if workers < 1 or threads < 1:
             raise CommandError("--workers and --threads must be at least 1.")
-        if not serving.port_is_free(host, port):
-            raise CommandError(f"{host}:{port} cannot be listened on; choose another one with --port.")
-        if password := serving.first_admin():
-            self.stdout.write(f"First start. Sign in as admin with the password {password} (shown this once).")
+        try:
+            serving.require_port(host, port)
+        except serving.PortTaken as error:
+            raise CommandError(str(error)) from None
+        admin = serving.site_admin()
+        if password := serving.first_password(admin):
+            self.stdout.write(f"First start. Sign in as {admin} with the password {password} (shown this once).")
         serving.collect_static()
         self.stdout.flush()
         serving.become_supervisor(host, port, workers, threads)
