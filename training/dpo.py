@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ class Pairs:
     account: RowAccount
     rows: list[Pair]
     prompts: list[Prompt]
+    weights: list[float] = field(default_factory=list, kw_only=True)  # what each row counts in its batch
 
     @property
     def lengths(self) -> list[int]:
@@ -98,15 +99,17 @@ def train(config: RunFile, run: RunDir) -> None:
 
 
 def backward(learner: Learner, learn: Pairs, references: Tensor, rows: list[int]) -> Metrics:
-    """The gradients of some pairs, computed in parts; their loss and what it says of them."""
+    """The gradients of some pairs, computed in parts; their loss, a weighted mean, and what it says of them."""
     base, params = learner.base, learner.params
+    whole = sum(learn.weights[row] for row in rows)
     implied, loss = [], 0.0
     for part in data.parts(rows, learn.lengths, forward.tokens_at_once(base.lm)):
         batch = learner.pack([learn.rows[row] for row in part], learner.pad_id, base.device)
         ref_logps = references[:, part].flatten().to(base.device)
         with base.speaking_as(learner.policy, dropout=True) as lm:
             logps = forward.answer_logps(lm, batch)
-            piece = pair_losses(logps, ref_logps, batch.lengths, params).sum() / len(rows)
+            weight = logps.new_tensor([learn.weights[row] / whole for row in part])
+            piece = (pair_losses(logps, ref_logps, batch.lengths, params) * weight).sum()
             piece.backward()
         loss += piece.item()
         implied.append(rewards(logps.detach(), ref_logps, batch.lengths, params).view(2, -1))
@@ -121,15 +124,18 @@ def read_pairs(config: RunFile, tokenizer: Any, split: str) -> Pairs:
     limit, raisable = models.longest(config)
     encoder = data.Encoder(tokenizer)
     for number, row in enumerate(found, start=1):
-        if reason := data.unusable(tokenizer, row["prompt"], row["chosen"], row["rejected"]):
-            pairs.account.drop(reason)
+        reason = data.unusable(tokenizer, row["prompt"], row["chosen"], row["rejected"])
+        weight = 1.0 if row.get("weight") is None else float(row["weight"])
+        if reason or not weight > 0:
+            pairs.account.drop(reason or "weight_not_above_zero")
             continue
         prompt, chosen = encoder.pair(row["prompt"], row["chosen"])
         _, rejected = encoder.pair(row["prompt"], row["rejected"])
-        if len(prompt) + max(len(chosen), len(rejected)) > limit:
-            pairs.account.drop("too_long")
+        if chosen == rejected or len(prompt) + max(len(chosen), len(rejected)) > limit:
+            pairs.account.drop("answers_equal" if chosen == rejected else "too_long")
             continue
         pairs.account.use()
+        pairs.weights.append(weight)
         pairs.rows.append((prompt, chosen, rejected))
         pairs.prompts.append(Prompt(str(row.get("task_id") or number), row["prompt"], prompt))
     if found or split == "train":

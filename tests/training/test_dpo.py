@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from tests.training.conftest import LORA
 from training import dpo, forward, models, runfile
+from training.learning_params import DPO
 from training.rundir import RunDir, read_metrics, read_report, read_samples, read_status
 
 PARAMS = {"batch_size": 8, "learning_rate": 0.01, "max_new_tokens": 8, "sample_prompts": 2, "checkpoint_every": 4}
@@ -125,6 +126,23 @@ def test_losses_without_a_reference_need_none_and_compute_none(make_dpo, loss):
     config["params"]["loss"] = "sigmoid"
     with pytest.raises(runfile.RunFileError, match="reference is required"):
         runfile.check(config)
+
+
+def test_a_row_counts_in_its_batch_what_it_weighs(make_dpo):
+    learner = dpo.Learner(*dpo.load_policy(runfile.read(make_dpo() / "run.json")), forward.pack_pairs, 0, DPO())
+    with torch.no_grad():
+        for weight in learner.base.weights(learner.policy).values():
+            weight.normal_(std=0.3, generator=torch.Generator().manual_seed(3))
+    one, other = ([5, 6], [7, 8, 2], [9, 2]), ([11], [12, 2], [13, 14, 2])
+    found = []
+    for rows, weights in (([one, one, other], [0.5] * 3), ([one, other], [1.0, 0.5])):
+        pairs = dpo.Pairs(dpo.RowAccount("train"), rows, [], weights=weights)
+        loss = dpo.backward(learner, pairs, torch.zeros(2, len(rows)), list(range(len(rows))))["loss"]
+        gradients = [weight.grad for weight in learner.base.weights(learner.policy).values()]
+        found.append(torch.cat([torch.tensor([loss]), *(each.flatten() for each in gradients)]))
+        for weight in learner.base.weights(learner.policy).values():
+            weight.grad = None
+    assert torch.allclose(*found, atol=1e-6) and found[0].abs().sum() > 0.1
 
 
 def test_beta_is_the_loss_own_unless_it_is_given(make_dpo):
