@@ -208,7 +208,9 @@ def minibatch_step(
         seen = mask if kind == "grpo" else torch.ones_like(ratio, dtype=torch.bool)
         result["policy_loss"] += loss.item()
         result["entropy"] += share * entropy.mean().item()
-        result["clip_fraction"] += share * losses.clip_fraction(ratio, seen, clip=params.clip).item()
+        high = getattr(params, "clip_high", None)  # GRPO's alone
+        clipped = losses.clip_fraction(ratio, seen, clip=params.clip, clip_high=high)
+        result["clip_fraction"] += share * clipped.item()
         result["ratio_max"] = max(result["ratio_max"], ratio[seen].max().item())
     return result | {"grad_norm": ppo.take_step(optimizer, company.policy_weights(), params.max_grad_norm)}
 

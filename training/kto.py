@@ -74,6 +74,7 @@ def train(config: RunFile, run: RunDir) -> None:
         config, run, base.lm, learn.lengths,
         lambda rows: backward(learner, learn, references[0], rows),
         wrapper=base.wrapper,
+        most_at_once=forward.tokens_at_once(base.lm),
         looks=[Look(params.eval_every if held_out.rows else 0, look), Look(params.sample_every, shown.pass_by)],
     )  # fmt: skip
     run.phase("evaluating")
@@ -95,17 +96,20 @@ def train(config: RunFile, run: RunDir) -> None:
 
 
 def backward(learner: Learner, learn: Judged, references: Tensor, rows: list[int]) -> Metrics:
-    """The gradients of some rows, their loss and what it says of them."""
+    """The gradients of some rows, computed in parts; their loss and what it says of them."""
     params, base = learner.params, learner.base
     kl = reference_point(learner, learn, references, rows)
-    batch, labels = learner.pack([learn.rows[row][:2] for row in rows]), labels_of(learner, learn, rows)
-    ref_logps = references[0, rows].to(base.device)
-    with base.speaking_as(learner.policy, dropout=True) as lm:
-        logps = forward.answer_logps(lm, batch)
-        loss = row_losses(logps, ref_logps, labels, kl, params).mean()
-        loss.backward()
-    implied = rewards(params.beta * (logps.detach() - ref_logps), labels)
-    return {"loss": loss.item(), "kl": kl.item()} | implied
+    implied, loss = [], 0.0
+    for part in data.parts(rows, learn.lengths, forward.tokens_at_once(base.lm)):
+        batch, labels = learner.pack([learn.rows[row][:2] for row in part]), labels_of(learner, learn, part)
+        ref_logps = references[0, part].to(base.device)
+        with base.speaking_as(learner.policy, dropout=True) as lm:
+            logps = forward.answer_logps(lm, batch)
+            piece = row_losses(logps, ref_logps, labels, kl, params).sum() / len(rows)
+            piece.backward()
+        loss += piece.item()
+        implied.append(params.beta * (logps.detach() - ref_logps))
+    return {"loss": loss, "kl": kl.item()} | rewards(torch.cat(implied), labels_of(learner, learn, rows))
 
 
 def read_rows(config: RunFile, tokenizer: Any, split: str) -> Judged:
@@ -118,6 +122,9 @@ def read_rows(config: RunFile, tokenizer: Any, split: str) -> Judged:
     for number, row in enumerate(found, start=1):
         if reason := data.unusable(tokenizer, row["prompt"], row["completion"]):
             account.drop(reason)
+            continue
+        if row["label"] not in (True, False):  # a text would be wanted whatever it says
+            account.drop("label_is_not_true_or_false")
             continue
         prompt, answer = encoder.pair(row["prompt"], row["completion"])
         if len(prompt) + len(answer) > limit:

@@ -146,9 +146,9 @@ def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor
     return 0.5 * masked_mean(worse, mask)
 
 
-def clip_fraction(ratio: Tensor, mask: Tensor, *, clip: float) -> Tensor:
-    """The share of real tokens whose ratio left [1 - clip, 1 + clip]."""
-    return masked_mean(((ratio - 1).abs() > clip).float(), mask)
+def clip_fraction(ratio: Tensor, mask: Tensor, *, clip: float, clip_high: float | None = None) -> Tensor:
+    """The share of real tokens whose ratio left [1 - clip, 1 + clip_high], the latter being `clip` by default."""
+    return masked_mean(((ratio < 1 - clip) | (ratio > 1 + (clip_high or clip))).float(), mask)
 
 
 def kl_k1(logps: Tensor, ref_logps: Tensor) -> Tensor:

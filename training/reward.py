@@ -36,6 +36,7 @@ def train(config: RunFile, run: RunDir) -> None:
     rows += others
     objective = OBJECTIVES[kind](config, rows, aspects)
     told = f" ({distinct} of them different)" if distinct < account.used else ""
+    told += f" by {', '.join(aspects)}" if kind == "rating" else ""
     told += f" with {len(others)} answers to other prompts beside them" if others else ""
     run.say("info", f"{account.used} {objective.noun} to learn from{told}, {eval_account.used} held out.")
     prompt, answers = rows[0].tree

@@ -12,14 +12,14 @@ def preference_loss(
 ) -> Tensor:
     """The Bradley-Terry loss of B pairs as one number; all inputs are (B,).
 
-    -(1 - e) log s(d) - e log s(-d) with d = chosen - rejected - margin: Ouyang et al. (2022) equation 1, the margin
+    -(1 - e) log s(d - m) - e log s(-d - m) with d = chosen - rejected: Ouyang et al. (2022) equation 1, the margin m
     from Touvron et al. (2023) equation 2, e = `label_smoothing`, of all pairs or (B,) of each: with e the share of the
-    judges who saw it the other way round, the labels are soft (Wang et al. 2024, Secrets of RLHF II, where they smooth
-    labels), and e = 1/2 is a tie, which pulls two scores together; averaged by `weight`. Added is `center` times the
-    mean of (chosen + rejected)^2, which fixes the free constant: Eisenstein et al. (2023) equation 2.
+    judges who saw it the other way round, and who ask for the same lead, the labels are soft (Wang et al. 2024, Secrets
+    of RLHF II), and e = 1/2 is a tie, which pulls two scores together; averaged by `weight`. Added is `center` times
+    the mean of (chosen + rejected)^2, which fixes the free constant: Eisenstein et al. (2023) equation 2.
     """
-    lead = chosen - rejected - margin
-    losses = -(1 - label_smoothing) * F.logsigmoid(lead) - label_smoothing * F.logsigmoid(-lead)
+    lead = chosen - rejected
+    losses = -(1 - label_smoothing) * F.logsigmoid(lead - margin) - label_smoothing * F.logsigmoid(-lead - margin)
     return (losses * weight).sum() / weight.sum() + center * ((chosen + rejected) ** 2).mean()
 
 

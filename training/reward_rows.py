@@ -16,7 +16,7 @@ from training.runfile import RunFile
 
 STRONGEST = 3.0  # margin of the ends of a seven-point scale
 # Columns of numbers that a snapshot of ratings may hold beside the aspects.
-NO_ASPECTS = ("margin", "agreement", "weight", "posterior", "task_id", "label")
+NO_ASPECTS = ("margin", "agreement", "weight", "posterior", "task_id", "label", "id", "__index_level_0__")
 HINT = "A reward run reads preference rows (chosen, rejected), ranking rows (responses, ranks) or rating rows."
 
 

@@ -119,6 +119,7 @@ def test_policy_loss_takes_the_worse_of_clipped_and_unclipped():
     assert loss.item() == pytest.approx(-0.55)
     assert got == pytest.approx(ratio)
     assert losses.clip_fraction(got, mask, clip=0.2).item() == pytest.approx(0.75)
+    assert losses.clip_fraction(torch.tensor([0.7, 1.25, 1.3]), torch.ones(3), clip=0.2, clip_high=0.28) == 2 / 3
 
 
 def test_clipped_tokens_have_no_gradient():

@@ -13,14 +13,16 @@ def test_parts_hold_few_tokens_and_every_row_in_order() -> None:
     assert data.parts([7, 0], lengths, 100) == [[7, 0]]
 
 
-@pytest.mark.parametrize("kind", ["sft", "reward", "dpo"])
+@pytest.mark.parametrize("kind", ["sft", "reward", "dpo", "kto"])
 def test_a_batch_in_parts_has_the_loss_and_gradient_of_the_whole(
-    kind, make_run, demonstration_snapshot, tiny_snapshot, monkeypatch
+    kind, make_run, demonstration_snapshot, tiny_snapshot, binary_snapshot, monkeypatch
 ) -> None:
-    keys = {"snapshot": demonstration_snapshot if kind == "sft" else tiny_snapshot, "adapter": LORA}
+    snapshots = {"sft": demonstration_snapshot, "kto": binary_snapshot}
+    keys = {"snapshot": snapshots.get(kind, tiny_snapshot), "adapter": LORA}
     keys |= {"params": {"batch_size": 8, "max_steps": 3, "learning_rate": 1e-3}}
-    keys |= {"reference": "base"} if kind == "dpo" else {}
-    keys["params"] |= {"sample_prompts": 0} if kind == "dpo" else {}
+    if kind in ("dpo", "kto"):
+        keys["reference"] = "base"
+        keys["params"] |= {"sample_prompts": 0}
     whole, apart = make_run(kind, "whole", **keys), make_run(kind, "apart", **keys)
     assert run_here(whole) == 0
     seen = []

@@ -42,6 +42,8 @@ def test_the_loss_by_hand() -> None:
     assert loss_of([2.0, 0.0], [1.0, 1.0], weight=[3.0, 1.0]) == pytest.approx((3 * nll(1) + nll(-1)) / 4)
     assert loss_of([2.0], [1.0], label_smoothing=0.1) == pytest.approx(0.9 * nll(1) + 0.1 * nll(-1))
     assert loss_of([2.0], [1.0], center=0.5) == pytest.approx(nll(1) + 0.5 * 9)
+    both = loss_of([2.0], [1.0], margin=[3.0], label_smoothing=0.1)  # whoever prefers the other asks for a lead as well
+    assert both == pytest.approx(0.9 * nll(1 - 3) + 0.1 * nll(-1 - 3))
 
 
 def test_scores_do_not_depend_on_how_pairs_are_laid_out(tiny_model_dir) -> None:

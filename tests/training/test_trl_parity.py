@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from training import groups, losses
+from training.reward_losses import preference_loss
 
 pytestmark = pytest.mark.slow  # importing TRL takes seconds
 PAIRS, TOKENS = 6, 9
@@ -42,11 +43,14 @@ def stand_in(answers, **settings):
     return trainer, (lambda **_: out), inputs
 
 
-@pytest.mark.parametrize("kind", ["sigmoid", "ipo", "hinge", "robust", "sigmoid_norm", "apo_zero", "apo_down"])
-def test_the_losses_of_dpo_are_those_of_trl(answers, kind):
+@pytest.mark.parametrize(
+    ("kind", "smoothing"),
+    [("sigmoid", 0.0), ("sigmoid", 0.2), ("robust", 0.2)]
+    + [(kind, 0.0) for kind in ("ipo", "hinge", "sigmoid_norm", "apo_zero", "apo_down")],
+)
+def test_the_losses_of_dpo_are_those_of_trl(answers, kind, smoothing):
     from trl import DPOTrainer
 
-    smoothing = 0.2 if kind == "robust" else 0.0
     trainer, model, inputs = stand_in(answers, beta=0.3, loss_types=[kind], label_smoothing=smoothing)
     chosen, rejected = answers.ref_logps.chunk(2)
     theirs = DPOTrainer._compute_loss(
@@ -115,6 +119,42 @@ def test_the_loss_of_grpo_is_that_of_trl(answers, kind):
         each, answers.mask, "dapo" if kind == "bnpo" else kind, rows=rows, tokens=tokens, longest=TOKENS
     )
     theirs = grpo_of_trl(GRPOTrainer, answers, old, ref, advantages, kind)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+def test_the_loss_of_rloo_is_that_of_trl(answers):
+    from trl import RLOOTrainer
+
+    old, advantages = answers.tokens - 0.1 * answers.mask, torch.linspace(-1, 1, 2 * PAIRS)
+    shown = torch.zeros_like(answers.tokens)
+    alone = SimpleNamespace(gather=lambda x: x, reduce=lambda x, **_: x)
+    trainer = SimpleNamespace(
+        model=SimpleNamespace(training=False), accelerator=alone, epsilon_low=0.2, epsilon_high=0.2,
+        aux_loss_enabled=False, _metrics={"eval": defaultdict(list)},
+        _get_per_token_logps_and_entropies=lambda *a, **k: (answers.tokens, shown, None),
+    )  # fmt: skip
+    ids = torch.zeros(2 * PAIRS, 1, dtype=torch.long)
+    inputs = {
+        "prompt_ids": ids, "prompt_mask": ids + 1, "completion_ids": answers.mask.long(),
+        "completion_mask": answers.mask.long(), "advantages": advantages, "old_logps": old.sum(1),
+    }  # fmt: skip
+    ours, _ = groups.rloo_losses(answers.tokens, old, advantages, answers.mask, clip=0.2)
+    assert ours.mean().item() == pytest.approx(RLOOTrainer._compute_loss(trainer, None, inputs).item(), rel=1e-5)
+
+
+def test_the_loss_of_a_reward_model_is_that_of_trl(answers):
+    from trl import RewardTrainer
+
+    scores, margin = answers.logps.view(-1, 1) / 5, torch.linspace(0, 3, PAIRS)
+    trainer = SimpleNamespace(
+        model=SimpleNamespace(training=False), args=SimpleNamespace(center_rewards_coefficient=0.02),
+        accelerator=SimpleNamespace(gather=lambda x: x, gather_for_metrics=lambda x: x),
+        _metrics={"eval": defaultdict(list)}, _total_train_tokens=0,
+    )  # fmt: skip
+    inputs = {"margin": margin, "attention_mask": answers.mask}
+    theirs = RewardTrainer.compute_loss(trainer, lambda **_: SimpleNamespace(logits=scores), inputs)
+    chosen, rejected = scores[:, 0].chunk(2)
+    ours = preference_loss(chosen, rejected, margin=margin, weight=torch.ones(PAIRS), label_smoothing=0.0, center=0.02)
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
 
 
