@@ -68,7 +68,23 @@ def adapters_of(kind: str) -> list[tuple[str, str]]:
 
 def adapter_fields(method: str) -> tuple[str, ...]:
     """The settings of an adapter that the form asks for."""
-    return tuple(name for name in compatibility.FIELDS.get(method, ()) if name != "targets")
+    return compatibility.FIELDS.get(method, ())
+
+
+def shape_of(start: Model, method: str) -> dict[str, Any]:
+    """The adapter as which the adapter `start` goes on; RunFileError where `method` is another."""
+    try:
+        saved = compatibility.saved_adapter(start.folder)
+    except (OSError, ValueError):
+        raise RunFileError("start_adapter", f"has no readable adapter_config.json: {start.folder}") from None
+    if reason := compatibility.continuation_refusal(saved["method"]):
+        raise RunFileError("start_adapter", reason)
+    if method == saved["method"]:
+        return saved
+    if (method, saved["method"]) == ("qlora", "lora"):  # the same weights over a base in fewer bits
+        return saved | {"method": method}
+    label = compatibility.LABELS[saved["method"]]
+    raise RunFileError("adapter", f"must be {label}, as which {start.name} goes on; or start from its base")
 
 
 class RunForm(Styled):
@@ -190,8 +206,15 @@ class RunForm(Styled):
         }
         if self.method == "full":
             given["adapter"] = None
-        elif not start.is_adapter:  # an adapter that goes on keeps its own shape
-            given["adapter"] = {"method": self.method} | self._section("adapter")
+            return given
+        asked = self._section("adapter")
+        if "targets" in asked:
+            asked["targets"] = layers_in(asked["targets"])
+        if start.is_adapter:  # it keeps its own shape
+            bits = {"bits": asked["bits"]} if "bits" in asked else {}
+            given["adapter"] = shape_of(start, self.method) | bits
+        else:
+            given["adapter"] = {"method": self.method} | asked
         return given
 
     @property
@@ -209,7 +232,8 @@ class RunForm(Styled):
         key = {"base_model": "start_model", "start_adapter": "adapter"}.get(error.field, error.field)
         key = key.removesuffix(".path").removesuffix(".sha256").removesuffix(".hash")
         if key in self.fields:
-            return key, str(error).removeprefix(error.field).strip().capitalize() + "."
+            text = str(error).removeprefix(error.field).strip()
+            return key, f"{text[:1].upper()}{text[1:]}."
         return None, f"{error}."
 
     @cached_property
@@ -220,7 +244,7 @@ class RunForm(Styled):
     def folds(self) -> list[dict[str, Any]]:
         """The other settings by group, each fold with a line that says what is in it."""
         groups: dict[str, list[forms.BoundField]] = {}
-        if (asked := adapter_fields(self.method)) and not self.goes_on:
+        if asked := [name for name in adapter_fields(self.method) if name == "bits" or not self.goes_on]:
             groups[gettext("Adapter details")] = [self[f"adapter.{name}"] for name in asked]
         for one in dataclasses.fields(runfile.PARAMS[self.run_kind]):
             if one.name not in FIRST[self.run_kind]:
@@ -268,7 +292,7 @@ def field_of(setting: dataclasses.Field[Any], hint: Any, default: Any) -> forms.
     if bool in accepted:
         return forms.BooleanField(initial=default, **(common | {"required": False}))
     typed = forms.TextInput(attrs={"inputmode": "decimal"})
-    shown = default if not isinstance(default, float) else f"{default:g}"
+    shown = default if not isinstance(default, float) else shortest(default)
     if float in accepted:
         return forms.FloatField(initial=shown, widget=typed, error_messages=text, **bounds, **common)
     if int in accepted:
@@ -293,8 +317,20 @@ def initial_from(run: Run, settings: list[str]) -> dict[str, Any]:
     }
     for section in ("params", "adapter", "hardware"):
         for name, value in (config.get(section) or {}).items():
-            initial[f"{section}.{name}"] = f"{value:g}" if isinstance(value, float) else value
+            value = ", ".join(value) if isinstance(value, list) else value
+            initial[f"{section}.{name}"] = shortest(value) if isinstance(value, float) else value
     return initial
+
+
+def layers_in(text: str) -> str | list[str]:
+    """`all-linear`, or the names of layers between commas."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return text if names == ["all-linear"] else names
+
+
+def shortest(number: float) -> str:
+    """The number in as few characters as still say it exactly."""
+    return min((text for text in (f"{number:g}", repr(number)) if float(text) == number), key=len)
 
 
 def _number(value: Any) -> float | None:

@@ -11,6 +11,7 @@ from annotation.cleaning import CleaningError
 from annotation.models import Project, User
 from rlhf.models import Cut, Model, Round, Run, Snapshot
 from rlhf.prompts import Prompt, distinct, messages
+from training import runfile
 
 
 class VisibleModel(serializers.SlugRelatedField[Model]):
@@ -194,6 +195,9 @@ class RunInput(StrictSerializer):
     params = serializers.DictField(required=False)
     adapter = serializers.DictField(required=False, allow_null=True, help_text="null trains all weights")
     hardware = serializers.DictField(required=False)
+    template = serializers.ChoiceField(
+        choices=runfile.TEMPLATES, required=False, help_text="where the start model brings no chat template"
+    )
     seed = serializers.IntegerField(min_value=0, max_value=2**32 - 1, required=False)
     prompts = serializers.ListField(child=PromptField(), max_length=100_000, required=False)
 

@@ -14,10 +14,11 @@ from annotation.models import Project
 from annotation.models.people import TRAINS
 from annotation.shell import PersonRequest, signed_in
 from rlhf import runs
+from rlhf.forms import policies_of
 from rlhf.models import Model, Run, Snapshot
 from rlhf.preflight import estimate, trained_numbers
 from rlhf.run_form import KINDS, METHODS, SHAPES, RunForm, adapters_of, initial_from
-from training.runfile import RunFileError
+from training.runfile import RunFileError, compatibility
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -65,8 +66,21 @@ def _empty_form(project: Project, query: QueryDict) -> RunForm:
         kinds = {"sft": "sft", "binary": "kto", **dict.fromkeys(runs.READS[Run.Kind.REWARD], "reward")}
         snapshot = Snapshot.objects.filter(project=project, pk=query.get("snapshot", "")).first()
         initial["kind"] = kinds.get(snapshot.type) if snapshot else None
-    kind, adapter = _kind_and_adapter(initial)
+    kind, adapter = _kind_and_adapter(initial | _adapter_of_start(project, initial))
     return RunForm(project=project, kind=kind, adapter=adapter, initial=initial | {"kind": kind, "adapter": adapter})
+
+
+def _adapter_of_start(project: Project, initial: dict[str, Any]) -> dict[str, Any]:
+    """The method of the start model (by default the newest), where that is an adapter, which goes on as what it is."""
+    rows, key = policies_of(project), str(initial.get("start_model") or "")
+    start = rows.filter(pk=key).first() if key.isdecimal() else rows.first()
+    if start is None or not start.is_adapter:
+        return {}
+    try:
+        method = compatibility.saved_adapter(start.folder)["method"]
+    except (OSError, ValueError):  # somebody removed its files; said when it is chosen
+        return {}
+    return {"adapter": "qlora" if (initial.get("adapter"), method) == ("qlora", "lora") else method}
 
 
 def _filled_form(project: Project, data: QueryDict) -> RunForm:

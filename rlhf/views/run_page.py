@@ -201,6 +201,10 @@ def adapter_words(adapter: dict[str, Any]) -> str:
     usual = {field.name: field.default for field in dataclasses.fields(runfile.Adapter)}
     known = [name for name in runfile.compatibility.FIELDS[method] if name in words]
     shown = [f"{words[name]} {adapter.get(name, usual[name]):g}" for name in known]
+    if adapter.get("dropout"):
+        shown.append(f"dropout {adapter['dropout']:g}")
+    if isinstance(adapter.get("targets"), list):
+        shown.append(gettext("on %(layers)s") % {"layers": " ".join(adapter["targets"])})
     return ", ".join([runfile.compatibility.LABELS[method], *shown])
 
 

@@ -34,7 +34,7 @@ def test_the_form_as_it_opens_queues_a_run(client, trainer, kind):
 @pytest.mark.parametrize(
     ("kind", "adapter", "shape"),
     [
-        ("kto", "dora", {"r": 16, "alpha": 32, "dropout": 0.0}),
+        ("kto", "dora", {"r": 16, "alpha": 32, "dropout": 0.0, "targets": "all-linear"}),
         ("dpo", "prefix", {"virtual_tokens": 20}),
         ("reward", "houlsby", {"bottleneck": 64, "dropout": 0.0}),
         ("sft", "ia3", {}),
@@ -50,6 +50,27 @@ def test_every_adapter_that_a_method_takes_comes_out_of_the_form(client, trainer
     assert run.config["adapter"] == {"method": adapter} | shape
     assert run.config["params"]["learning_rate"] == runfile.defaults(kind, adapter)["learning_rate"]
     assert client.get(run.get_absolute_url()).status_code == 200
+
+
+def test_an_adapter_goes_on_as_what_it_is_and_layers_and_numbers_survive_a_copy(client, trainer):
+    rows.snapshot(trainer)
+    changes = {"adapter.targets": "q_proj, v_proj", "params.learning_rate": "1.2345678e-05"}
+    client.post(address("new_run", trainer), form_of(trainer, "dpo", **changes))
+    run = Run.objects.get()
+    assert run.config["adapter"]["targets"] == ["q_proj", "v_proj"]
+    copied = client.get(address("new_run", trainer, copy=run.pk)).content.decode()
+    assert 'value="q_proj, v_proj"' in copied and 'value="1.2345678e-05"' in copied
+
+    base = Model.objects.policies().first()
+    start = rows.model("mine", project=trainer, parent=base)
+    rows.adapter(start.folder, b"mine", use_dora=True)
+    page = client.get(address("new_run", trainer, kind="dpo", start_model=start.pk)).content.decode()
+    assert 'id="id_adapter_dora" checked' in page and "id_adapter.r" not in page
+    sent = form_of(trainer, "dpo") | {"start_model": start.pk}
+    refused = client.post(address("new_run", trainer), sent)
+    assert refused.status_code == 422 and "Must be DoRA, as which mine goes on" in refused.content.decode()
+    client.post(address("new_run", trainer), form_of(trainer, "dpo", adapter="dora") | {"start_model": start.pk})
+    assert Run.objects.first().config["adapter"] | {"method": "dora", "r": 8} == Run.objects.first().config["adapter"]
 
 
 def test_a_rule_takes_the_place_of_the_reward_model(client, trainer):
