@@ -170,7 +170,10 @@ def _with_config(model: Any, config: PeftConfig, name: str) -> Any:
                 raise RunFileError("adapter", "of trained positions cannot share a base with another adapter")
             model.add_adapter(name, config)
             return model
-        wrapped = get_peft_model(model, config, adapter_name=name)
+        try:
+            wrapped = get_peft_model(model, config, adapter_name=name)
+        except ValueError as error:
+            raise RunFileError("adapter", f"does not fit this model: {error}") from error
     if config.is_prompt_learning:
         virtual.install(wrapped, name)
     return wrapped

@@ -61,7 +61,7 @@ def save(run: RunDir, step: int, tensors: dict[str, Tensor], state: dict[str, An
     _write(aside / "tensors.safetensors", safetensors_bytes(weights))
     _write(aside / "state.pt", buffer.getbuffer())
     hashes = {name: file_hash(aside / name) for name in ("tensors.safetensors", "state.pt")}
-    listing = {"step": step, "saved_at": time.time(), "files": hashes, "run": _identity(run)}
+    listing = {"step": step, "saved_at": time.time(), "files": hashes, "run": _identity(run), "params": _params(run)}
     _write(aside / "checkpoint.json", json.dumps(listing, indent=1).encode())
     _sync_folder(aside)
     shutil.rmtree(final, ignore_errors=True)
@@ -86,6 +86,8 @@ def latest(run: RunDir) -> Checkpoint | None:
         _require_same_run(run, listing)
         state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
         run.say("info", f"Continuing from step {listing['step']}.")
+        for name, before, now in _corrected(run, listing):
+            run.say("warning", f"params.{name} is {now} from here on; up to this step it was {before}.")
         return Checkpoint(step=listing["step"], path=path, state=state)
     return None
 
@@ -117,7 +119,24 @@ def restore_rng(state: dict[str, Any]) -> None:
 
 def _identity(run: RunDir) -> dict[str, Any]:
     data = json.loads((run.path / "run.json").read_text("utf-8"))
-    return {key: data.get(key) for key in IDENTITY}
+    return {key: data.get(key) for key in IDENTITY} | {"params.policies": _params(run).get("policies")}
+
+
+def _params(run: RunDir) -> dict[str, Any]:
+    return json.loads((run.path / "run.json").read_text("utf-8")).get("params") or {}
+
+
+def _corrected(run: RunDir, listing: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(name, before, now) of each setting that was changed since this checkpoint, as run.json says them."""
+    old, new = listing.get("params"), _params(run)
+    if old is None:
+        return []
+    said = [{name: json.dumps(value) for name, value in each.items()} for each in (old, new)]
+    return [
+        (name, said[0].get(name, "its default"), said[1].get(name, "its default"))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
 
 
 def _require_same_run(run: RunDir, listing: dict[str, Any]) -> None:
@@ -126,7 +145,7 @@ def _require_same_run(run: RunDir, listing: dict[str, Any]) -> None:
             f"The checkpoint of step {listing['step']} does not say which run wrote it.", "Delete checkpoints/."
         )
     for key, value in _identity(run).items():
-        if value != listing["run"].get(key):
+        if value != listing["run"].get(key, value):  # what an older version did not write down
             raise RunFileError(
                 key, "changed since the last checkpoint; put it back, or delete checkpoints/ to start over"
             )

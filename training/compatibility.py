@@ -118,12 +118,19 @@ def merge_refusal(method: str) -> str | None:
 
 
 def table() -> str:
-    """Adapter by kind of run as a Markdown table, as the docs show it."""
-    head = "| adapter | " + " | ".join(f"`{kind}`" for kind in TRAINERS) + " |"
-    lines = [head, "|---" * (len(TRAINERS) + 1) + "|"]
+    """Adapter by kind of run, and by what may be done with it later, as the Markdown table that the docs show."""
+    later = ("goes on", "`merge`", "ensemble of adapters")
+    head = "| adapter | " + " | ".join([f"`{kind}`" for kind in TRAINERS] + [*later]) + " |"
+    lines = [head, "|---" * (len(TRAINERS) + len(later) + 1) + "|"]
     for method in (None, *METHODS):
         label = f"{LABELS[method]} (`{method}`)" if method else "Full fine-tuning"
-        cells = ["no" if refusal(kind, method) else "yes" for kind in TRAINERS]
+        reasons = [refusal(kind, method) for kind in TRAINERS]
+        cells = ["no" if reason else "yes" for reason in reasons]
+        if method:
+            after = (continuation_refusal(method), merge_refusal(method), ensemble_refusal(method))
+            cells += ["no" if reason else "yes" for reason in after]
+        else:
+            cells += ["yes", "is whole", "no"]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jinja2
+import pyarrow
 import pyarrow.parquet as parquet
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from training.runfile import RunFile
 
 Messages = list[dict[str, str]]
 REMEMBERED = 4096  # prompts, and answers, that rows are compared with: what was said of one pair stands together
+SPEAKERS = {"prompt": "user", "chosen": "assistant", "rejected": "assistant", "completion": "assistant"}
 BUCKET_BATCHES = 16  # rows are sorted by length within this many batches: little padding, and still a random order
 
 
@@ -67,14 +70,26 @@ class RowAccount:
 
 
 def rows(config: RunFile, split: str) -> list[dict[str, Any]]:
-    """The rows of one split of the run's snapshot, as plain dictionaries; none when the snapshot has no such split."""
+    """The rows of one split of the run's snapshot, as plain dictionaries; none when the snapshot has no such split.
+
+    A prompt or an answer that is plain text becomes a message.
+    """
     assert config.snapshot is not None
     path = config.snapshot.path / f"{split}.parquet"
     if not path.is_file():
         if split == "train":
             raise DataError(f"The snapshot has no {path.name}.", "Cut the snapshot again.")
         return []
-    return parquet.read_table(path).to_pylist()
+    try:
+        found: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path.name} of the snapshot cannot be read: {reason}", "Cut the snapshot again.") from error
+    for row in found:
+        for name in SPEAKERS.keys() & row.keys():
+            if isinstance(row[name], str):
+                row[name] = [{"role": SPEAKERS[name], "content": row[name]}]
+    return found
 
 
 def require_columns(found: Sequence[dict[str, Any]], *names: str) -> None:
@@ -112,7 +127,7 @@ class Encoder:
 
     def _read_pair(self, prompt: str, completion: str) -> tuple[list[int], list[int]]:
         text, prompt_ids = self._prompt(prompt)
-        whole = self.tokenizer.apply_chat_template(json.loads(prompt) + json.loads(completion), tokenize=False)
+        whole = _rendered(self.tokenizer, json.loads(prompt) + json.loads(completion))
         if not whole.startswith(text):
             raise DataError(
                 "The chat template writes a prompt differently once an answer follows it,"
@@ -138,14 +153,25 @@ def cut_prompt(tokenizer: Any, prompt: list[int], room: int) -> list[int] | None
 
 def unusable(tokenizer: Any, prompt: Messages, *completions: Messages) -> str | None:
     """Why a row cannot be learnt from, or None: no answer, no question, or a control token typed into a text."""
+    if not all(_are_messages(each) for each in (prompt, *completions)):
+        return "neither_text_nor_messages"
     if not prompt or prompt[-1]["role"] == "assistant":
         return "prompt_does_not_end_with_a_question"
-    if any(not answer or not any(message["content"] for message in answer) for answer in completions):
+    if any(not any(message["content"] for message in answer) for answer in completions):
         return "empty_completion"
+    if any(len(answer) > 1 or answer[0]["role"] != "assistant" for answer in completions):
+        return "completion_is_not_one_answer"  # all behind the first end token would be lost
     texts = [message["content"] for messages in (prompt, *completions) for message in messages]
     if any(token in text for token in tokenizer.all_special_tokens for text in texts):
         return "control_token_in_text"
     return None
+
+
+def _are_messages(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, dict) and isinstance(each.get("role"), str) and isinstance(each.get("content"), str)
+        for each in value
+    )
 
 
 def render(tokenizer: Any, prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> str:
@@ -228,7 +254,18 @@ def in_order(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
 
 
 def _prompt_text(tokenizer: Any, messages: Messages) -> str:
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return _rendered(tokenizer, messages, add_generation_prompt=True)
+
+
+def _rendered(tokenizer: Any, messages: Messages, **options: Any) -> str:
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
+    except jinja2.TemplateError as error:  # as Gemma's refuses a system message
+        shown = messages[0]["content"][:40]
+        raise DataError(
+            f"The chat template refuses the conversation that begins with {shown!r}: {error}.",
+            "Leave such rows out, or give the run a template of its own (template in run.json).",
+        ) from error
 
 
 def _tokens(tokenizer: Any, text: str, *, bos: bool) -> list[int]:

@@ -16,24 +16,25 @@ class Generations:
     def __init__(self, run_path: Path) -> None:
         self.path = run_path / "generations.jsonl"
         self._rows = list(_whole_lines(self.path))
+        self._known = {(row["model"], row["id"]) for row in self._rows}
 
     def has(self, model: str, prompt_id: str) -> bool:
-        return (model, prompt_id) in {(row["model"], row["id"]) for row in self._rows}
+        return (model, prompt_id) in self._known
 
     def keep(self, models: Sequence[str]) -> None:
         """Forget the answers of every other model, and a line that was cut off."""
         self._rows = [row for row in self._rows if row["model"] in models]
+        self._known = {(row["model"], row["id"]) for row in self._rows}
         aside = self.path.with_name(f".{self.path.name}.tmp")
         aside.write_text("".join(_line(row) for row in self._rows), encoding="utf-8")
         aside.replace(self.path)
 
     def add(self, model: str, answers: Sequence[Answer], rewards: Sequence[float] | None) -> None:
         """Append the answers, those to one prompt in one line, unless that line is already there."""
-        known = {(row["model"], row["id"]) for row in self._rows}
         rows: dict[str, dict[str, Any]] = {}
         for place, answer in enumerate(answers):
             prompt = answer.prompt
-            if (model, prompt.id) in known:
+            if self.has(model, prompt.id):
                 continue
             row = rows.setdefault(
                 prompt.id, {"id": prompt.id, "prompt": prompt.messages, "model": model, "responses": []}
@@ -43,6 +44,7 @@ class Generations:
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(_line(row) for row in rows.values()))
         self._rows += rows.values()
+        self._known |= {(model, name) for name in rows}
 
     def responses(self, model: str) -> list[dict[str, Any]]:
         """Every response of one model."""

@@ -26,6 +26,9 @@ def check_inputs(config: RunFile, run_path: Path) -> None:
     for field, reference in _model_refs(config):
         if not weight_files(reference.path):
             raise RunFileError(f"{field}.path", f"has no safetensors weights in it: {reference.path}")
+        broken = [path.name for path in weight_files(reference.path) if not reference.sha256 and not _is_whole(path)]
+        if broken:
+            raise RunFileError(f"{field}.path", f"holds {broken[0]}, which is damaged or not whole; copy it again")
         if reference.sha256 and model_hash(reference.path) != reference.sha256:
             raise RunFileError(
                 f"{field}.sha256",
@@ -68,6 +71,19 @@ def _may_stand_on(base: Path, saved: dict[str, Any], card: dict[str, Any]) -> bo
     return bool(known is None or known == model_hash(base))
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether a safetensors file is as long as its header says: the header's length, JSON, then the numbers."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(length)) if length < size else None
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        except (AttributeError, ValueError, TypeError, LookupError):
+            return False
+    return size == 8 + length + max(ends, default=0)
+
+
 def _json(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text("utf-8"))
@@ -87,10 +103,9 @@ def _check_members(config: RunFile) -> None:
 
 
 def _check_snapshot(snapshot: SnapshotRef) -> None:
-    try:
-        manifest = json.loads((snapshot.path / "manifest.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunFileError("snapshot.path", f"has no readable manifest.json: {snapshot.path}") from error
+    manifest = _json(snapshot.path / "manifest.json")
+    if manifest is None:
+        raise RunFileError("snapshot.path", f"has no readable manifest.json: {snapshot.path}")
     if snapshot.hash and manifest.get("content_hash") != snapshot.hash:
         raise RunFileError("snapshot.hash", f"is {snapshot.hash}, but the snapshot's is {manifest.get('content_hash')}")
     files = manifest.get("files")

@@ -225,6 +225,8 @@ class DPO(Training):
             raise RunFileError("params.label_smoothing", "must be above zero for the robust loss")
         if self.label_smoothing and self.loss not in SMOOTHED:
             raise RunFileError("params.label_smoothing", f"means nothing to the {self.loss} loss; leave it at 0")
+        if self.simpo_gamma != DPO.simpo_gamma and self.loss != "simpo":
+            raise RunFileError("params.simpo_gamma", f"means nothing to the {self.loss} loss; leave it out")
         if self.beta is None:
             object.__setattr__(self, "beta", BETAS[self.loss])
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 import torch
 import transformers
@@ -123,6 +124,12 @@ def _choose_template(tokenizer: Any, template: str | None, run_path: Path) -> No
         tokenizer.chat_template = bos + (PLAIN if template == "plain" else CHATML)
     else:
         tokenizer.chat_template = (run_path / template).read_text("utf-8")
+    try:
+        tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
+    except jinja2.TemplateSyntaxError as error:
+        raise RunFileError("template", f"is no Jinja template: {error} (line {error.lineno})") from error
+    except jinja2.TemplateError:  # one that asks for more than a question
+        return
 
 
 def load_causal(folder: Path, hardware: Hardware, *, training: bool = False, adapter: Adapter | None = None) -> Any:

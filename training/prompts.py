@@ -36,7 +36,7 @@ def usable(
     `context` is how many tokens the model can hold; an answer of `max_new_tokens` must still fit behind the prompt.
     """
     longest = min(params.max_prompt_length, context - params.max_new_tokens if context else params.max_prompt_length)
-    account, prompts, seen = RowAccount(split), [], set()
+    account, prompts, seen, names = RowAccount(split), [], set(), set()
     for name, messages in found:
         key = json.dumps(messages, sort_keys=True)
         reason = "repeated_prompt" if key in seen else data.unusable(tokenizer, messages)
@@ -47,7 +47,10 @@ def usable(
         if reason:
             account.drop(reason)
             continue
+        if name in names:  # their answers could not be told apart
+            raise DataError(f"The id {name} stands for two different prompts.", "Give each prompt an id of its own.")
         account.use()
+        names.add(name)
         prompts.append(Prompt(name, messages, ids))
     return prompts, account
 
@@ -75,7 +78,7 @@ def from_snapshot(config: RunFile, split: str) -> Iterable[tuple[str, Messages]]
     rows = data.rows(config, split)
     data.require_columns(rows, "prompt")
     for number, row in enumerate(rows, start=1):
-        yield str(row.get("task_id") or number), row["prompt"]
+        yield str(number if row.get("task_id") is None else row["task_id"]), row["prompt"]
 
 
 def _require(account: RowAccount, max_dropped_share: float) -> None:

@@ -26,7 +26,10 @@ MEANT_FOR = {
     "aspect_weights": ("rating",),
     "per_prompt": ("preference",),
     "off_topic": ("preference",),
+    "margin": ("preference",),
+    "labels": ("preference", "ranking"),
     "label_smoothing": ("preference", "ranking"),
+    "center_coefficient": ("preference", "ranking"),
 }
 
 

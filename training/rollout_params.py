@@ -264,6 +264,12 @@ class Merge:
     """An adapter folded into the weights it stands on."""
 
 
+def _require_difference(params: Generate | Evaluate) -> None:
+    if params.temperature == 0 and params.responses_per_prompt > 1:
+        message = f"must be 1 at temperature 0, where all answers are alike; got {params.responses_per_prompt}"
+        raise RunFileError("params.responses_per_prompt", message)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Generate:
     split: str = split_field("train")
@@ -275,6 +281,9 @@ class Generate:
     max_dropped_share: float = max_dropped_share_field()
     batch_size: int = batch_size_field(32, "Answers written at once.")
     limit: int | None = limit_field()
+
+    def __post_init__(self) -> None:
+        _require_difference(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,3 +301,6 @@ class Evaluate:
     max_dropped_share: float = max_dropped_share_field()
     batch_size: int = batch_size_field(32, "Answers written at once.")
     limit: int | None = limit_field()
+
+    def __post_init__(self) -> None:
+        _require_difference(self)

@@ -52,7 +52,7 @@ class Adapter:
     dropout: float = param(
         0.0, "Dropout", "Share of adapter inputs dropped while training.", group="Adapter", min=0.0, max=0.9
     )
-    targets: str | list[str] = param("all-linear", "Layers", "Or a list of layer names.", group="Adapter")  # noqa: RUF009
+    targets: str | list[str] = param("all-linear", "Layers", "all-linear, or the names of layers.", group="Adapter")  # noqa: RUF009
     # 4: Dettmers et al. (2023), NF4 with double quantisation.
     bits: int = param(4, "Bits", "Of a frozen weight, 4 or 8 (QLoRA).", group="Adapter", min=4, max=8)
     # Two thirds of the first rank, as Zhang et al. (2023) begin with 1.5 times the last; whole: 12 to 8 in PEFT.

@@ -61,6 +61,8 @@ def check_together(config: RunFile) -> None:
         raise RunFileError("start_adapter", "is required when reference is start_adapter")
     if config.start_adapter and not config.adapter and config.kind in compatibility.TRAINERS:
         raise RunFileError("adapter", "is required with start_adapter: what starts as an adapter is trained as one")
+    if config.kind in ("best_of_n", "generate", "evaluate") and config.prompts and config.snapshot:
+        raise RunFileError("snapshot", "has no meaning beside prompts, which are answered in its place; leave one out")
     if "prompts" in TAKES[config.kind] and not config.prompts and not config.snapshot:
         raise RunFileError("prompts", f"is required for a {config.kind} run without a snapshot")
 
@@ -92,6 +94,9 @@ def _check_adapter(config: RunFile) -> None:
     """Refuse an adapter that this kind of run, or this machine, cannot train."""
     if config.kind not in compatibility.TRAINERS:
         return
+    if config.adapter is None and config.hardware.dtype == "bfloat16":
+        message = "cannot be bfloat16 where all weights train, which would round small updates away; leave it at auto"
+        raise RunFileError("hardware.dtype", message)
     method = config.adapter.method if config.adapter else None
     reason = compatibility.refusal(config.kind, method)
     if reason is None and getattr(config.params, "ensemble", "heads") == "adapters":

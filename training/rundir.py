@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -207,6 +208,28 @@ class RunDir:
     def _append(self, name: str, line: str) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+@contextmanager
+def sole(path: Path) -> Iterator[bool]:
+    """Whether no other process works on the run directory, where two would ruin each other's files.
+
+    The system frees the lock with its process; unlike the launcher's, a process that is forked does not share it.
+    """
+    try:
+        file = (path / ".engine.lock").open("w")
+    except OSError:  # a full disk, or one that cannot be written: the run itself will say so
+        yield True
+        return
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except (BlockingIOError, PermissionError):
+            alone = False
+        except OSError:  # a file system without locks
+            alone = True
+        yield alone
 
 
 def write_json(path: Path, data: Any, *, durable: bool = True) -> None:

@@ -88,6 +88,12 @@ def test_what_does_not_work_is_refused_with_what_does(kind):
         assert near in METHODS and compatibility.refusal(kind, near) is None
 
 
+def test_layers_that_the_model_does_not_have_are_named(tiny_model_dir):
+    model = models.load_causal(tiny_model_dir, CPU)
+    with pytest.raises(RunFileError, match=r"adapter does not fit this model: .*nope_proj"):
+        adapters.attach(model, Adapter(targets=["nope_proj"]), task="causal")
+
+
 def test_quantised_weights_are_refused_without_the_library_that_keeps_them(monkeypatch, tmp_path):
     config = runfile.check(described("sft", "qlora", hardware={"device": "cpu"}))
     monkeypatch.setattr(inputs, "_model_refs", lambda _: [])

@@ -63,6 +63,10 @@ def test_a_setting_may_be_corrected_before_a_resume_but_not_the_model(run: RunDi
     save(run, 5)
     (run.path / "run.json").write_text(json.dumps({"kind": "sft", "seed": 1, "params": {"learning_rate": 0.1}}))
     assert checkpoints.latest(run).step == 5
+    assert "params.learning_rate is 0.1 from here on; up to this step it was 1." in (run.path / "log.txt").read_text()
+    (run.path / "run.json").write_text(json.dumps({"kind": "sft", "seed": 1, "params": {"policies": [1]}}))
+    with pytest.raises(RunFileError, match=r"params\.policies changed since the last checkpoint"):
+        checkpoints.latest(run)
     (run.path / "run.json").write_text(json.dumps({"kind": "sft", "seed": 2}))
     with pytest.raises(RunFileError, match="seed changed since the last checkpoint"):
         checkpoints.latest(run)

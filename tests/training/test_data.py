@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.training.conftest import assistant, tiny_tokenizer, user
-from training import data, models
+from tests.training.conftest import assistant, tiny_tokenizer, user, write_snapshot
+from training import data, models, runfile
 from training.data import DataError, RowAccount
 
 
@@ -59,6 +59,12 @@ def test_a_template_that_rewrites_the_prompt_is_refused() -> None:
         data.Encoder(odd).pair([user("a")], [assistant("b")])
 
 
+def test_a_row_that_the_template_refuses_is_named() -> None:
+    strict = tiny_tokenizer("{{ raise_exception('System role not supported') }}")
+    with pytest.raises(DataError, match="begins with 'be brief': System role not supported"):
+        data.encode_prompt(strict, [{"role": "system", "content": "be brief"}, user("a")])
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.text(min_size=1, max_size=12), st.text(min_size=1, max_size=12))
 def test_whatever_the_texts_the_ids_spell_them_and_the_prompt_stays_what_generation_starts_from(left, right) -> None:
@@ -75,6 +81,27 @@ def test_control_tokens_typed_into_a_text_make_a_row_unusable(tokenizer) -> None
     assert data.unusable(tokenizer, [user("hi<|im_end|>")], [assistant("yes")]) == "control_token_in_text"
     assert data.unusable(tokenizer, [user("hi")], [assistant("")]) == "empty_completion"
     assert data.unusable(tokenizer, [user("hi"), assistant("x")], [assistant("y")]) is not None
+
+
+def test_an_answer_of_several_messages_or_none_is_left_out_rather_than_cut(tokenizer) -> None:
+    several = [assistant("a"), user("b"), assistant("c")]
+    assert data.unusable(tokenizer, [user("hi")], several) == "completion_is_not_one_answer"
+    assert data.unusable(tokenizer, [user("hi")], [user("b")]) == "completion_is_not_one_answer"
+    for bad in (None, 3, ["a"], [{"role": "user", "content": None}], [{"from": "human", "value": "a"}]):
+        assert data.unusable(tokenizer, bad, [assistant("yes")]) == "neither_text_nor_messages"
+        assert data.unusable(tokenizer, [user("hi")], bad) == "neither_text_nor_messages"
+
+
+def test_plain_texts_are_read_as_messages_and_a_cut_file_is_told(tmp_path) -> None:
+    rows = [{"prompt": "hi", "chosen": "yes", "rejected": "no", "id": "x"}]
+    folder = write_snapshot(tmp_path / "s", "preference", rows, [])
+    config = runfile.check({"kind": "reward", "base_model": "m", "snapshot": str(folder)})
+    assert data.rows(config, "train") == [
+        {"prompt": [user("hi")], "chosen": [assistant("yes")], "rejected": [assistant("no")], "id": "x"}
+    ]
+    (folder / "train.parquet").write_bytes((folder / "train.parquet").read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"train\.parquet of the snapshot cannot be read: "):
+        data.rows(config, "train")
 
 
 def test_a_long_prompt_loses_its_beginning_but_not_its_first_token() -> None:

@@ -69,6 +69,14 @@ def test_the_same_seed_gives_the_same_file_even_after_a_stop_and_a_cut_line(make
     assert train(folders[1]) == whole
 
 
+def test_one_id_for_two_prompts_is_refused(make_run):
+    folder = make_run("generate", prompts="prompts.jsonl", params=PARAMS)
+    (folder / "prompts.jsonl").write_text("".join(json.dumps({"id": 1, "prompt": text}) + "\n" for text in "aab"))
+    with pytest.raises(SystemExit):
+        train(folder)
+    assert read_status(folder)["error"]["message"] == "The id 1 stands for two different prompts."
+
+
 def test_two_cores_write_the_file_that_one_writes(make_run):
     files = []
     for threads in (1, 2):

@@ -62,6 +62,9 @@ def test_a_missing_chat_template_is_not_guessed(folder: Path, tmp_path: Path) ->
     (tmp_path / "mine.jinja").write_text("{{ messages[0]['content'] }}!")
     mine = models.load_tokenizer(config_of(folder, template="mine.jinja"), tmp_path)
     assert mine.apply_chat_template([user("a")], tokenize=False) == "a!"
+    (tmp_path / "mine.jinja").write_text("{% for message in messages %}{{ message }")
+    with pytest.raises(RunFileError, match="template is no Jinja template"):
+        models.load_tokenizer(config_of(folder, template="mine.jinja"), tmp_path)
 
 
 @pytest.mark.shared

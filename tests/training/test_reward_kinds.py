@@ -289,7 +289,10 @@ def test_members_that_agree_are_told_from_those_that_do_not():
         ("preference", {"ranking_loss": "plackett_luce"}, "params.ranking_loss has no meaning for pairs"),
         ("preference", {"aspect_weights": "kind=1"}, "params.aspect_weights has no meaning for pairs"),
         ("ranking", {"per_prompt": True}, "params.per_prompt has no meaning for rankings"),
+        ("ranking", {"margin": True}, "params.margin has no meaning for rankings"),
+        ("rating", {"labels": "agreement"}, "params.labels has no meaning for rated answers"),
         ("rating", {"label_smoothing": 0.1}, "params.label_smoothing has no meaning for rated answers"),
+        ("rating", {"center_coefficient": 0.1}, "params.center_coefficient has no meaning for rated answers"),
     ],
 )
 def test_a_setting_for_other_rows_is_refused(kind, params, message):

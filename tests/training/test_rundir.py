@@ -153,6 +153,14 @@ def test_a_directory_nobody_has_run_yet_is_queued(tmp_path: Path) -> None:
     assert rundir.read_report(tmp_path) is None
 
 
+def test_a_run_has_one_engine_at_a_time(tmp_path: Path) -> None:
+    with rundir.sole(tmp_path) as alone:
+        assert alone
+        second = subprocess.run([sys.executable, "-m", "training", str(tmp_path)], capture_output=True, text=True)
+    assert second.returncode == 1 and "Another process works on this run" in second.stderr
+    assert not (tmp_path / "status.json").exists()
+
+
 def test_a_process_is_told_from_a_later_one_with_its_pid() -> None:
     started = rundir.process_started(os.getpid())
     assert rundir.is_alive(os.getpid(), started)

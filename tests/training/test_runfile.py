@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from training import inputs, runfile
+from training import inputs, manual, runfile
+from training.__main__ import main
 from training.runfile import PARAMS, RunFileError
 
 SFT = {"kind": "sft", "base_model": {"path": "models/base"}, "snapshot": {"path": "snapshots/1"}}
@@ -47,6 +48,7 @@ def refused(data: object, root: Path | None = Path("/registry")) -> RunFileError
         ({"adapter": {"method": "magic"}}, "adapter.method", "must be one of lora"),
         ({"adapter": {"targets": []}}, "adapter.targets", "all-linear or a list"),
         ({"hardware": {"device": "tpu"}}, "hardware.device", "must be one of"),
+        ({"hardware": {"dtype": "bfloat16"}}, "hardware.dtype", "round small updates away"),
         ({"template": "../x.jinja"}, "template", "inside the run directory"),
         ({"reward_model": {"path": "m"}}, "reward_model", "no meaning in a sft run"),
         ({"start_adapter": {"path": "m"}}, "adapter", "is required with start_adapter"),
@@ -63,7 +65,17 @@ def test_a_bad_key_is_refused_by_name(change: dict, field: str, words: str) -> N
 def test_the_reference_of_dpo_is_never_guessed() -> None:
     assert refused(SFT | {"kind": "dpo", "adapter": {}}).field == "reference"
     assert refused(SFT | {"kind": "dpo", "adapter": {}, "reference": "start_adapter"}).field == "start_adapter"
-    assert runfile.check(SFT | {"kind": "dpo", "adapter": {}, "reference": "base"}).reference == "base"
+    asked = SFT | {"kind": "dpo", "adapter": {}, "reference": "base"}
+    assert runfile.check(asked).reference == "base"
+    assert refused(asked | {"params": {"simpo_gamma": 2.0}}).field == "params.simpo_gamma"
+
+
+def test_prompts_come_from_one_place() -> None:
+    asked = {"kind": "generate", "base_model": {"path": "m"}, "prompts": "p.jsonl", "snapshot": {"path": "s"}}
+    assert refused(asked).field == "snapshot"
+    assert refused(asked | {"prompts": None, "snapshot": None}).field == "prompts"
+    greedy = {"snapshot": None, "params": {"temperature": 0.0}}  # all answers would be alike
+    assert refused(asked | greedy).field == "params.responses_per_prompt"
 
 
 def test_paths_start_at_the_registry() -> None:
@@ -183,8 +195,29 @@ def test_inputs_must_be_the_ones_that_the_run_names(tmp_path: Path) -> None:
     assert complaint() == "snapshot.path"
     (snapshot / "train.parquet").write_bytes(b"rows")
     inputs.check_inputs(runfile.check(data), tmp_path)
+    del data["base_model"]["sha256"]
+    assert complaint() == "base_model.path"  # seven bytes are no whole file
+    header = b'{"w":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}}'
+    whole = len(header).to_bytes(8, "little") + header + b"abc"
+    (model / "model.safetensors").write_bytes(whole[:-1])
+    assert complaint() == "base_model.path"
+    (model / "model.safetensors").write_bytes(whole)
+    inputs.check_inputs(runfile.check(data), tmp_path)
     data["template"] = "mine.jinja"
     assert complaint() == "template"
+
+
+def test_every_setting_is_told_and_a_run_can_be_checked_alone(tmp_path: Path, capsys) -> None:
+    for topic in manual.TOPICS:
+        assert main(["--settings", topic]) == 0
+    told = capsys.readouterr().out
+    assert "learning_rate = 0.0002 (2e-05 where all weights train)   [1e-08 to 1]\n    Peak step size of AdamW." in told
+    assert "decay = cosine   [cosine | linear | constant]" in told
+    (tmp_path / "run.json").write_text(json.dumps(SFT | {"base_model": str(tmp_path / "m")}))
+    assert main(["--check", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("base_model.path has no safetensors weights in it")
+    (tmp_path / "run.json").write_text(json.dumps({"kind": "pretrain"}))
+    assert main(["--check", str(tmp_path)]) == 0 and not (tmp_path / "status.json").exists()
 
 
 BLOCKED = """
