@@ -26,9 +26,6 @@ def check_inputs(config: RunFile, run_path: Path) -> None:
     for field, reference in _model_refs(config):
         if not weight_files(reference.path):
             raise RunFileError(f"{field}.path", f"has no safetensors weights in it: {reference.path}")
-        broken = [path.name for path in weight_files(reference.path) if not reference.sha256 and not _is_whole(path)]
-        if broken:
-            raise RunFileError(f"{field}.path", f"holds {broken[0]}, which is damaged or not whole; copy it again")
         if reference.sha256 and model_hash(reference.path) != reference.sha256:
             raise RunFileError(
                 f"{field}.sha256",
@@ -46,6 +43,10 @@ def check_inputs(config: RunFile, run_path: Path) -> None:
     for field, name in (("prompts", config.prompts), ("template", config.template)):
         if name and name not in TEMPLATES and not (run_path / name).is_file():
             raise RunFileError(field, f"names {name}, which is not in the run directory")
+    for field, reference in _model_refs(config):
+        broken = [path.name for path in weight_files(reference.path) if not reference.sha256 and not _is_whole(path)]
+        if broken:
+            raise RunFileError(f"{field}.path", f"holds {broken[0]}, which is damaged or not whole; copy it again")
 
 
 def _check_adapter(kind: str, field: str, base: Path, folder: Path) -> None:
