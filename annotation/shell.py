@@ -9,14 +9,13 @@ from typing import Any, Concatenate, ParamSpec, cast
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
-from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext, gettext_noop
 
-from annotation import discussing
-from annotation.models import Project, Role, Task, User
+from annotation import discussing, sizes
+from annotation.models import Project, Role, User
 from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
 
 THEMES = ("auto", "light", "dark")
@@ -71,8 +70,8 @@ def progress(project: Project) -> str:
     """The share of the judgements wanted that are there, at most a minute old."""
     if (known := cache.get(f"progress:{project.pk}")) is not None:
         return str(known)
-    sums = Task.objects.filter(project=project).wanted().aggregate(done=Sum("done"), need=Sum("need"))
-    share = f"{100 * min(sums['done'] or 0, sums['need']) // sums['need']}%" if sums["need"] else ""
+    size = sizes.of_each([project]).get(project.pk)
+    share = f"{int(100 * size.share + 1e-9)}%" if size else ""
     cache.set(f"progress:{project.pk}", share, PROGRESS_SECONDS)
     return share
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from annotation import forecast, intervals
 from annotation.exporting import pseudonym
-from annotation.models import Annotation, Assignment, Kind, Project, User
+from annotation.models import Annotation, Assignment, Kind, Pool, Project, User
 from annotation.questions import STEP_LABELS, questions_of, step_of
 
 NEITHER = ("tie", "both_bad")
@@ -72,6 +72,17 @@ def callings(project: Project, ids: Iterable[int], *, names: bool) -> dict[int, 
         }
         for pk, username, simulated in people
     }
+
+
+def inventory(project: Project) -> dict[str, Any]:
+    """Standing judgements by version of the guidelines, by its id as JSON has it, and the items that check people."""
+    standing = Annotation.objects.standing().filter(project=project).order_by()
+    made_under = standing.exclude(guideline=None).values_list("guideline").annotate(n=Count("pk"))
+    checks = project.tasks.filter(is_gold=True).aggregate(
+        gold=Count("pk", filter=~Q(pool=Pool.QUALIFICATION)),
+        qualification=Count("pk", filter=Q(pool=Pool.QUALIFICATION)),
+    )
+    return {"guidelines": {str(pk): n for pk, n in made_under}, **checks}
 
 
 def _progress(project: Project) -> dict[str, Any]:

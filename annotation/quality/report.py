@@ -43,6 +43,7 @@ def build(project: Project) -> dict[str, Any]:
         "labels": _labels(main, found) if main else None,
         "alike": alikeness.of_everybody(project, today),
         "gold": _gold(project),
+        "inventory": statistics.inventory(project),
         "repeats": _repeats(project),
     }
 

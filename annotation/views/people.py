@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Count, Max, Q
+from django.db.models import Count, OuterRef, Subquery
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -14,8 +14,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import access, accounts, forms, invitations, membership, people_forms, standings
-from annotation.models import Invitation, Membership, Project, Role, User
+from annotation.models import Annotation, Invitation, Membership, Project, Role, User
 from annotation.models.people import MANAGES
+from annotation.quality import reports
 from annotation.shell import PersonRequest, signed_in
 
 MAY = {
@@ -182,11 +183,11 @@ def _member(request: PersonRequest, slug: str, member_id: int) -> tuple[Project,
 
 
 def _page(request: PersonRequest, project: Project, *, status: int = 200, **context: Any) -> HttpResponse:
-    own = Q(user__annotations__project=project, user__annotations__status="submitted")
-    members = project.memberships.select_related("user").annotate(
-        judged=Count("user__annotations", filter=own), last=Max("user__annotations__created_at", filter=own)
-    )
-    rows = list(members.order_by("user__username"))
+    newest = Annotation.objects.standing().filter(annotator=OuterRef("user"), project=project).order_by("-created_at")
+    members = project.memberships.select_related("user").annotate(last=Subquery(newest.values("created_at")[:1]))
+    rows, judged = list(members.order_by("user__username")), _judged(project)
+    for one in rows:
+        one.judged = judged.get(one.user_id, 0)  # type: ignore[attr-defined]
     context |= {
         "project": project,
         "members": [
@@ -199,3 +200,11 @@ def _page(request: PersonRequest, project: Project, *, status: int = 200, **cont
     context.setdefault("form", forms.MemberForm())
     context.setdefault("invite_form", people_forms.InviteForm())
     return render(request, "annotation/people.html", context, status=status)
+
+
+def _judged(project: Project) -> dict[int, int]:
+    """{person: standing judgements}; a large project's are those of its report."""
+    if not reports.is_small(project):
+        return {row["annotator"]: row["count"] for row in reports.of(project).data.get("annotators", [])}
+    standing = Annotation.objects.standing().filter(project=project).order_by()
+    return dict(standing.values_list("annotator").annotate(n=Count("pk")))

@@ -7,17 +7,29 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Sum
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, conflicts, cost, dashboard, forms, question_form, sample, screen, shell, standings
+from annotation import (
+    access,
+    conflicts,
+    cost,
+    dashboard,
+    forms,
+    question_form,
+    sample,
+    screen,
+    shell,
+    sizes,
+    standings,
+    statistics,
+)
 from annotation import projects as rules
 from annotation.exporting import FORMATS
-from annotation.models import Annotation, Kind, Pool, Project, Role, Task
+from annotation.models import Kind, Project, Role
 from annotation.models.people import JUDGES, MANAGES, READS_DATA, SEES_NAMES
 from annotation.quality import reports
 from annotation.questions import QuestionsError, check_questions, question_line, questions_of
@@ -50,20 +62,19 @@ def home(request: PersonRequest) -> HttpResponse:
     user = request.user
     found = list(Project.objects.visible_to(user).filter(is_archived=False))
     roles = dict(user.memberships.values_list("project", "role"))
-    sums = Task.objects.filter(project__in=found).wanted().order_by().values("project")
-    counted = {row["project"]: row for row in sums.annotate(n=Count("pk"), done=Sum("done"), need=Sum("need"))}
+    counted = sizes.of_each(found)
     rows = []
     for project in found:
         role = Role.MANAGER if user.is_superuser else Role(roles[project.pk])
-        sizes = counted.get(project.pk, {"n": 0, "done": 0, "need": 0})
+        size = counted.get(project.pk, sizes.Size())
         rows.append(
             {
                 "project": project,
                 "role": "Admin" if user.is_superuser else role.label,
                 "judges": role in JUDGES,
                 "href": shell.first_page(project, role),
-                "tasks": sizes["n"],
-                "share": min(1.0, sizes["done"] / sizes["need"]) if sizes["need"] else 0.0,
+                "tasks": size.tasks,
+                "share": size.share,
             }
         )
     return render(request, "annotation/home.html", {"rows": rows, "may_create": rules.may_create(user)})
@@ -226,10 +237,11 @@ def _overtaken(request: PersonRequest, found: Project, mine: conflicts.Values) -
 
 def _settings_page(request: PersonRequest, found: Project, *, status: int = 200, **context: Any) -> HttpResponse:
     questions = context.pop("questions", None) or questions_of(found)
-    made_under = dict(
-        Annotation.objects.standing().filter(project=found).order_by().values_list("guideline").annotate(n=Count("pk"))
-    )
-    versions = [(version, made_under.get(version.pk, 0)) for version in found.guideline_versions.order_by("-number")]
+    counted = _counted(found)
+    versions = [
+        (version, counted["guidelines"].get(str(version.pk), 0))
+        for version in found.guideline_versions.order_by("-number")
+    ]
     initial = {name: getattr(found, name) for name in FIELDS} | {"gold_feedback": int(found.gold_feedback)}
     context.setdefault("form", forms.QueueForm(initial=initial))
     now = found.guideline
@@ -243,8 +255,15 @@ def _settings_page(request: PersonRequest, found: Project, *, status: int = 200,
         "seen": json.dumps(conflicts.values_of(found, FIELDS)),
         "open": found.tasks.open().count(),
     }
-    context["gold"] = found.tasks.filter(is_gold=True).exclude(pool=Pool.QUALIFICATION).count()
-    context["qualification"] = found.tasks.filter(pool=Pool.QUALIFICATION).count()
+    context |= {"gold": counted["gold"], "qualification": counted["qualification"]}
     context["cost"] = context["before"] = cost.of(found)
     context |= question_form.rows(found.kind, questions)
     return render(request, "annotation/settings.html", context, status=status)
+
+
+def _counted(found: Project) -> dict[str, Any]:
+    """Judgements by guidelines and items that check people; a large project's are those of its report."""
+    if reports.is_small(found):
+        return statistics.inventory(found)
+    nothing: dict[str, Any] = {"guidelines": {}, "gold": 0, "qualification": 0}
+    return nothing | reports.of(found).data.get("inventory", {})

@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from annotation import statistics, tasks
+from annotation import sizes, statistics, tasks
 from annotation.importing import import_records
 from annotation.models import Annotation, QualityReport, Role
 from annotation.quality import report, reports, votes
@@ -93,6 +96,15 @@ def test_a_page_of_a_large_project_computes_nothing(
     answer = client.get(f"/api/v1{base}quality/").json()
     assert (answer["stale"], answer["report"]["judgements"]) == (True, 19)
     assert client.get(f"/api/v1{base}agreement/", {"a": "ann", "b": "ben"}).status_code == 202
+    monkeypatch.setattr(sizes, "LARGE", 3)
+    cache.clear()
+    with CaptureQueriesContext(connection) as asked:
+        pages = [client.get(path) for path in ("/", f"{base}people/", f"{base}settings/")]
+    assert [page.status_code for page in pages] == [200] * 3 and pages[0].context["rows"][0]["tasks"] == 6
+    sums = [
+        sql for one in asked if "SUM(" in (sql := one["sql"]) or ("GROUP BY" in sql and "annotation_annotation" in sql)
+    ]
+    assert sums == []
 
 
 def test_the_page_tells_each_question_by_people_sources_and_time() -> None:
