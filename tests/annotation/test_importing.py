@@ -1,18 +1,15 @@
 import gzip
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 
-from annotation import queue, staging
+from annotation import queue
 from annotation.importing import ImportInterrupted, ImportReport, import_records
 from annotation.models import Annotation, Assignment, ImportJob, Project, Task, User
 from annotation.reading import UnreadableFile
-from annotation.writes import write_transaction
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -147,33 +144,6 @@ def test_the_same_ids_from_two_imports_at_once_come_in_once() -> None:
     with pytest.raises(ImportInterrupted, match="same ids"):
         import_records(project, pairs(3), progress=meanwhile)
     assert [task.external_id for task in Task.objects.all()] == ["q1"]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_whoever_waits_for_a_large_import_writes_before_sqlite_files_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    if connection.vendor != "sqlite":
-        pytest.skip("nobody waits on PostgreSQL")
-    project, plain, seen = factories.project(), staging._set, []
-
-    def written() -> None:
-        with write_transaction():
-            seen.append(project.tasks.count())
-        connection.close()
-
-    def setting(*pragmas: str) -> None:
-        if "wal_checkpoint(PASSIVE)" in pragmas:
-            other = threading.Thread(target=written)
-            other.start()
-            other.join(timeout=10)  # is over at once, unless the import still holds the line
-            assert seen == [3]
-        plain(*pragmas)
-
-    monkeypatch.setattr(staging, "MANY", 3)
-    monkeypatch.setattr(staging, "_set", setting)
-    assert import_records(project, pairs(3)).applied
-    with connection.cursor() as cursor:
-        left = [cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("wal_autocheckpoint", "cache_size")]
-    assert (left, seen) == ([1000, -2000], [3])
 
 
 def test_judgements_come_in_with_their_raters_times_and_revisions() -> None:
