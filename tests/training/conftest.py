@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -24,7 +26,11 @@ def engine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     monkeypatch.delenv("HONE_DATA", raising=False)
+    monkeypatch.setattr(jinja2, "Template", _template)
     torch.set_num_threads(1)
+
+
+_template = cache(jinja2.Template)  # PEFT compiles the template of its card for every adapter that it saves
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +44,18 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny_tokenizer(template: str | None = CHATML) -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer.from_str(_trained())
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<|pad|>", eos_token="<|im_end|>")
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+@cache
+def _trained() -> str:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -51,9 +67,7 @@ def tiny_tokenizer(template: str | None = CHATML) -> Any:
         show_progress=False,
     )
     inner.train_from_iterator([" ".join(WORDS)] * 4 + ["user", "assistant", "system"], trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<|pad|>", eos_token="<|im_end|>")
-    tokenizer.chat_template = template
-    return tokenizer
+    return str(inner.to_str())
 
 
 def tiny_llama(tokenizer: Any, seed: int = 0) -> Any:

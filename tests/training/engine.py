@@ -1,18 +1,22 @@
-"""Engine processes for tests: each is forked from one process that has torch loaded, and is killed like any other.
+"""Engine processes for tests: each is forked from the tests' own, which has torch loaded, and killed like any other.
 
 What `python -m training` itself does from its first line on is tested by `tests/faults`.
 """
 
 import multiprocessing
 import os
-import runpy
 import signal
 import sys
 import time
+import warnings
 from pathlib import Path
 
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["tests.training.loaded"])
+import torch
+
+from training import __main__ as engine
+
+# Where there is a GPU, no backward pass survives in a process that is forked after another one.
+_forks = multiprocessing.get_context("forkserver" if torch.cuda.is_available() else "fork")
 
 
 class Engine:
@@ -21,7 +25,9 @@ class Engine:
     def __init__(self, folder: Path, *, prelude: str = "") -> None:
         self._output = folder.with_name(f"{folder.name}.{time.monotonic_ns()}.txt")
         self._process = _forks.Process(target=_play, args=(folder, prelude, self._output))
-        self._process.start()
+        with warnings.catch_warnings():  # the threads that are there hold nothing that the new process wants
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
 
@@ -52,5 +58,4 @@ def _play(folder: Path, prelude: str, output: Path) -> None:
     sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - as long as the process
     os.environ.pop("HONE_DATA", None)
     exec(prelude, {"__name__": "prelude"})
-    sys.argv = ["training", str(folder)]
-    runpy.run_module("training", run_name="__main__")
+    sys.exit(engine.main([str(folder)]))

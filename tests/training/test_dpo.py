@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tests.training.conftest import LORA
 from training import dpo, forward, models, runfile
 from training.learning_params import DPO
-from training.rundir import RunDir, read_metrics, read_report, read_samples, read_status
+from training.rundir import RunDir, read_metrics, read_report, read_samples
 
 PARAMS = {"batch_size": 8, "learning_rate": 0.01, "max_new_tokens": 8, "sample_prompts": 2, "checkpoint_every": 4}
 
@@ -62,20 +62,6 @@ def test_it_learns_what_the_pairs_have_in_common(make_dpo, tiny_model_dir):
         p.name for p in (folder / "model").iterdir()
     }
     assert json.loads((folder / "model/hone.json").read_text())["reference"] == "base"
-
-
-def test_a_stopped_run_goes_on_to_the_very_weights_of_an_unbroken_one(make_dpo):
-    whole, broken = make_dpo("whole"), make_dpo("broken")
-    train(whole)
-    with pytest.raises(SystemExit) as stopped:
-        train(broken, stop_at=2)
-    assert stopped.value.code == 143
-    assert read_status(broken)["state"] == "cancelled" and read_status(broken)["checkpoint"] == 2
-    train(broken)
-    assert [row["loss"] for row in read_metrics(whole)] == [row["loss"] for row in read_metrics(broken)]
-    one, two = (load_file(folder / "model/adapter_model.safetensors") for folder in (whole, broken))
-    assert all(torch.equal(one[key], two[key]) for key in one)
-    assert [row["before"] for row in read_samples(whole)] == [row["before"] for row in read_samples(broken)]
 
 
 def test_the_reference_can_be_the_adapter_that_the_policy_starts_from(make_dpo):

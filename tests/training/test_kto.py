@@ -12,17 +12,8 @@ from training.rundir import RunDir, read_metrics, read_report, read_samples, rea
 PARAMS = {"batch_size": 8, "learning_rate": 0.01, "max_new_tokens": 6, "sample_prompts": 2, "checkpoint_every": 4}
 
 
-class StopsAt(RunDir):
-    stop_at = 0
-
-    def log(self, step, **metrics):
-        super().log(step, **metrics)
-        self.stop_requested = self.stop_requested or step == self.stop_at
-
-
-def train(folder: Path, stop_at: int = 0) -> RunDir:
-    run = StopsAt(folder)
-    run.stop_at = stop_at
+def train(folder: Path) -> RunDir:
+    run = RunDir(folder)
     with run.recorded():
         kto.train(runfile.read(folder / "run.json"), run)
     return run
@@ -49,19 +40,6 @@ def test_wanted_answers_become_likelier_than_unwanted_ones(make_kto, tiny_model_
     assert report["rows"]["train"] == {"read": 48, "used": 48, "truncated": 0, "dropped": {}}
     after = load_file(tiny_model_dir / "model.safetensors")
     assert all(torch.equal(before[key], after[key]) for key in before)
-
-
-def test_a_stopped_run_goes_on_to_the_very_weights_of_an_unbroken_one(make_kto):
-    adapter = LORA | {"dropout": 0.2}
-    whole, broken = make_kto("whole", adapter=adapter), make_kto("broken", adapter=adapter)
-    train(whole)
-    with pytest.raises(SystemExit) as stopped:
-        train(broken, stop_at=3)
-    assert stopped.value.code == 143 and read_status(broken)["checkpoint"] == 3
-    train(broken)
-    assert [row["loss"] for row in read_metrics(whole)] == [row["loss"] for row in read_metrics(broken)]
-    one, two = (load_file(folder / "model/adapter_model.safetensors") for folder in (whole, broken))
-    assert all(torch.equal(one[key], two[key]) for key in one)
 
 
 def test_every_prompt_meets_the_answer_of_another_and_always_the_same():

@@ -1,18 +1,21 @@
-"""Killed between two checkpoints, every method goes on to the very bytes of a run that was left alone."""
+"""Killed between two checkpoints, then stopped between two, every method goes on to the very bytes of a run that was
+left alone."""
 
 import json
 import signal
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.training.conftest import LORA, question, user, write_snapshot
 from tests.training.engine import run_engine
 from tests.training.test_policies import write_reward
 from tests.training.test_reward_kinds import ranked, rated
-from tests.training.test_sft import run_here, weights
+from tests.training.test_sft import run_here
 from training import experience, reward
-from training.rundir import read_metrics, read_report, read_status
+from training.rundir import RunDir, read_metrics, read_report, read_samples, read_status
 
 ROWS = {"batch_size": 8, "epochs": 2, "max_steps": 4, "learning_rate": 5e-3, "checkpoint_every": 2}
 ANSWERS = {"max_new_tokens": 4, "eval_prompts": 2, "sample_every": 0, "checkpoint_every": 2, "learning_rate": 5e-3}
@@ -30,12 +33,14 @@ def log(self, step, **metrics):
         os.kill(os.getpid(), signal.SIGKILL)
 RunDir.log = log
 """
+EPOCHS = ROWS | {"batch_size": 24}  # two steps each: broken off in the second, the run knows where it is in it
 TWO_LANES = "from training import reward; reward.count_for = lambda *_: 2"
 DROPOUT = LORA | {"dropout": 0.2}
 # name: kind, adapter, settings, snapshot
 METHODS = {
-    "sft": ("sft", DROPOUT, ROWS, "demonstrations"),
-    "dpo": ("dpo", DROPOUT, ROWS | {"sample_prompts": 0}, "pairs"),
+    "sft": ("sft", DROPOUT, EPOCHS, "demonstrations"),
+    "sft, all weights": ("sft", None, EPOCHS, "demonstrations"),
+    "dpo": ("dpo", DROPOUT, ROWS | {"sample_prompts": 1, "max_new_tokens": 3}, "pairs"),
     "kto": ("kto", DROPOUT, ROWS | {"sample_prompts": 1, "max_new_tokens": 3}, "judged"),
     "reward, two lanes": ("reward", None, ROWS, "pairs"),
     "reward, rankings": ("reward", DROPOUT, ROWS | {"ranking_loss": "plackett_luce"}, "rankings"),
@@ -80,6 +85,21 @@ def make(make_run, tmp_path, tiny_model_dir, demonstration_snapshot, tiny_snapsh
     return write
 
 
+def weights(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted((folder / "model").glob("*.safetensors")))
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged = RunDir.log
+
+    def log(self: RunDir, at: int, **metrics: float) -> None:
+        logged(self, at, **metrics)
+        if at == step and "lr" in metrics:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(RunDir, "log", log)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_killed_between_checkpoints_a_run_ends_as_if_nothing_had_happened(make, method, monkeypatch):
     prelude = KILL_AT_3
@@ -92,17 +112,29 @@ def test_killed_between_checkpoints_a_run_ends_as_if_nothing_had_happened(make, 
     assert code == -signal.SIGKILL, output
     assert read_status(broken)["checkpoint"] == (None if method == "best_of_n" else 2)
     assert not (broken / "model").exists() and read_report(broken) is None
+    if method != "best_of_n":
+        with monkeypatch.context() as patch:
+            stop_at(3, patch)
+            assert run_here(broken) == 143
+        status = read_status(broken)
+        assert (status["state"], status["checkpoint"], status["attempt"]) == ("cancelled", 3, 2)
     assert run_here(broken) == 0
     assert weights(broken) == weights(whole)
-    assert read_report(broken)["eval"] == read_report(whole)["eval"]
+    assert all(read_report(broken).get(key) == read_report(whole).get(key) for key in ("eval", "tokens", "train"))
+    assert read_samples(broken) == read_samples(whole)
     clocks = ("time", "tokens_per_s", "samples_per_s")
     rows = [
         [{key: row[key] for key in row if key not in clocks} for row in read_metrics(each)] for each in (whole, broken)
     ]
-    assert rows[0] == rows[1] and len(rows[0]) == 4
+    assert rows[0] == rows[1] and [row["step"] for row in rows[0]] == [1, 2, 3, 4]
     if method == "best_of_n":
         written = [
             [json.loads(line) | {"model": ""} for line in (folder / "generations.jsonl").read_text().splitlines()]
             for folder in (broken, whole)
         ]
         assert written[0] == written[1] and len(written[0]) == 8
+    else:
+        last = "checkpoints/step-00000004/tensors.safetensors"
+        one, two = load_file(whole / last), load_file(broken / last)
+        assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+        assert method != "ppo" or any(key.startswith("value.") for key in one)

@@ -1,26 +1,14 @@
 import json
-import signal
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.training.conftest import CHATML, LORA, assistant, demonstrations, user, write_snapshot
-from tests.training.engine import run_engine
+from tests.training.conftest import LORA, assistant, demonstrations, user, write_snapshot
 from training import __main__ as engine
 from training import forward, models, rundir, sft
 
 QUICK = {"epochs": 4, "batch_size": 8, "checkpoint_every": 5, "learning_rate": 1e-2, "max_length": 128}
-KILL_AT_13 = """
-import os, signal
-from training.rundir import RunDir
-logged = RunDir.log
-def log(self, step, **metrics):
-    logged(self, step, **metrics)
-    if step == 13:
-        os.kill(os.getpid(), signal.SIGKILL)
-RunDir.log = log
-"""
 
 
 def run_here(folder: Path) -> int:
@@ -28,48 +16,6 @@ def run_here(folder: Path) -> int:
         return engine.main([str(folder)])
     except SystemExit as left:
         return left.code
-
-
-def weights(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in sorted((folder / "model").glob("*.safetensors")))
-
-
-def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    logged = rundir.RunDir.log
-
-    def log(self: rundir.RunDir, at: int, **metrics: float) -> None:
-        logged(self, at, **metrics)
-        if at == step:
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(rundir.RunDir, "log", log)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("adapter", [LORA | {"dropout": 0.1}, None], ids=["lora", "all weights"])
-def test_killed_stopped_and_resumed_it_ends_as_if_nothing_had_happened(
-    make_run, demonstration_snapshot, monkeypatch, adapter
-) -> None:
-    keys = {"params": QUICK, "snapshot": demonstration_snapshot, "adapter": adapter}
-    unbroken, broken = make_run("sft", "unbroken", **keys), make_run("sft", "broken", **keys)
-    assert run_here(unbroken) == 0
-
-    code, output = run_engine(broken, prelude=KILL_AT_13)
-    assert code == -signal.SIGKILL, output
-    assert rundir.read_status(broken)["checkpoint"] == 10
-    with monkeypatch.context() as patch:
-        stop_at(17, patch)
-        assert run_here(broken) == 143
-    status = rundir.read_status(broken)
-    assert (status["state"], status["checkpoint"], status["attempt"]) == ("cancelled", 17, 2)
-    assert run_here(broken) == 0
-
-    assert weights(broken) == weights(unbroken)
-    rows, whole = rundir.read_metrics(broken), rundir.read_metrics(unbroken)
-    assert [row["step"] for row in rows] == list(range(1, 25))
-    assert [row["loss"] for row in rows] == [row["loss"] for row in whole]
-    assert rundir.read_report(broken)["eval"] == rundir.read_report(unbroken)["eval"]
-    assert rundir.read_report(broken)["tokens"] == rundir.read_report(unbroken)["tokens"]
 
 
 def test_it_learns_and_says_what_it_did(make_run, demonstration_snapshot) -> None:
@@ -144,26 +90,3 @@ def test_the_loss_is_that_of_transformers_on_the_answers_alone(tiny_model_dir) -
     ids = torch.tensor([[5, 6, 7, 8, 9, 2], [10, 11, 12, 13, 14, 2]])
     labels = torch.tensor([[-100, -100, -100, 8, 9, 2], [-100, 11, 12, 13, 14, 2]])
     assert ours.item() == pytest.approx(model(ids, labels=labels).loss.item(), abs=1e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_the_loss_is_that_of_trl(tiny_model_dir, tmp_path) -> None:
-    from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
-
-    from training import data, runfile
-
-    rows = demonstrations(4)
-    keys = {"kind": "sft", "base_model": str(tiny_model_dir), "snapshot": "s"}
-    tokenizer = models.load_tokenizer(runfile.check(keys), tmp_path)
-    tokenizer.chat_template = CHATML.replace("<|im_end|>\n", "<|im_end|>")  # TRL learns what follows EOS as well
-    model = models.load_causal(tiny_model_dir, models.Hardware(device="cpu")).eval()
-    pairs = [data.Encoder(tokenizer).pair(row["prompt"], row["completion"]) for row in rows]
-    ours = sft.answer_loss(model, forward.pack_answers(pairs, tokenizer.pad_token_id, model.device)).item()
-    options = SFTConfig(
-        output_dir=str(tmp_path), per_device_train_batch_size=4, use_cpu=True, report_to=[], completion_only_loss=True
-    )
-    trainer = SFTTrainer(model=model, args=options, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
-    batch = next(iter(trainer.get_train_dataloader()))
-    assert trainer.compute_loss(model, batch).item() == pytest.approx(ours, abs=1e-4)

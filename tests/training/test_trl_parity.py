@@ -1,4 +1,5 @@
-"""Our losses give the numbers of TRL on random log-probabilities; its own code runs on a stand-in for a model."""
+"""Our losses give the numbers of TRL on random log-probabilities; its own code runs on a stand-in for a model,
+and that of SFT on a model."""
 
 from collections import defaultdict
 from types import SimpleNamespace
@@ -6,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from training import groups, losses
+from tests.training.conftest import CHATML, demonstrations
+from training import data, forward, groups, losses, models, runfile, sft
 from training.reward_losses import preference_loss
 
 pytestmark = pytest.mark.slow  # importing TRL takes seconds
@@ -191,3 +193,23 @@ class Silent(SimpleNamespace):
 def test_the_advantages_of_a_group_are_scaled_as_trl_scales_them():
     rewards = torch.tensor([1.0, 2.0, 3.0, 6.0])
     assert torch.allclose(groups.group_advantages(rewards, 4, scale="group"), (rewards - 3) / (rewards.std() + 1e-4))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_loss_of_sft_is_that_of_trl(tiny_model_dir, tmp_path) -> None:
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    rows = demonstrations(4)
+    keys = {"kind": "sft", "base_model": str(tiny_model_dir), "snapshot": "s"}
+    tokenizer = models.load_tokenizer(runfile.check(keys), tmp_path)
+    tokenizer.chat_template = CHATML.replace("<|im_end|>\n", "<|im_end|>")  # TRL learns what follows EOS as well
+    model = models.load_causal(tiny_model_dir, models.Hardware(device="cpu")).eval()
+    pairs = [data.Encoder(tokenizer).pair(row["prompt"], row["completion"]) for row in rows]
+    ours = sft.answer_loss(model, forward.pack_answers(pairs, tokenizer.pad_token_id, model.device)).item()
+    options = SFTConfig(
+        output_dir=str(tmp_path), per_device_train_batch_size=4, use_cpu=True, report_to=[], completion_only_loss=True
+    )
+    trainer = SFTTrainer(model=model, args=options, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert trainer.compute_loss(model, batch).item() == pytest.approx(ours, abs=1e-4)
