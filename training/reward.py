@@ -14,7 +14,7 @@ from training.heads import Heads
 from training.lanes import Lanes, Learn, count_for
 from training.loop import Look, Metrics, over_rows
 from training.reward_objectives import OBJECTIVES, Objective
-from training.reward_rows import aspects_of, beside, encoded, kind_of
+from training.reward_rows import aspects_of, encoded, kind_of
 from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile, RunFileError
 
@@ -32,12 +32,11 @@ def train(config: RunFile, run: RunDir) -> None:
     kind, aspects = kind_of(found), aspects_of(found)
     account, rows = encoded(config, tokenizer, "train", kind, aspects)
     eval_account, eval_rows = encoded(config, tokenizer, "eval", kind, aspects)
-    distinct, others = len(rows), beside(config, rows, kind)
-    rows += others
+    distinct, others = len(rows), sum(getattr(row, "elsewhere", None) is not None for row in rows)
     objective = OBJECTIVES[kind](config, rows, aspects)
     told = f" ({distinct} of them different)" if distinct < account.used else ""
     told += f" by {', '.join(aspects)}" if kind == "rating" else ""
-    told += f" with {len(others)} answers to other prompts beside them" if others else ""
+    told += f" with {others} answers to other prompts beside them" if others else ""
     run.say("info", f"{account.used} {objective.noun} to learn from{told}, {eval_account.used} held out.")
     prompt, answers = rows[0].tree
     data.introduce(run, config, tokenizer, prompt, answers[0])
@@ -71,7 +70,7 @@ def train(config: RunFile, run: RunDir) -> None:
     run.write_report(
         reports.common(run, config, [account, eval_account], steps=loop.total, tokens=loop.tokens)
         | {
-            "train": learnt | {"distinct": distinct, "off_topic": len(others)},
+            "train": learnt | {"distinct": distinct, "off_topic": others},
             "eval": figures,
             "reload_check": check,
             "sample_rendered": data.render(tokenizer, prompt, answers[0]),

@@ -44,8 +44,12 @@ class Objective:
             if self.kind not in kinds and getattr(self.params, name) != getattr(Reward, name):
                 raise RunFileError(f"params.{name}", f"has no meaning for {self.noun}; leave it out")
         self.heads = self.shape(aspects)
-        weights = torch.tensor([row.weight for row in self.rows])
+        weights = torch.tensor([row.weight * self.lessons(row) for row in self.rows])
         self.minds = weights[:, None] * self.heads.own_weights(len(self.rows), config.seed)
+
+    def lessons(self, row: Any) -> int:
+        """How many times a row is learnt from, each of which weighs what the row does."""
+        return 1
 
     def shape(self, aspects: Sequence[str]) -> Heads:
         """The outputs that the rows ask for."""
@@ -92,12 +96,13 @@ class Pairs(Objective):
     rows: list[Pair]
 
     def loss(self, outputs: Tensor, part: Sequence[int], batch: Sequence[int]) -> tuple[Tensor, list[float]]:
-        params, rows = self.params, [self.rows[row] for row in part]
-        chosen, rejected = self.heads.member_scores(outputs).view(-1, 2, self.heads.members).unbind(dim=1)
-        share = self.share(part, batch, outputs.device)
-        margin = outputs.new_tensor([row.margin * params.margin for row in rows])
-        smoothing = outputs.new_tensor([smoothed(row.doubt, params) for row in rows])
-        loss = self.center(chosen + rejected, len(batch))
+        better, worse, places, margins, doubts = zip(*self.comparisons(part), strict=True)
+        scores, of = self.heads.member_scores(outputs), list(places)
+        chosen, rejected = scores[list(better)], scores[list(worse)]
+        times = outputs.new_tensor([[self.lessons(self.rows[row])] for row in part])
+        share = (self.share(part, batch, outputs.device) / times)[of]
+        margin, smoothing = outputs.new_tensor(margins), outputs.new_tensor(doubts)
+        loss = self.center(chosen + rejected, sum(self.lessons(self.rows[row]) for row in batch))
         for member in range(self.heads.members):
             mean = preference_loss(
                 chosen[:, member], rejected[:, member], margin=margin, weight=share[:, member],
@@ -105,6 +110,20 @@ class Pairs(Objective):
             )  # fmt: skip
             loss = loss + share[:, member].sum() * mean / self.heads.members
         return loss, (chosen - rejected).mean(dim=1).tolist()
+
+    def lessons(self, row: Pair) -> int:
+        return 1 if row.elsewhere is None else 2
+
+    def comparisons(self, part: Sequence[int]) -> list[tuple[int, int, int, float, float]]:
+        """(better, worse, place of the row in the part, margin, chance of being wrong) among the answers of a part."""
+        found, first = [], 0
+        for place, row in enumerate(self.rows[number] for number in part):
+            margin = row.margin * self.params.margin
+            found.append((first, first + 1, place, margin, smoothed(row.doubt, self.params)))
+            if row.elsewhere is not None:
+                found.append((first, first + 2, place, 0.0, smoothed(0.0, self.params)))
+            first += 1 + self.lessons(row)
+        return found
 
     def judge(self, rows: Sequence[Pair], outputs: Sequence[Tensor]) -> Judged:
         if not rows:

@@ -31,11 +31,12 @@ class Pair:
     truncated: bool  # the prompt has lost its beginning
     task: str  # whose answers these are
     doubt: float = 0.0  # how likely the verdict is the wrong way round; one half is a tie
+    elsewhere: list[int] | None = None  # what was preferred for another prompt, and is worse here than the chosen one
 
     @property
     def tree(self) -> tuple[list[int], list[list[int]]]:
         prompt, *answers = self.tokens
-        return prompt, answers
+        return prompt, answers if self.elsewhere is None else [*answers, self.elsewhere]
 
     @property
     def shown(self) -> Hashable:
@@ -111,17 +112,10 @@ def encoded(
     assert all(answer[-1] == tokenizer.eos_token_id for each in kept for answer in each.tree[1])
     if kind == "preference" and config.params.per_prompt:
         kept = prompts_alike(kept)
-    if kind == "preference" and split == "train" and not config.params.margin:
-        kept = judged_together(kept)
+    if kind == "preference" and split == "train":
+        kept = kept if config.params.margin else judged_together(kept)
+        kept = off_topic(kept, config.params.off_topic, limit, config.seed)
     return account, kept
-
-
-def beside(config: RunFile, rows: Sequence[Any], kind: str) -> list[Any]:
-    """What is learnt beside the rows that were judged: answers to other prompts, where `off_topic` asks for them."""
-    if kind != "preference":
-        return []
-    limit, _ = models.longest(config)
-    return list(off_topic(rows, config.params.off_topic, limit, config.seed))
 
 
 def wanted_columns(params: Any) -> list[str]:
@@ -165,20 +159,19 @@ def _mean(same: Sequence[Pair]) -> Pair:
 
 
 def off_topic(pairs: Sequence[Pair], share: float, limit: int, seed: int) -> list[Pair]:
-    """For that share of the pairs one more each: its preferred answer beside one preferred for another prompt.
+    """The pairs, that share of them with an answer beside theirs which was preferred for another prompt.
 
     What was said to somebody else is the worse answer, however well it reads, which judged pairs seldom show because
-    both their answers mean to fit: the non-contextual pairs of Liu et al. (2024), Robust Reward Model Training.
-    Pairs that would exceed `limit` tokens are left out.
+    both their answers mean to fit: the non-contextual pairs of Liu et al. (2024), Robust Reward Model Training. Here
+    the preferred answer is read once for both comparisons. What would exceed `limit` tokens is left out.
     """
-    draw, made = random.Random(seed), []
-    for pair in draw.sample(pairs, round(share * len(pairs))):
+    draw, found = random.Random(seed), list(pairs)
+    for place in draw.sample(range(len(pairs)), round(share * len(pairs))):
         other = pairs[draw.randrange(len(pairs))]
-        (prompt, good, _), (elsewhere, bad, _) = pair.tokens, other.tokens
+        (prompt, good, _), (elsewhere, bad, _) = pairs[place].tokens, other.tokens
         if elsewhere != prompt and bad != good and len(prompt) + len(bad) <= limit:
-            letters = (pair.letters[0], other.letters[0])
-            made.append(dataclasses.replace(pair, tokens=(prompt, good, bad), margin=0.0, letters=letters, doubt=0.0))
-    return made
+            found[place] = dataclasses.replace(pairs[place], elsewhere=bad)
+    return found
 
 
 def belief(value: Any) -> float:

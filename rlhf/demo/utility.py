@@ -65,12 +65,20 @@ def case_of(prompt: Prompt) -> Case:
 
 def utility(prompt: Prompt, reply: str) -> float:
     """The true worth of `reply`, from about -10 (broken) to 5.5 (nothing to improve)."""
-    return sum(explain(prompt, reply).values())
+    return _worth(case_of(prompt), reply)
+
+
+@functools.lru_cache(16_384)  # several people judge the same answers
+def _worth(case: Case, reply: str) -> float:
+    return sum(_parts(case, reply).values())
 
 
 def explain(prompt: Prompt, reply: str) -> dict[str, float]:
     """The parts of `utility` by name, as the module's text defines them."""
-    case = case_of(prompt)
+    return _parts(case_of(prompt), reply)
+
+
+def _parts(case: Case, reply: str) -> dict[str, float]:
     text = reply.strip()
     sentences = [part.strip() for part in _SENTENCE.findall(text) if _WORD.search(part)]
     words = [word.lower() for word in _WORD.findall(text)]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -197,13 +198,16 @@ def test_an_answer_to_another_prompt_is_the_worse_one():
     pairs = [
         reward_rows.Pair(([n], [n, 10 + n], [n, 20]), 2.0, 1.0, (n, 0), False, str(n), doubt=0.3) for n in range(9)
     ]
-    made = reward_rows.off_topic(pairs, 0.5, 5, seed=1)
-    assert 2 <= len(made) <= 4 and made == reward_rows.off_topic(pairs, 0.5, 5, seed=1)
+    found = reward_rows.off_topic(pairs, 0.5, 5, seed=1)
+    assert found == reward_rows.off_topic(pairs, 0.5, 5, seed=1)
+    assert [dataclasses.replace(pair, elsewhere=None) for pair in found] == pairs
+    made = [pair for pair in found if pair.elsewhere]
+    assert 2 <= len(made) <= 4
     for pair in made:
         prompt, good, bad = pair.tokens
-        assert good == [prompt[0], 10 + prompt[0]] and bad == [pair.letters[1], 10 + pair.letters[1]] != good
-        assert (pair.margin, pair.doubt, pair.letters[0]) == (0.0, 0.0, prompt[0])
-    assert not reward_rows.off_topic(pairs, 0.0, 5, seed=1) and not reward_rows.off_topic(pairs, 1.0, 2, seed=1)
+        assert pair.elsewhere in [each.tokens[1] for each in pairs] and pair.elsewhere != good
+        assert pair.tree == (prompt, [good, bad, pair.elsewhere])
+    assert reward_rows.off_topic(pairs, 0.0, 5, seed=1) == reward_rows.off_topic(pairs, 1.0, 2, seed=1) == pairs
 
 
 def test_labels_can_be_as_soft_as_the_judges_agreed(make_run, tiny_model_dir, tmp_path):

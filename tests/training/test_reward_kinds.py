@@ -1,5 +1,6 @@
 """Reward models from rankings and from ratings, and ensembles: losses by hand, whole runs, and what uses them."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -323,3 +324,17 @@ def test_parts_of_a_batch_add_up_to_its_loss():
     assert whole.item() == pytest.approx(sum(by_hand) / 2, rel=1e-5) and leads[0] == pytest.approx(
         (chosen - rejected)[0].mean().item()
     )
+
+
+def test_an_answer_to_another_prompt_is_learnt_like_a_pair_of_its_own():
+    given = {"kind": "reward", "base_model": {"path": "m"}, "snapshot": {"path": "s"}}
+    config = runfile.check(given | {"params": {"margin": True, "label_smoothing": 0.1}})
+    judged = Pair(([5], [6, 2], [7, 2]), 2.0, 3.0, (1, 1), False, "0", doubt=0.2)
+    other = Pair(([6], [8, 2], [9, 2]), 1.0, 1.0, (1, 1), False, "1")
+    beside = Pair(([5], [6, 2], [8, 2]), 0.0, 3.0, (1, 1), False, "0")
+    a, b, c, d, e = torch.randn(5, 1, generator=torch.Generator().manual_seed(1))
+    together = OBJECTIVES["preference"](config, [dataclasses.replace(judged, elsewhere=[8, 2]), other], ())
+    apart = OBJECTIVES["preference"](config, [judged, beside, other], ())
+    loss, leads = together.loss(torch.stack([a, b, c, d, e]), [0, 1], [0, 1])
+    same, each = apart.loss(torch.stack([a, b, a, c, d, e]), [0, 1, 2], [0, 1, 2])
+    assert loss.item() == pytest.approx(same.item(), rel=1e-6) and leads == pytest.approx(each)
