@@ -1,5 +1,6 @@
 """What every test may stand on: fresh folders, and the real data beside the checkout."""
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,16 @@ SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
 @pytest.fixture(scope="session")
-def template(request: pytest.FixtureRequest) -> Path:
-    """Where the migrated database lies once it was made; a change of migrations makes another."""
-    return request.config.cache.mkdir("database") / f"{database.version()}.sqlite3"
+def migrated(request: pytest.FixtureRequest) -> Path:
+    """An SQLite database, migrated and with nothing in it, to be copied: made once, whoever of several processes is
+    first; a change of migrations makes another.
+    """
+    made = request.config.cache.mkdir("database") / f"{database.version()}.sqlite3"
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            database.migrate(made)
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -26,26 +34,18 @@ def django_db_keepdb(django_db_keepdb: bool) -> bool:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None, template: Path) -> None:
-    if connection.vendor == "sqlite" and template.exists():
-        database.copy(template, Path(connection.settings_dict["TEST"]["NAME"]))
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, request: pytest.FixtureRequest
+) -> None:
+    if connection.vendor == "sqlite":
+        database.copy(request.getfixturevalue("migrated"), Path(connection.settings_dict["TEST"]["NAME"]))
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, template: Path) -> None:
-    if connection.vendor == "sqlite" and not template.exists():
-        database.copy(Path(connection.settings_dict["NAME"]), template)
+def django_db_setup(django_db_setup: None) -> None:
     # Each emptying of the database would make anew what nothing of ours asks for: nine tenths of what it costs.
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
-
-
-@pytest.fixture(scope="session")
-def migrated(template: Path) -> Path:
-    """An SQLite database, migrated and with nothing in it, to be copied by tests that start processes."""
-    if not template.exists():
-        database.migrate(template)
-    return template
 
 
 @pytest.fixture

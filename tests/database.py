@@ -23,13 +23,10 @@ def version() -> str:
 
 
 def copy(source: Path, to: Path) -> None:
-    """Copy a database over another, which is complete or not there; an empty one is not copied."""
+    """Copy a database over another, which is complete or not there."""
     part = to.with_suffix(f".{os.getpid()}")
-    with closing(sqlite3.connect(source)) as one:
-        if not one.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            return
-        with closing(sqlite3.connect(part)) as two:
-            one.backup(two)
+    with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(part)) as two:
+        one.backup(two)
     part.replace(to)
 
 
