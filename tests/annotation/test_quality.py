@@ -1,6 +1,4 @@
 import random
-import subprocess
-import sys
 from datetime import timedelta
 from typing import Any
 
@@ -255,10 +253,3 @@ def test_an_interval_from_patterns_is_that_of_drawing_tasks_one_by_one(monkeypat
     assert (found["measures"]["alpha_nominal"]["low"], found["measures"]["alpha_nominal"]["high"]) == pytest.approx(
         (low, high), abs=0.03
     )
-
-
-def test_what_computes_is_loaded_only_when_it_computes() -> None:
-    code = "import django; django.setup(); import config.urls, rlhf.worker, sys; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert "annotation.quality.reports" in loaded
-    assert not {"annotation.quality.measures", "annotation.quality.votes", "annotation.quality.report"} & set(loaded)

@@ -28,8 +28,8 @@ def zipped(**members: bytes) -> bytes:
 
 PAIRS = [{"prompt": f"p {number}", "response_a": "x", "response_b": "y"} for number in range(200)]
 GZIP = gzip.compress(MANY, mtime=0)
-# 80 MB of spaces in some 80 kB.
-BOMB = gzip.compress(GOOD + b" " * 80_000_000, mtime=0)
+# 80 MB of spaces in some 80 kB: the same packed million again and again, which is one gzip file too.
+BOMB = gzip.compress(GOOD, mtime=0) + gzip.compress(b" " * 1_000_000, mtime=0) * 80
 
 FILES = {
     "whole.parquet": (parquet(PAIRS), None, "", ""),
