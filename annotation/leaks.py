@@ -30,7 +30,7 @@ class Leak:
         count = self.same + self.near
         return (
             f"{count:,} of {self.of:,} held-out prompts {'says' if count == 1 else 'say'} the same ({self.same:,}) or "
-            f"nearly the same ({self.near:,}) as a prompt to train on, so figures on them are better than the truth."
+            f"nearly the same ({self.near:,}) as a prompt to train on, so figures on them may be better than the truth."
         )
 
 

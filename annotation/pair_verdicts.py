@@ -45,7 +45,7 @@ def verdicts(
             continue
         for winner in (won,) if won else (1, -1):
             share = sides.count(winner) / len(sides) if won else 0.5
-            margin, weight = (winner * lead, 1.0) if won else (0.0, 0.5)
+            margin, weight = (winner * lead + 0.0, 1.0) if won else (0.0, 0.5)  # + 0.0: no lead at all has no sign
             posterior = soft[1 - winner] + soft[1] / 2 if soft else None
             if (share if posterior is None else posterior) >= least:
                 found.append(Verdict(winner, margin, share, weight, posterior))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 from rlhf.scales import Axis, Scale, Tick, Value, Words, exact_words, is_number, percent, scale_of, tick_words, ticks_of
 
 BOX = 1000
 MAX_VERTICES, MAX_HITS, MAX_TABLE_ROWS = 240, 50, 60
+NARROW, LETTER, LINE = 260, 6, 12  # px: the narrowest plot with labels, a letter, a line of text
 T = TypeVar("T")
 
 
@@ -58,6 +59,9 @@ class Point:
     title: str = ""
 
 
+Place: TypeAlias = tuple[float, float, float]  # left, base line and right of some words, in px
+
+
 @dataclass
 class Chart:
     """Everything the template needs; `table` holds the same data in rows."""
@@ -79,6 +83,7 @@ class Chart:
     whiskers: list[dict[str, str]] = field(default_factory=list)
     dots: list[dict[str, str]] = field(default_factory=list)
     labels: list[dict[str, object]] = field(default_factory=list)
+    taken: list[Place] = field(default_factory=list)  # where labels stand
     hits: list[dict[str, str]] = field(default_factory=list)
     legend: list[dict[str, object]] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
@@ -239,9 +244,27 @@ def _draw_point(chart: Chart, point: Point, across: Scale, up: Scale) -> None:
         chart.whiskers.append({"x": at, "y1": low, "y2": high, "color": point.color})
     chart.dots.append({"x": at, "y": height, "color": point.color})
     if point.label:
-        is_right = across.share(point.x) > 0.6  # the words go to the side that has room, off the rising line
-        label = {"x": at, "y": height, "text": point.label, "end": is_right, "dy": -8 if is_right else 14}
-        chart.labels.append(label)
+        ends, dy = _free_spot(chart, point.label, across.share(point.x), 1 - up.share(point.y))
+        chart.labels.append({"x": at, "y": height, "text": point.label, "end": ends, "dy": dy})
+
+
+def _free_spot(chart: Chart, text: str, x: float, y: float) -> tuple[bool, int]:
+    """Whether a point's words end at it, and how far below it they stand: off the rising line and off other words."""
+    is_right = x > 0.6  # there the room is on the left
+    spots = [(ends, dy) for ends in (is_right, not is_right) for dy in ((-8, 14) if is_right else (14, -8))]
+    width, boxes = len(text) * LETTER, {}
+    for ends, dy in spots:
+        left = x * NARROW + (-9 - width if ends else 8)
+        boxes[ends, dy] = (left, y * chart.height + dy, left + width)
+    inside = [spot for spot in spots if boxes[spot][0] >= 0 and boxes[spot][2] <= NARROW]
+    free = [spot for spot in inside if not any(_meet(boxes[spot], other) for other in chart.taken)]
+    spot = (free or spots)[0]
+    chart.taken.append(boxes[spot])
+    return spot
+
+
+def _meet(one: Place, other: Place) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and abs(one[1] - other[1]) < LINE
 
 
 def _reference(reference: Reference, across: Scale, up: Scale) -> dict[str, object]:

@@ -102,7 +102,7 @@ def _ppo(rows: Rows, steps: Axis, params: dict[str, Any]) -> list[Chart]:
     longest = max((high for _, _, high in tenths if high is not None), default=0)
     limits = [Reference(limit, f"limit {limit:,}")] if limit and longest > limit * 0.5 else []
     return [
-        _raw_and_smooth("reward", "Reward", rows, "reward", steps, color="c1"),
+        _raw_and_smooth("reward", "Reward", rows, "reward", steps, color="c1", held_out="eval_reward"),
         plot(
             "kl",
             "KL to reference",
@@ -227,7 +227,9 @@ def _held_out(rows: Rows, name: str) -> list[Series]:
     return [Series("Held out", points, "c3", "dash", end_dot=True)] if points else []
 
 
-def _raw_and_smooth(key: str, title: str, rows: Rows, name: str, steps: Axis, *, color: str) -> Chart:
+def _raw_and_smooth(
+    key: str, title: str, rows: Rows, name: str, steps: Axis, *, color: str, held_out: str = ""
+) -> Chart:
     points = column(rows, name)
     return plot(
         key,
@@ -237,6 +239,7 @@ def _raw_and_smooth(key: str, title: str, rows: Rows, name: str, steps: Axis, *,
         series=[
             Series("Each step", points, color, "thin", in_legend=False),
             Series("Mean, smoothed", smoothed(points), color, end_dot=True),
+            *_held_out(rows, held_out),
         ],
         finding=_finding(f"{title} by step", points),
         now=_now(latest(rows, name)),

@@ -11,6 +11,9 @@ Value: TypeAlias = float | int | None
 Words: TypeAlias = Callable[[float], str]
 
 
+UNSEEN = 1e-3  # of a step: a value so little beyond a tick needs no other one
+
+
 @dataclass(frozen=True)
 class Axis:
     """How far an axis must reach at least, and how its ticks read."""
@@ -50,7 +53,7 @@ def steps(low: float, high: float, count: int = 5) -> tuple[float, ...]:
     raw = (high - low) / max(count, 1)
     size = 10.0 ** math.floor(math.log10(raw))
     step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= raw * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    first, last = math.floor(low / step + UNSEEN), math.ceil(high / step - UNSEEN)
     return tuple(round(index * step, 12) for index in range(first, last + 1))
 
 

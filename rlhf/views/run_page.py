@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 
 from annotation.models.people import TRAINS
 from rlhf import figures, health
@@ -25,6 +25,20 @@ from training import rundir, runfile
 LOG_LINES, SAMPLES, CHECKPOINTS = 200, 6, 6
 WATCHED = ("metrics.jsonl", "samples.jsonl", "report.json")
 CHANGES_ALWAYS = ("heartbeat", "seconds")
+# What a report's figures are called where their own names say too little.
+REPORTED = {
+    "kl": gettext_noop("KL to the reference, nats per answer"),
+    "kl_k3": gettext_noop("The same by the k3 estimate"),
+    "score": gettext_noop("Reward model’s score"),
+    "score_before": gettext_noop("Reward model’s score before"),
+    "scored_higher": gettext_noop("Answers that score higher than before"),
+    "length": gettext_noop("Length in tokens"),
+    "length_before": gettext_noop("Length in tokens before"),
+    "eos_rate": gettext_noop("Ends by itself"),
+    "distinct_1": gettext_noop("Distinct words"),
+    "distinct_2": gettext_noop("Distinct pairs"),
+    "n": gettext_noop("Answers"),
+}
 
 
 class RunPage:
@@ -218,8 +232,9 @@ def settings_of(run: Run) -> dict[str, list[tuple[str, str]]]:
     if kind in ADAPTED:
         main.append((gettext("Adapter"), adapter_words(adapter) if adapter else gettext("None: all weights")))
     if reference := config.get("reference"):
+        base = run.start_model.base.name if run.start_model else gettext("the base model")
         frozen = reference == "start_adapter"
-        words = gettext("the start adapter, frozen") if frozen else gettext("the base model")
+        words = gettext("the start adapter, frozen") if frozen else gettext("%(name)s, adapters off") % {"name": base}
         main.append((gettext("Reference"), words))
     everything = []
     for field in dataclasses.fields(runfile.PARAMS[kind]):
@@ -260,12 +275,13 @@ def result_of(run: Run, report: dict[str, Any] | None) -> dict[str, Any]:
         rules = health.against_baselines(found)
         result["baselines"] = list(zip(rules, forests(rules), strict=True))
         result["calibration"] = calibration("calibration", found)
+        result["ceiling"] = figures.of(run.model).ceiling if hasattr(run, "model") else None
         result["numbers"] = reward_numbers(found)
     elif policies := found.get("policies"):
         result["policies"] = policies
     else:
         result["numbers"] = [
-            (name.replace("_", " "), number_words(value))
+            (gettext(REPORTED.get(name, name.replace("_", " "))), number_words(value))
             for name, value in found.items()
             if isinstance(value, int | float | dict) and number_words(value)
         ]

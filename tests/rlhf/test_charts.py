@@ -16,6 +16,7 @@ from rlhf.scales import Axis, Scale, percent_words, steps, tick_words
         (-0.3, 0.4, (-0.4, -0.2, 0, 0.2, 0.4)),
         (0.5, 1, (0.5, 0.6, 0.7, 0.8, 0.9, 1)),
         (0, 2000, (0, 500, 1000, 1500, 2000)),
+        (-1e-6, 2, (0, 0.5, 1, 1.5, 2)),
     ],
 )
 def test_ticks_are_round_and_hold_the_data(low, high, expected):
@@ -95,6 +96,13 @@ def test_points_carry_their_interval_and_words():
     assert chart.hits[0]["title"] == "policy: 5"
 
 
+def test_the_words_of_points_that_lie_together_keep_apart():
+    points = [Point(x, 4.4, label=name) for x, name in ((0.1, "start"), (0.81, "ppo-r1"), (0.82, "dpo-r1"))]
+    side = Axis(low=0, high=1, fixed=True)
+    labels = plot("both", "Both", x=side, y=Axis(low=0), points=points).labels
+    assert [(each["end"], each["dy"]) for each in labels] == [(False, 14), (True, -8), (True, 14)]
+
+
 def test_every_place_has_a_title_and_the_same_numbers_are_in_the_table():
     chart = lines(series=[Series("Reward", [(step, step / 2) for step in range(11)])])
     assert [hit["title"] for hit in chart.hits][:2] == ["Step 0: reward 0.0", "Step 1: reward 0.5"]
@@ -171,6 +179,8 @@ def test_a_ppo_run_shows_reward_kl_loss_and_length():
     assert "rises" in kl.finding and "target 10" in kl.finding
     assert length.areas and length.unit == "tokens" and length.references[0]["text"] == "limit 100"
     assert reward.x_ticks[-1].text == "100"  # the whole run, not only what is done
+    (reward, *_) = charts_of("ppo", [*PPO, {"step": 60, "eval_reward": 5.0}], config, 100)
+    assert [item["label"] for item in reward.legend] == ["Mean, smoothed", "Held out"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from annotation.models import Role
-from rlhf.models import Run
+from rlhf.models import Model, Run
 from tests import factories
 from tests.rlhf import rows
 from tests.rlhf.page_rows import address, ended, fetched, live, share, write
@@ -121,9 +121,12 @@ def test_a_reward_model_that_loses_to_length_is_told_so_on_its_page(client):
     run = ended(
         project, report={"eval": found, "rows": account, "reload_check": {"ok": True, "rows": 4}, "warnings": []}
     )
+    made = {"name": "rm", "role": Model.Role.REWARD, "path": "models/x", "figures": {"ceiling": 0.66}}
+    Model.objects.create(run=run, project=project, **made)
     client.force_login(factories.member(project, Role.READER))
     page = client.get(run.get_absolute_url()).content.decode()
     for words in (
+        "who knew the true utility would reach 66.0%",
         "loses to the rule “shorter wins”",
         "Held-out accuracy",
         "57.5%",

@@ -13,6 +13,7 @@ from rlhf import serving
 from rlhf.demo import story, summary
 from rlhf.demo.progress import Progress
 from rlhf.launcher import LOCAL
+from rlhf.models import Round
 from rlhf.registry import RegistryError
 from training.runfile import RunFileError
 
@@ -41,12 +42,9 @@ class Command(BaseCommand):
             with LOCAL.kept_ready():  # its libraries load while the tables are made
                 call_command("migrate", verbosity=0)
                 admin = serving.site_admin()
-                round = story.play(Progress(sys.stdout, list(story.STEPS.values())), by=admin, model=model)
+                round = _play(admin, model)
         except (serving.PortTaken, story.DemoFailed, RegistryError, RunFileError) as error:
             raise CommandError(str(error)) from None
-        except KeyboardInterrupt:
-            story.stop()
-            raise CommandError("Stopped. The same command goes on from here.", returncode=130) from None
         result = summary.summarise(round, time.monotonic() - began)
         self.stdout.write("\n" + "\n".join(summary.table(result, round)))
         self.stdout.write(
@@ -58,6 +56,14 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(result))
         else:
             call_command("serve", host=host, port=port)
+
+
+def _play(by: User, model: str) -> Round:
+    try:
+        return story.play(Progress(sys.stdout, list(story.STEPS.values())), by=by, model=model)
+    except KeyboardInterrupt:
+        story.stop()
+        raise CommandError("Stopped. The same command goes on from here.", returncode=130) from None
 
 
 def _how_to_sign_in(admin: User) -> str:
