@@ -9,8 +9,8 @@ from typing import Any
 
 from training import answers, checkpoints, data, forward, models, prompts, reports
 from training.answers import Answer
-from training.data import RowAccount
 from training.generations import Generations
+from training.lanes import Lanes, count_for
 from training.policies import Scorer, SharedBase, load_scorer, trained_on
 from training.rundir import RunDir
 from training.runfile import PolicyRef, RunFile
@@ -39,39 +39,36 @@ def train(config: RunFile, run: RunDir) -> None:
     if config.reward_model:
         scorer = find_scorer(config, bases, speakers[params.policies[0].name].tokenizer)
 
+    asked, accounts = {}, []
+    for name, speaker in speakers.items():
+        found, account = prompts.load(config, run.path, speaker.tokenizer, params.split, context=speaker.base.context)
+        asked[name] = found[: params.limit]
+        accounts.append(account)
     done: dict[str, Any] = {}
     tokens = 0
     if checkpoint := checkpoints.latest(run):
         done, tokens = checkpoint.state["figures"], checkpoint.state["tokens"]
     file = Generations(run.path)
     file.keep(list(done))
-    accounts: dict[str, RowAccount] = {}
-    rendered = ""
-    for number, policy in enumerate(params.policies, start=1):
-        speaker = speakers[policy.name]
-        asked, account = prompts.load(config, run.path, speaker.tokenizer, params.split, context=speaker.base.context)
-        asked = asked[: params.limit]
-        accounts.setdefault(policy.name, account)
-        rendered = rendered or data.render(speaker.tokenizer, asked[0].ids, [])
-        if policy.name in done:
-            continue
-        run.phase(policy.name, len(asked))
-        written = answer(speaker, asked, config, run)
-        answered = [each.answered for each in written]
-        rewards = None
-        if scorer:
-            pad_id = speaker.tokenizer.pad_token_id
-            rewards = answers.scores(scorer, answered, params.batch_size, pad_id).tolist()
-        file.add(policy.name, written, rewards)
-        done[policy.name] = measure(written, rewards, speaker, speakers.get(policy.reference or ""), params)
-        tokens += sum(len(each.ids) for each in written)
-        run.log(number, **done[policy.name])
-        run.progress(len(asked))  # the row of figures is a policy's, the progress shown is in prompts
-        checkpoints.save(run, number, {}, {"figures": done, "tokens": tokens})
-        run.leave_if_stopped()
+    missing = [name for name in speakers if name not in done]
+    examiner = Examiner(config, run, speakers, scorer, asked)
+    with Lanes([], examiner.examine, min(count_for(base.lm) for base in bases.values())) as lanes:
+        for first in range(0, len(missing), len(lanes)):
+            names = missing[first : first + len(lanes)]
+            run.phase(" and ".join(names), max(len(asked[name]) for name in names))
+            for name, given in zip(names, lanes.work(names), strict=True):
+                written = examiner.answers(name, given["answers"])
+                file.add(name, written, given["rewards"])
+                done[name] = given["figures"]
+                tokens += sum(len(each.ids) for each in written)
+                run.log(len(done), **done[name])
+                checkpoints.save(run, len(done), {}, {"figures": done, "tokens": tokens})
+            run.progress(max(len(asked[name]) for name in names))  # a row of figures is a policy's, this is in prompts
+            run.leave_if_stopped()
 
+    rendered = data.render(next(iter(speakers.values())).tokenizer, next(iter(asked.values()))[0].ids, [])
     run.write_report(
-        reports.common(run, config, [next(iter(accounts.values()))], steps=len(done), tokens=tokens)
+        reports.common(run, config, accounts[:1], steps=len(done), tokens=tokens)
         | {
             "train": {},
             "eval": {"policies": done},
@@ -109,22 +106,45 @@ def find_scorer(config: RunFile, bases: dict[Path, SharedBase], tokenizer: Any) 
     return load_scorer(reward, bases[folder], folder, config.hardware, tokenizer)
 
 
-def answer(speaker: Speaker, asked: Sequence[prompts.Prompt], config: RunFile, run: RunDir) -> list[Answer]:
-    """The policy's answers; every policy draws from the same seed."""
-    params = config.params
-    return answers.write_in_batches(
-        speaker.base,
-        speaker.adapter,
-        asked,
-        speaker.tokenizer,
-        batch_size=max(1, params.batch_size // params.responses_per_prompt),
-        seed=config.seed,
-        run=run,
-        max_new_tokens=params.max_new_tokens,
-        temperature=params.temperature,
-        top_p=params.top_p,
-        samples=params.responses_per_prompt,
-    )
+@dataclass(frozen=True)
+class Examiner:
+    """What is asked of each policy, and of its answers."""
+
+    config: RunFile
+    run: RunDir
+    speakers: dict[str, Speaker]
+    scorer: Scorer | None
+    asked: dict[str, list[prompts.Prompt]]
+
+    def examine(self, name: str) -> dict[str, Any]:
+        """The answers of one policy, their rewards and its figures, as plain JSON; all policies draw from one seed."""
+        params, speaker = self.config.params, self.speakers[name]
+        written = answers.write_in_batches(
+            speaker.base,
+            speaker.adapter,
+            self.asked[name],
+            speaker.tokenizer,
+            batch_size=max(1, params.batch_size // params.responses_per_prompt),
+            seed=self.config.seed,
+            run=self.run,
+            max_new_tokens=params.max_new_tokens,
+            temperature=params.temperature,
+            top_p=params.top_p,
+            samples=params.responses_per_prompt,
+        )
+        rewards = None
+        if self.scorer:
+            answered, pad_id = [each.answered for each in written], speaker.tokenizer.pad_token_id
+            rewards = answers.scores(self.scorer, answered, params.batch_size, pad_id).tolist()
+        reference = next(policy.reference for policy in params.policies if policy.name == name)
+        figures = measure(written, rewards, speaker, self.speakers.get(reference or ""), params)
+        said = [[each.text, each.ids, each.finish, each.logp] for each in written]
+        return {"answers": said, "rewards": rewards, "figures": figures}
+
+    def answers(self, name: str, found: Sequence[Sequence[Any]]) -> list[Answer]:
+        """The same answers with their prompts, those to one prompt side by side."""
+        samples = self.config.params.responses_per_prompt
+        return [Answer(self.asked[name][row // samples], *each) for row, each in enumerate(found)]
 
 
 def measure(

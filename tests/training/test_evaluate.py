@@ -59,6 +59,21 @@ def make_evaluation(make_run, tiny_model_dir, adapter, tmp_path):
     return make
 
 
+def test_two_processes_find_what_one_finds(make_evaluation, tmp_path, tiny_model_dir):
+    reward = write_reward(tmp_path / "reward", tiny_model_dir)
+    one = make_evaluation(reward_model=reward)
+    two = make_evaluation("two", reward_model=reward, hardware={"device": "cpu", "threads": 2})
+    found, same = train(one), train(two)
+    assert list(same) == list(found)
+    for name, figures in found.items():
+        assert same[name] == pytest.approx(figures, abs=1e-5)
+    texts = []
+    for folder in (one, two):
+        lines = (folder / "generations.jsonl").read_text().splitlines()
+        texts.append([json.loads(line)["responses"][0]["text"] for line in lines])
+    assert texts[0] == texts[1]
+
+
 def test_every_policy_is_measured_against_its_own_reference(make_evaluation, tmp_path, tiny_model_dir):
     folder = make_evaluation(reward_model=write_reward(tmp_path / "reward", tiny_model_dir))
     found = train(folder)
