@@ -19,6 +19,7 @@ from peft import (
     PromptEncoderConfig,
     PromptTuningConfig,
     get_peft_model,
+    get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -51,7 +52,7 @@ def attach(
         dropout, task_type = adapter.dropout, TASKS[task]
         wrapped.add(name, adapter.method, adapter.bottleneck, dropout=dropout, task_type=task_type, learns=trainable)
         if start:
-            bottleneck.put(wrapped, name, load_file(start / "adapter_model.safetensors"))
+            bottleneck.put(wrapped, name, _with_head(start, dict(wrapped.weights(name))))
         return wrapped
     config = config_of(adapter, model, TASKS[task])
     config.inference_mode = not trainable  # otherwise a later set_adapter would unfreeze it
@@ -180,9 +181,22 @@ def _with_config(model: Any, config: PeftConfig, name: str) -> Any:
 
 
 def _copy(model: Any, name: str, start: Path) -> None:
-    result: Any = set_peft_model_state_dict(model, load_file(start / "adapter_model.safetensors"), adapter_name=name)
+    scores = hasattr(core(model), "score")
+    own = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False) if scores else {}
+    result: Any = set_peft_model_state_dict(model, _with_head(start, own), adapter_name=name)
     if unknown := _unknown(result):
         raise RunFileError("adapter.targets", f"leave out {unknown[0]}, which the start adapter has")
+
+
+def _with_head(start: Path, own: dict[str, Any]) -> dict[str, Any]:
+    """The weights in `start`, and where a policy's adapter has no score head, the new one of `own`."""
+    saved = load_file(start / "adapter_model.safetensors")
+    head = {key: weight for key, weight in own.items() if not _own(key)}
+    for key, weight in head.items():
+        if key in saved and saved[key].shape != weight.shape:
+            shapes = f"{saved[key].shape[0]} outputs, and this run's has {weight.shape[0]}"
+            raise RunFileError("start_adapter", f"has a score head with {shapes}; start from the policy's adapter")
+    return head | saved
 
 
 def _unknown(result: Any) -> list[str]:

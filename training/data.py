@@ -37,6 +37,7 @@ class RowAccount:
         self.split = split
         self.read = self.used = self.truncated = 0
         self.dropped: Counter[str] = Counter()
+        self.first: dict[str, int] = {}  # the first row, counted from 1, that was dropped for each reason
 
     def use(self, *, truncated: bool = False) -> None:
         self.read += 1
@@ -46,6 +47,7 @@ class RowAccount:
     def drop(self, reason: str) -> None:
         self.read += 1
         self.dropped[reason] += 1
+        self.first.setdefault(reason, self.read)
 
     def require(self, max_dropped_share: float, *, raisable: bool = True) -> None:
         """Raise DataError when nothing is left, or when more than this share had to be left out.
@@ -53,15 +55,19 @@ class RowAccount:
         `raisable`: a longer max_length would help, because the model can read longer rows.
         """
         lost = sum(self.dropped.values())
-        reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.most_common())
+        reasons = ", ".join(
+            f"{count} {reason} from row {self.first[reason]} on" for reason, count in self.dropped.most_common()
+        )
+        longer = bool(self.dropped["too_long"]) and raisable
         if not self.used:
-            hint = "Raise params.max_length, or check the snapshot." if lost else "Choose a snapshot that has rows."
+            hint = "Raise params.max_length, or check the snapshot." if longer else "Correct those rows."
+            hint = hint if lost else "Choose a snapshot that has rows."
             raise DataError(
                 f"The {self.split} split has no usable row: {self.read} read, {reasons or 'none'} dropped.", hint
             )
         if lost > max_dropped_share * self.read:
             message = f"{lost} of {self.read} {self.split} rows cannot be used ({reasons})"
-            remedy = "Raise params.max_length" if self.dropped["too_long"] and raisable else "Correct those rows"
+            remedy = "Raise params.max_length" if longer else "Correct those rows"
             hint = f"{remedy}, or accept the loss with params.max_dropped_share = {_round_up(lost / self.read)}."
             raise DataError(f"{message}; at most {max_dropped_share:.1%} may be left out.", hint)
 

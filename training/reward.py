@@ -30,6 +30,7 @@ def train(config: RunFile, run: RunDir) -> None:
     pad_id = tokenizer.pad_token_id
     found = data.rows(config, "train")
     kind, aspects = kind_of(found), aspects_of(found)
+    OBJECTIVES[kind].require_meaning(config.params)
     account, rows = encoded(config, tokenizer, "train", kind, aspects)
     eval_account, eval_rows = encoded(config, tokenizer, "eval", kind, aspects)
     distinct, others = len(rows), sum(getattr(row, "elsewhere", None) is not None for row in rows)

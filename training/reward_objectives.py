@@ -40,9 +40,7 @@ class Objective:
 
     def __init__(self, config: RunFile, rows: Sequence[Any], aspects: Sequence[str]) -> None:
         self.params, self.rows = config.params, list(rows)
-        for name, kinds in MEANT_FOR.items():
-            if self.kind not in kinds and getattr(self.params, name) != getattr(Reward, name):
-                raise RunFileError(f"params.{name}", f"has no meaning for {self.noun}; leave it out")
+        self.require_meaning(config.params)
         self.heads = self.shape(aspects)
         weights = torch.tensor([row.weight * self.lessons(row) for row in self.rows])
         self.minds = weights[:, None] * self.heads.own_weights(len(self.rows), config.seed)
@@ -50,6 +48,13 @@ class Objective:
     def lessons(self, row: Any) -> int:
         """How many times a row is learnt from, each of which weighs what the row does."""
         return 1
+
+    @classmethod
+    def require_meaning(cls, params: Any) -> None:
+        """Refuse settings that would be ignored with such rows."""
+        for name, kinds in MEANT_FOR.items():
+            if cls.kind not in kinds and getattr(params, name) != getattr(Reward, name):
+                raise RunFileError(f"params.{name}", f"has no meaning for {cls.noun}; leave it out")
 
     def shape(self, aspects: Sequence[str]) -> Heads:
         """The outputs that the rows ask for."""

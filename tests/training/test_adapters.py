@@ -264,6 +264,11 @@ def test_an_adapter_goes_on_in_its_own_shape(method, tiny_model_dir, tmp_path):
     with torch.no_grad(), base.speaking_as("default") as lm:
         assert torch.allclose(forward.answer_logps(lm, row), forward.answer_logps(models.core(first), row), atol=1e-5)
     assert models.trainable(base.lm)
+    if compatibility.refusal("reward", method) is None:  # a reward model begins as the policy, with a head of its own
+        scorer = models.load_classifier(tiny_model_dir, CPU, 0)
+        scorer = adapters.attach(scorer, known, task="reward", start=tmp_path / "a")
+        mine, theirs = (adapters.weights_of(models.core(each), "default") for each in (scorer, first))
+        assert theirs and all(torch.equal(mine[key], theirs[key]) for key in theirs)
     other = "lora" if method != "lora" else "dora"
     with pytest.raises(RunFileError, match="a copy stays so"):
         base.add("again", Adapter(method=other), start=tmp_path / "a")

@@ -23,7 +23,7 @@ def test_the_account_names_what_to_change_when_too_many_rows_are_lost() -> None:
     account.drop("too_long")
     account.require(0.011)
     account.drop("too_long")
-    with pytest.raises(DataError, match="2 of 100 train rows cannot be used") as caught:
+    with pytest.raises(DataError, match=r"2 of 100 train rows cannot be used \(2 too_long from row 99 on\)") as caught:
         account.require(0.01)
     assert "Raise params.max_length" in caught.value.hint
     assert "params.max_dropped_share = 0.02" in caught.value.hint
