@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from training import answers, data, models, prompts, reports
+from training import answers, data, generate, models, prompts, reports
 from training.answers import Answer
 from training.generations import Generations
 from training.policies import POLICY, Scorer, SharedBase, load_scorer
@@ -56,7 +56,7 @@ def train(config: RunFile, run: RunDir) -> None:
             "train": {},
             "eval": figures(found, read_metrics(run.path)) | drift_bound(params.samples),
             "sample_rendered": data.render(tokenizer, asked[0].ids, []),
-            "warnings": [],
+            "warnings": generate.warnings(found),
         }
     )
 

@@ -26,7 +26,7 @@ from training.adapters import core as core
 from training.adapters import load, quiet_peft
 from training.heads import Heads
 from training.rundir import RunDir
-from training.runfile import Adapter, Hardware, RunFile, RunFileError
+from training.runfile import Adapter, Hardware, ModelRef, RunFile, RunFileError, model_hash
 
 transformers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()  # what matters of a load is checked in _load
@@ -278,7 +278,11 @@ def save_reward(model: Any, tokenizer: Any, run: RunDir, config: RunFile, **fact
 def _card(config: RunFile, role: str) -> dict[str, Any]:
     raw = config.raw
     card = {"kind": config.kind, "role": role, "run": config.name, "seed": config.seed, "template": config.template}
-    return card | {key: raw.get(key) for key in ("base_model", "start_adapter", "reference", "snapshot")}
+    for key in ("base_model", "start_adapter"):
+        found: ModelRef | None = getattr(config, key)
+        path = raw[key]["path"] if isinstance(raw.get(key), dict) else raw.get(key)
+        card[key] = found and {"path": path, "sha256": found.sha256 or model_hash(found.path)}
+    return card | {key: raw.get(key) for key in ("reference", "reward_model", "snapshot")}
 
 
 def _save(model: Any, tokenizer: Any, run: RunDir, card: dict[str, Any]) -> Path:

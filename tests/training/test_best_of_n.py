@@ -40,6 +40,7 @@ def test_the_best_of_each_prompt_is_kept_with_its_reward(make_run, reward_dir):
     report, metrics = read_report(folder), read_metrics(folder)
     assert report["eval"]["reward"] > report["eval"]["mean_reward"] and len(metrics) == 3
     assert report["eval"]["kl"] == pytest.approx(math.log(4) - 3 / 4)
+    assert report["eval"]["eos_rate"] > 0.8 or "of the answers were cut off" in report["warnings"][0]
 
 
 def test_choosing_by_hand():

@@ -6,7 +6,7 @@ import torch
 
 from tests.training.conftest import LORA, assistant, demonstrations, user, write_snapshot
 from training import __main__ as engine
-from training import forward, models, rundir, sft
+from training import forward, models, rundir, runfile, sft
 
 QUICK = {"epochs": 4, "batch_size": 8, "checkpoint_every": 5, "learning_rate": 1e-2, "max_length": 128}
 
@@ -35,6 +35,8 @@ def test_it_learns_and_says_what_it_did(make_run, demonstration_snapshot) -> Non
     assert (status["state"], status["step"], status["total"]) == ("succeeded", 48, 48)
     card = json.loads((folder / "model" / "hone.json").read_text())
     assert (card["kind"], card["role"], card["seed"]) == ("sft", "policy", 7)
+    base = runfile.read(folder / "run.json").base_model.path
+    assert card["base_model"] == {"path": str(base), "sha256": runfile.model_hash(base)}  # though run.json names none
     assert run_here(folder) == 0  # nothing left to do
     assert rundir.read_status(folder)["attempt"] == 1
 
