@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_noop
 
 from annotation.models.people import READS_DATA, Role, User
+from annotation.writes import write_transaction
 
 
 class Kind(models.TextChoices):
@@ -128,9 +129,14 @@ class Project(models.Model):
         return self.guideline_versions.filter(is_imported=False).order_by("-number").first()
 
     def write_guidelines(self, text: str, *, by: User | None = None) -> GuidelineVersion:
-        """A new version of the guidelines; the old ones stay, because annotations name theirs."""
-        number = (self.guideline_versions.aggregate(last=models.Max("number"))["last"] or 0) + 1
-        return self.guideline_versions.create(number=number, text=text, created_by=by)
+        """A new version, or the present one where it says the same; old ones stay, because annotations name theirs."""
+        with write_transaction():
+            # The project's row is the lock: of two leads at once the second gets the next number.
+            list(Project.objects.select_for_update().filter(pk=self.pk).values_list("pk"))
+            if (now := self.guideline) is not None and now.text == text:
+                return now
+            number = (self.guideline_versions.aggregate(last=models.Max("number"))["last"] or 0) + 1
+            return self.guideline_versions.create(number=number, text=text, created_by=by)
 
 
 class GuidelineVersion(models.Model):

@@ -209,11 +209,12 @@ def write_guidelines(request: PersonRequest, slug: str) -> HttpResponse:
     if not form.is_valid():
         return _settings_page(request, found, guidelines=form, status=422)
     now, seen = found.guideline, request.POST.get("seen")
-    if now and seen is not None and seen != str(now.number):
+    said = bool(now and now.text == form.cleaned_data["text"])
+    if now and not said and seen is not None and seen != str(now.number):
         sentence = gettext("Version %(number)s was written meanwhile. Compare, then show yours as the next one.")
         form.add_error("text", sentence % {"number": now.number})
         return _settings_page(request, found, guidelines=form, status=409)
-    if now and now.text == form.cleaned_data["text"]:
+    if now and said:
         messages.info(request, gettext("Nothing changed, so version %(number)s stays.") % {"number": now.number})
     else:
         version = found.write_guidelines(form.cleaned_data["text"], by=request.user)
@@ -230,6 +231,8 @@ def _overtaken(request: PersonRequest, found: Project, mine: conflicts.Values) -
     if seen is None or seen == now:
         return None
     both, changed = conflicts.merged(mine, seen, now)
+    if both == now:  # as by a double click: what I want is what is there
+        return None
     form = forms.QueueForm(initial=both | {"gold_feedback": int(both.get("gold_feedback", 0))})
     told = conflicts.in_words(changed, form, now)
     return _settings_page(request, found, form=form, questions=both["questions"], changed=told, status=409)

@@ -263,10 +263,11 @@ def test_two_leads_who_change_the_settings_at_once_are_told_of_each_other() -> N
     assert [form[name].value() for name in ("overlap", "lease_minutes", "daily_goal")] == [4, 30, 70]
     assert Project.objects.get(pk=project.pk).daily_goal == 0
     again = mine | {"seen": answer.context["seen"], "lease_minutes": 30}
-    assert client.post(f"/projects/{project.slug}/settings/", again).status_code == 302
+    for _ in range(2):  # a double click is no conflict with oneself
+        assert client.post(f"/projects/{project.slug}/settings/", again).status_code == 302
     project.refresh_from_db()
     assert (project.overlap, project.lease_minutes, project.daily_goal) == (4, 30, 70)
-    project.write_guidelines("Theirs.")
+    assert [project.write_guidelines("Theirs.").number for _ in range(2)] == [1, 1]  # as by a double click
     answer = client.post(f"/projects/{project.slug}/guidelines/", {"text": "Mine.", "seen": "0"})
     assert answer.status_code == 409 and "Mine." in answer.content.decode() and project.guideline.text == "Theirs."
 
