@@ -170,14 +170,3 @@ def test_a_demonstration_is_previewed_and_sent_with_control_enter(open_page: Ope
     page.keyboard.press("Control+Enter")
     expect(page.locator("#saved")).to_have_text("1 saved: written")
     assert Annotation.objects.get().body["text"] == "Water is **heavier**."
-
-
-def test_nothing_scrolls_sideways_on_a_phone(open_page: Open) -> None:
-    project, _ = start()
-    lead = factories.member(project, "manager")
-    page = open_page(lead, work(project), phone=True)
-    slug = project.slug
-    paths = [work(project), f"/projects/{slug}/", f"/projects/{slug}/settings/", f"/projects/{slug}/people/"]
-    for path in [*paths, f"/projects/{slug}/import/", "/", "/projects/new/", "/my-work/", "/account/"]:
-        page.goto(path)
-        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path

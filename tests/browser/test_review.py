@@ -73,12 +73,3 @@ def test_a_return_asks_for_a_comment_and_the_annotator_changes_the_answer(open_p
     own.keyboard.press("4")
     expect(own.locator("#saved")).to_contain_text("saved: About the same")
     assert Annotation.objects.standing().get(annotator=vote.annotator).revision == 2
-
-
-def test_nothing_scrolls_sideways_on_a_phone(open_page: Open) -> None:
-    project = factories.project()
-    task = disputed(project, 3, 2)
-    reviewer = factories.member(project, Role.MANAGER)
-    for path in (f"/tasks/{task.pk}/review/", f"/projects/{project.slug}/review/", f"/projects/{project.slug}/people/"):
-        page = open_page(reviewer, path, phone=True)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path

@@ -1,0 +1,55 @@
+"""No page is wider than its screen: each is loaded once, then seen as a phone's, which is touched, and as a desk's, in
+both themes."""
+
+import pytest
+
+from annotation.models import Project, Role
+from rlhf.models import Model, Round
+from rlhf.rounds import Plan
+from tests import factories
+from tests.browser.conftest import DESKTOP, PHONE, Open
+from tests.browser.test_loop_pages import live
+from tests.browser.test_review import disputed
+from tests.rlhf import rows
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("data_folder")]
+
+WIDTHS = """() => ["light", "dark"].map(theme => {
+    document.documentElement.dataset.theme = theme;
+    return document.documentElement.scrollWidth;
+})"""
+
+
+def too_wide(open_page: Open, project: Project, paths: list[str]) -> list[str]:
+    """The pages that scroll sideways, and on which screen."""
+    page = open_page(factories.member(project, Role.MANAGER), "/account/", reduced_motion="reduce")
+    screen, found = page.context.new_cdp_session(page), []
+    for path in paths:
+        page.goto(path)
+        assert page.locator("h1").first.inner_text()
+        for size, phone in ((PHONE, True), (DESKTOP, False)):
+            screen.send("Emulation.setTouchEmulationEnabled", {"enabled": phone})
+            screen.send("Emulation.setDeviceMetricsOverride", size | {"deviceScaleFactor": 1, "mobile": phone})
+            if max(page.evaluate(WIDTHS)) > size["width"]:
+                found.append(f"{path} {size['width']}")
+    return found
+
+
+def test_no_page_of_the_loop_is_wider_than_its_screen(open_page: Open) -> None:
+    project = factories.project()
+    base = rows.model("desk-base", project=project)
+    run, plan = live(project), Plan().as_dict()
+    Round.objects.create(project=project, number=1, state="policy", plan=plan, start_model=base, base_model=base)
+    reward = Model.objects.get(name="rm")
+    paths = ["loop", "runs", "runs/new", "datasets", "datasets/new", "models", "rounds/new"]
+    shown = [run.get_absolute_url(), base.get_absolute_url(), reward.get_absolute_url()]
+    assert too_wide(open_page, project, shown + [f"/projects/{project.slug}/{path}/" for path in paths]) == []
+
+
+def test_no_page_of_those_who_judge_and_lead_is_wider_than_its_screen(open_page: Open) -> None:
+    project = factories.project()
+    task = disputed(project, 3, 2)
+    factories.task(project, responses=["One answer.", "Another answer."])
+    paths = [f"/projects/{project.slug}/{path}" for path in ("work/", "", "settings/", "people/", "import/", "review/")]
+    paths += ["/", "/projects/new/", "/my-work/", "/account/", f"/tasks/{task.pk}/review/"]
+    assert too_wide(open_page, project, paths) == []
