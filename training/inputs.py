@@ -78,7 +78,7 @@ def _is_whole(path: Path) -> bool:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
-            header = json.loads(file.read(length)) if length < size else None
+            header = json.loads(file.read(length)) if length < size else {}
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         except (AttributeError, ValueError, TypeError, LookupError):
             return False

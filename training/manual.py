@@ -17,7 +17,7 @@ def settings_of(topic: str) -> str:
     kind = PARAMS.get(topic) or SECTIONS[topic]
     usual = defaults(topic) if topic in PARAMS else {}
     whole = defaults(topic, None) if topic in PARAMS else {}
-    lines = []
+    lines: list[str] = []
     for field in dataclasses.fields(kind):
         default = usual.get(field.name, field.default)
         words = f"{field.name} = {_shown(default)}"
