@@ -114,8 +114,8 @@ class RunForm(Styled):
         self._choose_inputs(kind)
         usual = runfile.defaults(kind, None if adapter == "full" else adapter)
         self._add(runfile.PARAMS[kind], "params", values=usual)
-        if asked := adapter_fields(adapter):
-            self._add(runfile.Adapter, "adapter", only=asked)
+        if self.shaping:
+            self._add(runfile.Adapter, "adapter", only=self.shaping)
         self._add(runfile.Hardware, "hardware")
         style_fields(self)
 
@@ -186,7 +186,7 @@ class RunForm(Styled):
             if (number := _number(self[f"params.{name}"].value())) is not None:
                 params[name] = int(number) if number.is_integer() else number
         adapter: dict[str, Any] | None = None if self.method == "full" else {"method": self.method}
-        for name in adapter_fields(self.method) if adapter else ():
+        for name in self.shaping:
             if (number := _number(self[f"adapter.{name}"].value())) is not None:
                 adapter = (adapter or {}) | {name: int(number) if number.is_integer() else number}
         return {"kind": self.run_kind, "params": params, "adapter": adapter}
@@ -244,8 +244,8 @@ class RunForm(Styled):
     def folds(self) -> list[dict[str, Any]]:
         """The other settings by group, each fold with a line that says what is in it."""
         groups: dict[str, list[forms.BoundField]] = {}
-        if asked := [name for name in adapter_fields(self.method) if name == "bits" or not self.goes_on]:
-            groups[gettext("Adapter details")] = [self[f"adapter.{name}"] for name in asked]
+        if self.shaping:
+            groups[gettext("Adapter details")] = [self[f"adapter.{name}"] for name in self.shaping]
         for one in dataclasses.fields(runfile.PARAMS[self.run_kind]):
             if one.name not in FIRST[self.run_kind]:
                 groups.setdefault(str(one.metadata["group"]), []).append(self[f"params.{one.name}"])
@@ -255,6 +255,11 @@ class RunForm(Styled):
             {"title": title, "fields": fields, "words": _fold_words(fields), "open": any(one.errors for one in fields)}
             for title, fields in groups.items()
         ]
+
+    @cached_property
+    def shaping(self) -> tuple[str, ...]:
+        """The settings of the adapter that are asked for: one that goes on keeps its shape."""
+        return tuple(name for name in adapter_fields(self.method) if name == "bits" or not self.goes_on)
 
     @cached_property
     def goes_on(self) -> bool:
