@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
+from django.utils.translation import gettext
 
 from annotation.lookups import Lookup
 from annotation.models import Project, Role, Task, User
@@ -31,7 +32,7 @@ def project_for(user: User, slug: str, roles: tuple[str, ...] = ANY_ROLE) -> Pro
     """
     found = PROJECT.first(slug=slug, user=user.pk)
     if found is None:
-        raise Http404("There is no such project.")
+        raise Http404(gettext("There is no such project."))
     project: Project
     project, role = found
     project.my_role = _checked_role(user, role, roles, "project")
@@ -42,7 +43,7 @@ def task_for(user: User, task_id: int, roles: tuple[str, ...] = ANY_ROLE) -> Tas
     """The task and its project, with `task.project.my_role` set; refused as `project_for` refuses."""
     found = TASK.first(task=task_id, user=user.pk) if task_id <= BIGGEST_ID else None
     if found is None:
-        raise Http404("There is no such task.")
+        raise Http404(gettext("There is no such task."))
     task: Task
     task, task.project, role = found
     task.project.my_role = _checked_role(user, role, roles, "task")
@@ -53,7 +54,10 @@ def _checked_role(user: User, role: str | None, roles: tuple[str, ...], what: st
     if user.is_superuser:
         return Role.MANAGER
     if role is None:
-        raise Http404(f"There is no such {what}.")
+        raise Http404(gettext("There is no such %(what)s.") % {"what": what})
     if role not in roles:
-        raise PermissionDenied(f"Your role here is {role}; this needs {' or '.join(roles)}.")
+        raise PermissionDenied(
+            gettext("Your role here is %(role)s; this needs %(roles)s.")
+            % {"role": role, "roles": gettext(" or ").join(roles)}
+        )
     return role

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db.models import Model
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from annotation import leases, membership
 from annotation.membership import LastManager
@@ -67,7 +68,10 @@ def deactivate(user: User, *, by: User) -> None:
     _check(user, by)
     for seat in Membership.objects.filter(user=user, role=Role.MANAGER).select_related("project"):
         if not _has_another_manager(seat.project, user):
-            raise LastManager(f"{user.label} is the only manager of {seat.project.name}; make somebody else one first.")
+            raise LastManager(
+                gettext("%(user)s is the only manager of %(project)s; make somebody else one first.")
+                % {"user": user.label, "project": seat.project.name}
+            )
     with write_transaction():
         User.objects.filter(pk=user.pk).update(is_active=False)
         ApiToken.objects.filter(user=user).delete()
@@ -80,7 +84,7 @@ def reactivate(user: User, *, by: User) -> None:
     """Open a closed account again; one whose name was taken away has no password and stays closed."""
     _check(user, by)
     if not user.has_usable_password():
-        raise MayNot("This account has no password any more, so nobody could sign in with it.")
+        raise MayNot(gettext("This account has no password any more, so nobody could sign in with it."))
     User.objects.filter(pk=user.pk).update(is_active=True)
     user.is_active = True
 
@@ -118,7 +122,9 @@ def pseudonym(user: User) -> str:
 
 def _check(user: User, by: User) -> None:
     if not may_close(by, user):
-        raise MayNot("Only a site admin, or who manages all projects this person works in, may close their account.")
+        raise MayNot(
+            gettext("Only a site admin, or who manages all projects this person works in, may close their account.")
+        )
 
 
 def _has_another_manager(project: Project, user: User) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext
+
 from annotation.models import User
 from annotation.writes import write_transaction
 
@@ -19,9 +21,9 @@ def grant(username: str) -> User:
     """The account of this name as a site admin's; the caller has checked that an admin asks."""
     user = User.objects.filter(username=username, is_active=True).first()
     if user is None:
-        raise NotAnAdmin(f"Nobody who can sign in is called {username}.")
+        raise NotAnAdmin(gettext("Nobody who can sign in is called %(username)s.") % {"username": username})
     if user.is_simulated:
-        raise NotAnAdmin(f"{username} is a simulated rater, no person.")
+        raise NotAnAdmin(gettext("%(username)s is a simulated rater, no person.") % {"username": username})
     User.objects.filter(pk=user.pk, is_active=True).update(is_superuser=True, is_staff=True)
     user.refresh_from_db(fields=["is_superuser", "is_staff"])
     return user
@@ -35,4 +37,6 @@ def revoke(user: User) -> None:
         if not last:
             User.objects.filter(pk=user.pk).update(is_superuser=False, is_staff=False)
     if last:
-        raise NotAnAdmin(f"{user.label} is the only site admin; make somebody else one first.")
+        raise NotAnAdmin(
+            gettext("%(user)s is the only site admin; make somebody else one first.") % {"user": user.label}
+        )

@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from itertools import combinations, zip_longest
 from typing import Any
 
+from django.utils.translation import gettext
+
 from annotation import intervals, reliability
 from annotation.models import Annotation, Kind, Project, Response
 from annotation.questions import questions_of
@@ -73,7 +75,7 @@ Labeller = Callable[[dict[str, Any], list[int]], list[Hashable]]
 def _patterns(groups: tuple[str, ...] | None) -> tuple[str, ...]:
     patterns = tuple(groups or ())
     if len(patterns) > 2 or not all(patterns):
-        raise NotComparable("Name one group or two, as patterns such as expert_* and gpt4*.")
+        raise NotComparable(gettext("Name one group or two, as patterns such as expert_* and gpt4*."))
     return patterns[:1] if len(set(patterns)) == 1 else patterns
 
 
@@ -81,14 +83,17 @@ def _labeller(project: Project, aspect: str | None) -> Labeller:
     """How a body becomes labels: one for a preference or a rating, one for each pair of responses in a ranking."""
     names = [known["name"] for known in questions_of(project)["aspects"]]
     if aspect is not None and aspect not in names:
-        raise NotComparable(f"There is no aspect {aspect!r} here; there are {', '.join(names) or 'none'}.")
+        raise NotComparable(
+            gettext("There is no aspect %(aspect)r here; there are %(names)s.")
+            % {"aspect": aspect, "names": ", ".join(names) or "none"}
+        )
     if project.kind == Kind.DEMONSTRATION:
-        raise NotComparable("Written answers have no agreement: no two are alike.")
+        raise NotComparable(gettext("Written answers have no agreement: no two are alike."))
     if project.kind == Kind.RANKING:
         return lambda body, ids: _order_labels(body["ranking"], ids)
     if project.kind == Kind.RATING:
         if aspect is None:
-            raise NotComparable(f"Name the aspect to compare: {', '.join(names)}.")
+            raise NotComparable(gettext("Name the aspect to compare: %(names)s.") % {"names": ", ".join(names)})
         return lambda body, ids: _turn_labels(body, aspect)
     if aspect is not None:
         return lambda body, ids: [_side(body.get("aspects", {}).get(aspect), ids)]

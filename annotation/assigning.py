@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db.models import Count, F, QuerySet
 from django.db.models.fields.json import KeyTransform
+from django.utils.translation import gettext
 
 from annotation import queue, tasks
 from annotation.models import Assignment, Project, Task, User
@@ -41,9 +42,11 @@ def people_named(project: Project, names: list[str]) -> list[User]:
     judging = project.memberships.filter(role__in=JUDGES, user__is_active=True).select_related("user")
     known = {member.user.username: member.user for member in judging}
     if not names:
-        raise AssignError({"to": "Name at least one person."})
+        raise AssignError({"to": gettext("Name at least one person.")})
     if strangers := [name for name in names if name not in known]:
-        raise AssignError({"to": f"{strangers[0]} does not judge in this project."})
+        raise AssignError(
+            {"to": gettext("%(strangers)s does not judge in this project.") % {"strangers": strangers[0]}}
+        )
     return [known[name] for name in dict.fromkeys(names)]
 
 

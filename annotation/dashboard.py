@@ -31,7 +31,7 @@ PAIRS = 20  # of people, in the table
 FAST = 1 / 3  # of everybody's median time: answers that quick were hardly read
 HEADLINE = {Kind.RATING: "alpha_interval"}  # of the other kinds nominal: their categories are few and mean no distance
 MEASURES = {
-    "percent": "Equal",
+    "percent": gettext_noop("Equal"),
     "cohen": "Cohen κ",
     "fleiss": "Fleiss κ",
     "alpha_nominal": "α nominal",

@@ -84,7 +84,7 @@ class Desk:
 
     @property
     def unit(self) -> str:
-        return verdicts.UNITS[Kind(self.item.kind)]
+        return gettext(verdicts.UNITS[Kind(self.item.kind)])
 
 
 def of(task: Task, user: User) -> Desk:
@@ -166,14 +166,17 @@ def _alphas(task: Task, votes: list[Annotation]) -> list[tuple[str, str]]:
     kept = QualityReport.objects.filter(project=task.project_id, key="").first()
     known = {row["annotator"]: row.get("alpha") for row in kept.data.get("annotators", [])} if kept else {}
     told = [f"{vote.annotator.label} {alpha['value']:.2f}" for vote in votes if (alpha := known.get(vote.annotator_id))]
-    return [("α with the others", ", ".join(told))] if told else []
+    return [(gettext("α with the others"), ", ".join(told))] if told else []
 
 
 def _trail(task: Task, ids: Sequence[int]) -> list[Event]:
     """What happened to the task, newest first."""
     events = _judged(task, ids)
     skipped = Assignment.objects.filter(task=task, state=Assignment.State.SKIPPED).select_related("annotator")
-    events += [Event(one.leased_at, f"{one.annotator.label} skipped it", one.skip_reason) for one in skipped]
+    events += [
+        Event(one.leased_at, gettext("%(annotator)s skipped it") % {"annotator": one.annotator.label}, one.skip_reason)
+        for one in skipped
+    ]
     for made in task.adjudications.select_related("reviewer", "annotation__annotator").order_by("pk"):
         events.append(Event(made.created_at, _decided(made, task.project.kind, ids), made.comment))
     return sorted(events, key=lambda event: event.when, reverse=True)
@@ -185,17 +188,24 @@ def _judged(task: Task, ids: Sequence[int]) -> list[Event]:
     for one in task.annotations.select_related("annotator", "guideline").order_by("pk"):
         words, _ = wording.in_words(one.kind, one.body, ids)
         earlier, changes = before.get(one.annotator_id), None
-        told = f"{one.annotator.label} judged: {words}"
+        told = gettext("%(annotator)s judged: %(words)s") % {"annotator": one.annotator.label, "words": words}
         if earlier is not None:
             old, _ = wording.in_words(one.kind, earlier.body, ids)
-            told = f"{one.annotator.label} changed {old} to {words}"
+            told = gettext("%(annotator)s changed %(old)s to %(words)s") % {
+                "annotator": one.annotator.label,
+                "old": old,
+                "words": words,
+            }
             if one.body == earlier.body:
-                told = f"{one.annotator.label} kept {words} after a second look"
+                told = gettext("%(annotator)s kept %(words)s after a second look") % {
+                    "annotator": one.annotator.label,
+                    "words": words,
+                }
             elif one.kind == Kind.DEMONSTRATION:
                 changes = rendering.changes(str(earlier.body.get("text", "")), str(one.body.get("text", "")))
         if one.status in (Status.UNDONE, Status.SET_ASIDE):
-            told += f" ({one.get_status_display().lower()})"
-        detail = f"guidelines {one.guideline.number}" if one.guideline else ""
+            told += f" ({gettext(one.get_status_display()).lower()})"
+        detail = gettext("guidelines %(number)s") % {"number": one.guideline.number} if one.guideline else ""
         events.append(Event(one.created_at, told, detail, changes))
         before[one.annotator_id] = one
     return events
@@ -205,12 +215,18 @@ def _decided(made: Adjudication, kind: str, ids: Sequence[int]) -> str:
     who = made.reviewer.label
     if made.decision == Decision.RETURN:
         assert made.annotation is not None
-        return f"{who} sent it back to {made.annotation.annotator.label}"
+        return gettext("%(who)s sent it back to %(annotator)s") % {
+            "who": who,
+            "annotator": made.annotation.annotator.label,
+        }
     if made.decision == Decision.WITHDRAW:
-        return f"{who} took the decision back"
+        return gettext("%(who)s took the decision back") % {"who": who}
     words, _ = wording.in_words(kind, made.body or {}, ids)
-    told = f"{who} {'accepted' if made.decision == Decision.ACCEPT else 'overruled'}: {words}"
-    return f"{told}, and made it a gold item" if made.makes_gold else told
+    text = gettext("%(who)s overruled: %(words)s")
+    if made.decision == Decision.ACCEPT:
+        text = gettext("%(who)s accepted: %(words)s")
+    told = text % {"who": who, "words": words}
+    return gettext("%(told)s, and made it a gold item") % {"told": told} if made.makes_gold else told
 
 
 def told(desk: Desk) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from annotation.cleaning import CleaningError, clean_text
 from annotation.models import Comment, Notice, Task, User
@@ -42,11 +43,11 @@ def say(task: Task, by: User, text: str, *, to: User | None = None) -> Comment:
     except CleaningError as error:
         raise CannotSay(error.message) from None
     if not body:
-        raise CannotSay("Write something first.")
+        raise CannotSay(gettext("Write something first."))
     reviews = task.project.my_role in SEES_NAMES
     partner = to if reviews else by
     if partner is not None and not task.assignments.filter(annotator=partner).exists():
-        raise CannotSay("Only people who had this item can be asked about it.")
+        raise CannotSay(gettext("Only people who had this item can be asked about it."))
     with write_transaction():
         comment = Comment.objects.create(project=task.project, task=task, author=by, annotator=partner, body=body)
         told = _concerned(comment, reviews)
@@ -69,7 +70,7 @@ def lines(task: Task, reader: User) -> list[Line]:
     return [
         Line(
             comment=row,
-            who="You" if row.author_id == reader.pk else row.author.label if reviews else "Reviewer",
+            who=gettext("You") if row.author_id == reader.pk else row.author.label if reviews else gettext("Reviewer"),
             to=row.annotator.label if reviews and row.annotator and row.annotator_id != row.author_id else "",
             own=row.author_id == reader.pk,
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.models import Q
 from django.utils.text import get_valid_filename
+from django.utils.translation import gettext
 
 from annotation import (
     aggregation,
@@ -171,48 +172,69 @@ EXTRAS = {"external_id": "text", "metadata": "json"}
 def checked(project: Project, type: str, options: dict[str, Any]) -> Selection:
     """The options as a selection; ExportError says what this project cannot give."""
     if type not in TYPES:
-        raise ExportError(f"The type must be one of {', '.join(TYPES)}, not {type!r}.")
+        raise ExportError(
+            gettext("The type must be one of %(types)s, not %(type)r.") % {"types": ", ".join(TYPES), "type": type}
+        )
     if type not in types_of(project.kind):
-        raise ExportError(f"A {project.kind} project gives {', '.join(types_of(project.kind))}, but no {type} rows.")
+        raise ExportError(
+            gettext("A %(kind)s project gives %(types_of)s, but no %(type)s rows.")
+            % {"kind": project.kind, "types_of": ", ".join(types_of(project.kind)), "type": type}
+        )
     if strange := options.keys() - {known.name for known in fields(Selection)}:
-        raise ExportError(f"There is no export option {min(strange)}.")
+        raise ExportError(gettext("There is no export option %(field)s.") % {"field": min(strange)})
     more = {"without": withdrawals.prompts_of(project), "timed": type == "raw"}
     selection = Selection(**options | more)
     for name, allowed in CHOICES.items():
         if getattr(selection, name) not in allowed:
-            raise ExportError(f"{name} must be one of {', '.join(allowed)}, not {getattr(selection, name)!r}.")
+            raise ExportError(
+                gettext("%(name)s must be one of %(allowed)s, not %(value)r.")
+                % {"name": name, "allowed": ", ".join(allowed), "value": getattr(selection, name)}
+            )
     paired = project.kind in (Kind.PREFERENCE, Kind.RANKING) and type in ("preference", "binary")
     if selection.aggregation == "posterior" and not paired:
         raise ExportError(
-            "A posterior is of pairs: ask for preference or binary rows of a preference or ranking project.",
+            gettext("A posterior is of pairs: ask for preference or binary rows of a preference or ranking project."),
             "aggregation",
         )
     if not 0 <= selection.min_agreement <= 1:
-        raise ExportError(f"min_agreement must lie between 0 and 1, not {selection.min_agreement}.", "min_agreement")
+        raise ExportError(
+            gettext("min_agreement must lie between 0 and 1, not %(min_agreement)s.")
+            % {"min_agreement": selection.min_agreement},
+            "min_agreement",
+        )
     if selection.min_agreement and type in ("sft", "rating", "raw"):
-        raise ExportError(f"min_agreement is of verdicts, and {type} rows are none: leave it out.", "min_agreement")
+        raise ExportError(
+            gettext("min_agreement is of verdicts, and %(type)s rows are none: leave it out.") % {"type": type},
+            "min_agreement",
+        )
     if project.kind == Kind.RATING:
         _check_ratings(project, type, selection)
     _check_people(project, selection)
     if type != "raw" and selection.history:
-        raise ExportError("Only raw rows have a history: training rows come from the standing judgements.")
+        raise ExportError(gettext("Only raw rows have a history: training rows come from the standing judgements."))
     return selection
 
 
 def _check_ratings(project: Project, type: str, selection: Selection) -> None:
     if type == "binary" and selection.threshold is None:
         raise ExportError(
-            "Good or bad from ratings needs a threshold: the mean rating from which an answer is good.", "threshold"
+            gettext("Good or bad from ratings needs a threshold: the mean rating from which an answer is good."),
+            "threshold",
         )
     if type == "preference" and selection.gap is None:
         raise ExportError(
-            "Pairs from ratings need a gap: the difference of mean ratings that makes one answer better.", "gap"
+            gettext("Pairs from ratings need a gap: the difference of mean ratings that makes one answer better."),
+            "gap",
         )
     if selection.gap is not None and selection.gap < 0:
-        raise ExportError(f"gap must not be below 0, but is {selection.gap}.", "gap")
+        raise ExportError(gettext("gap must not be below 0, but is %(gap)s.") % {"gap": selection.gap}, "gap")
     names = [aspect["name"] for aspect in questions_of(project)["aspects"]]
     if selection.aspect is not None and selection.aspect not in names:
-        raise ExportError(f"There is no aspect {selection.aspect!r} here; there are {', '.join(names)}.", "aspect")
+        raise ExportError(
+            gettext("There is no aspect %(aspect)r here; there are %(names)s.")
+            % {"aspect": selection.aspect, "names": ", ".join(names)},
+            "aspect",
+        )
 
 
 def _check_people(project: Project, selection: Selection) -> None:
@@ -222,7 +244,8 @@ def _check_people(project: Project, selection: Selection) -> None:
     known = User.objects.filter(here, username__in=asked).values_list("username", flat=True) if asked else ()
     if unknown := sorted(asked.difference(known)):
         raise ExportError(
-            f"exclude_annotators names {unknown[0]!r}, but nobody of that name works or judged in {project.slug}.",
+            gettext("exclude_annotators names %(unknown)r, but nobody of that name works or judged in %(project)s.")
+            % {"unknown": unknown[0], "project": project.slug},
             "exclude_annotators",
         )
 
@@ -231,14 +254,22 @@ def _check_format(
     project: Project, type: str, format: str, split: Split | None, part: str | None, options: dict[str, Any]
 ) -> None:
     if format not in FORMATS:
-        raise ExportError(f"The format must be one of {', '.join(FORMATS)}, not {format!r}.")
+        raise ExportError(
+            gettext("The format must be one of %(formats)s, not %(format)r.")
+            % {"formats": ", ".join(FORMATS), "format": format}
+        )
     checked(project, type, options)
     if format in FOREIGN and type != "raw":
-        raise ExportError(f"{format} files hold the judgements themselves: ask for them with the type raw.")
+        raise ExportError(
+            gettext("%(format)s files hold the judgements themselves: ask for them with the type raw.")
+            % {"format": format}
+        )
     if part is not None and part not in PARTS:
-        raise ExportError(f"A part is one of {', '.join(PARTS)}, not {part!r}.")
+        raise ExportError(
+            gettext("A part is one of %(parts)s, not %(part)r.") % {"parts": ", ".join(PARTS), "part": part}
+        )
     if type == "raw" and (split or part):
-        raise ExportError("Only training rows are split: raw rows are a record, not something to train on.")
+        raise ExportError(gettext("Only training rows are split: raw rows are a record, not something to train on."))
 
 
 def _saved(

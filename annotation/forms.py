@@ -144,11 +144,11 @@ class QueueForm(PageForm):
         help_text=_("Agreement, such as 0.45; whose lies below is marked. 0 for none"),
     )
     gold_feedback = forms.TypedChoiceField(
-        choices=[("0", "No"), ("1", "A day later, under My work")],
+        choices=[("0", _("No")), ("1", _("A day later, under My work"))],
         coerce=lambda sent: sent == "1",
         empty_value=None,
-        label="Tell people what they missed",
-        help_text="Off, nobody learns what was gold",
+        label=_("Tell people what they missed"),
+        help_text=_("Off, nobody learns what was gold"),
     )
     qualification_size = forms.IntegerField(
         min_value=0,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 
 from annotation import cost, rendering, shapes
-from annotation.mapping import LEAVE_OUT, LETTERED, NUMBERED, TAG, TARGETS
+from annotation.mapping import LEAVE_OUT, LETTERED, NUMBERED, TAG, TARGETS, in_words
 from annotation.models import ImportJob, Kind, Project
 from annotation.personal import KINDS
 from annotation.questions import questions_of
@@ -25,13 +25,13 @@ PROBLEMS_SHOWN = 200
 REMEMBERED_SHOWN = 20
 CHECKED_AT_ONCE = 2000  # records
 CONTAINERS = {
-    "jsonl": "JSONL, one object a line",
-    "json": "JSON, one array",
-    "csv": "CSV table",
-    "tsv": "TSV table",
-    "parquet": "Parquet",
-    "datasets": "Saved datasets folder",
-    "hub": "Hub dataset",
+    "jsonl": gettext_noop("JSONL, one object a line"),
+    "json": gettext_noop("JSON, one array"),
+    "csv": gettext_noop("CSV table"),
+    "tsv": gettext_noop("TSV table"),
+    "parquet": gettext_noop("Parquet"),
+    "datasets": gettext_noop("Saved datasets folder"),
+    "hub": gettext_noop("Hub dataset"),
 }
 SIDES = {Kind.PREFERENCE: 2, Kind.RANKING: 8, Kind.RATING: 1, Kind.DEMONSTRATION: 1}
 
@@ -63,12 +63,12 @@ class ImportCheck:
 
     @property
     def container(self) -> str:
-        return CONTAINERS.get(self.report.get("source", {}).get("container", ""), "Records")
+        return gettext(CONTAINERS.get(self.report.get("source", {}).get("container", ""), gettext_noop("Records")))
 
     @property
     def shape(self) -> str:
         shape = shapes.SHAPES.get(self.report.get("source", {}).get("shape", ""))
-        return shape.label if shape else ""
+        return gettext(shape.label) if shape else ""
 
     @property
     def total(self) -> int:
@@ -152,10 +152,10 @@ class ImportCheck:
 
     def _targets(self, chosen: str) -> Iterator[tuple[str, str]]:
         most = SIDES[Kind(self.project.kind)]
-        for value, label in TARGETS.items():
+        for value in TARGETS:
             numbered = NUMBERED.fullmatch(value)
             if value == chosen or not numbered or int(numbered[2]) <= most:
-                yield value, label
+                yield value, in_words(value)
 
     @property
     def to_collect(self) -> int:
@@ -222,7 +222,10 @@ def remembered(project: Project) -> list[dict[str, Any]]:
 
 
 def _label(target: str, name: str) -> str:
-    return TARGETS.get(target) or TARGETS.get(LETTERED.get(name, name)) or target or TARGETS[TAG]
+    for known in (target, LETTERED.get(name, name)):
+        if known in TARGETS:
+            return in_words(known)
+    return target or in_words(TAG)
 
 
 def version_of(job: ImportJob) -> str:

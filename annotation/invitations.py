@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from annotation import membership
 from annotation.models import Invitation, Membership, Project, User
@@ -23,7 +24,7 @@ class NotInvited(Exception):
 def invite(project: Project, *, by: User, role: str, days: int = 7, uses: int = 1) -> tuple[Invitation, str]:
     """A new link and its secret, which is shown now and never again."""
     if not membership.may_give(by, project, role):
-        raise NotInvited("You may not give this role here.")
+        raise NotInvited(gettext("You may not give this role here."))
     secret = secrets.token_urlsafe(24)
     made = Invitation.objects.create(
         project=project,
@@ -45,7 +46,7 @@ def find(secret: str) -> Invitation:
         or found.project.is_archived
         or not membership.may_give(found.created_by, found.project, found.role)
     ):
-        raise NotInvited("This link is used up, too old, or was taken back. Ask for a new one.")
+        raise NotInvited(gettext("This link is used up, too old, or was taken back. Ask for a new one."))
     return found
 
 
@@ -61,7 +62,7 @@ def join(invitation: Invitation, user: User) -> Membership:
                 user=user, project=invitation.project, defaults={"role": invitation.role}
             )
     if made is None:
-        raise NotInvited("Somebody else was first: this link is used up. Ask for a new one.")
+        raise NotInvited(gettext("Somebody else was first: this link is used up. Ask for a new one."))
     return made
 
 

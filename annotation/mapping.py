@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext, gettext_noop
+
 from annotation.cleaning import CleaningError, clean_text, kind_of
 from annotation.reading.tables import cell_value
 
@@ -17,23 +19,23 @@ PLACE = re.compile(r"(\w+)(.*)")
 MOST_RESPONSES = 26
 # What a field may become, with the words of the page.
 TARGETS: dict[str, str] = {
-    "prompt": "Prompt",
-    "history": "Conversation, earlier turns",
-    "system": "System message",
-    **{f"response_{n}": f"Response {n}" for n in range(1, 9)},
-    **{f"source_{n}": f"Source of response {n}, hidden" for n in range(1, 9)},
-    "responses": "List of responses",
-    "chosen": "Preferred response",
-    "rejected": "Other response",
-    "completion": "Answer",
-    "id": "Key, stops double import",
-    "priority": "Priority",
-    "gold": "Expected judgment, hidden",
-    "need": "Judgments wanted",
-    "annotations": "Judgments that come along",
-    "metadata": "Tags, an object of them",
-    TAG: "Tag",
-    LEAVE_OUT: "Leave out",
+    "prompt": gettext_noop("Prompt"),
+    "history": gettext_noop("Conversation, earlier turns"),
+    "system": gettext_noop("System message"),
+    **{f"response_{n}": gettext_noop("Response %(number)s") for n in range(1, 9)},
+    **{f"source_{n}": gettext_noop("Source of response %(number)s, hidden") for n in range(1, 9)},
+    "responses": gettext_noop("List of responses"),
+    "chosen": gettext_noop("Preferred response"),
+    "rejected": gettext_noop("Other response"),
+    "completion": gettext_noop("Answer"),
+    "id": gettext_noop("Key, stops double import"),
+    "priority": gettext_noop("Priority"),
+    "gold": gettext_noop("Expected judgment, hidden"),
+    "need": gettext_noop("Judgments wanted"),
+    "annotations": gettext_noop("Judgments that come along"),
+    "metadata": gettext_noop("Tags, an object of them"),
+    TAG: gettext_noop("Tag"),
+    LEAVE_OUT: gettext_noop("Leave out"),
 }
 OWN = {name for name in TARGETS if not NUMBERED.fullmatch(name)} - {TAG, LEAVE_OUT, "history", "system"}
 GUESSES = {
@@ -44,6 +46,12 @@ GUESSES = {
 SIDE = re.compile(r"(?:response|answer|output|completion|generation|candidate|reply)[ _-]?([a-h]|[1-8])")
 SOURCE = re.compile(r"(?:model|source|generator)[ _-]?([a-h]|[1-8])")
 SIDES_TAKEN = {"responses", "chosen", "rejected", "completion"}
+
+
+def in_words(target: str) -> str:
+    """What a field becomes, as the page says it."""
+    numbered = NUMBERED.fullmatch(target)
+    return gettext(TARGETS[target]) % ({"number": numbered[2]} if numbered else {})
 
 
 @dataclass(frozen=True)

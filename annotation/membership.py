@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext
+
 from annotation import leases
 from annotation.models import Membership, Project, Role, User
 from annotation.models.people import MANAGES
@@ -18,7 +20,9 @@ def give_role(project: Project, user: User, role: str) -> tuple[Membership, bool
         last = role != Role.MANAGER and manages_alone(project, user)
         if not last:
             return Membership.objects.update_or_create(user=user, project=project, defaults={"role": role})
-    raise LastManager(f"{user.label} is the only manager here; make somebody else one first.")
+    raise LastManager(
+        gettext("%(user)s is the only manager here; make somebody else one first.") % {"user": user.label}
+    )
 
 
 def remove(project: Project, user: User) -> None:
@@ -28,7 +32,9 @@ def remove(project: Project, user: User) -> None:
         if not last:
             project.memberships.filter(user=user).delete()
     if last:
-        raise LastManager(f"{user.label} is the only manager here; make somebody else one first.")
+        raise LastManager(
+            gettext("%(user)s is the only manager here; make somebody else one first.") % {"user": user.label}
+        )
     leases.release(user, project)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils.text import slugify
+from django.utils.translation import gettext, ngettext
 
 from annotation import tasks
 from annotation.models import Membership, Pool, Project, Role, User
@@ -52,15 +53,20 @@ def create(
     if template:
         settings = TEMPLATES[template].settings()
         if kind and kind != settings["kind"]:
-            raise ProjectError({"kind": f"The template {template} is of the kind {settings['kind']}."})
+            raise ProjectError(
+                {
+                    "kind": gettext("The template %(template)s is of the kind %(kind)s.")
+                    % {"template": template, "kind": settings["kind"]}
+                }
+            )
         kind, guidelines = settings.pop("kind"), guidelines or settings.pop("guidelines")
         given = {field: value for field, value in fields.items() if value not in ("", None)}
         fields |= {field: given.get(field, settings[field]) for field in ("question", "questions", "overlap")}
     if not kind:
-        raise ProjectError({"kind": "Must be given, or a template with it."})
+        raise ProjectError({"kind": gettext("Must be given, or a template with it.")})
     questions = check_questions(kind, fields.pop("questions", {}))
     if slug and (slug in RESERVED or Project.objects.filter(slug=slug).exists()):
-        raise ProjectError({"slug": f"{slug} is taken."})
+        raise ProjectError({"slug": gettext("%(slug)s is taken.") % {"slug": slug}})
     with write_transaction():
         project = Project.objects.create(
             slug=slug or free_slug(name), name=name, kind=kind, questions=questions, created_by=by, **fields
@@ -76,7 +82,7 @@ def change(project: Project, *, by: User, **fields: Any) -> Project:
     """The project with new rules: they hold from each annotator's next task on, a new overlap for unfinished tasks."""
     kind = fields.get("kind", project.kind)
     if kind != project.kind and project.tasks.exists():
-        raise ProjectError({"kind": "Is fixed once there are tasks."})
+        raise ProjectError({"kind": gettext("Is fixed once there are tasks.")})
     if "questions" in fields or kind != project.kind:
         fields["questions"] = check_questions(kind, fields.get("questions", project.questions))
     _check_rules(project, fields)
@@ -106,8 +112,14 @@ def _check_rules(project: Project, fields: dict[str, Any]) -> None:
         if there < size:
             raise ProjectError(
                 {
-                    "qualification_size": f"There {'is' if there == 1 else 'are'} only {there} to qualify with; import "
-                    f"tasks with gold and qualification set to true first, or ask for fewer."
+                    "qualification_size": ngettext(
+                        "There is only %(there)s to qualify with; import tasks with gold and qualification set to "
+                        "true first, or ask for fewer.",
+                        "There are only %(there)s to qualify with; import tasks with gold and qualification set to "
+                        "true first, or ask for fewer.",
+                        there,
+                    )
+                    % {"there": there}
                 }
             )
 

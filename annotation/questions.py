@@ -168,7 +168,7 @@ def check_questions(kind: str, value: object) -> Questions:
     for field, part in value.items():
         place = f"questions.{field}"
         if field not in readers:
-            errors[place] = f"Is not a question setting; use {', '.join(readers)}."
+            errors[place] = gettext("Is not a question setting; use %(readers)s.") % {"readers": ", ".join(readers)}
             continue
         try:
             checked[field] = readers[field](part)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Case, F, QuerySet, SmallIntegerField, When
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from annotation import disputes, repeats, tasks
 from annotation.models import Annotation, Assignment, GoldResult, Membership, Pool, Project, Task, User
@@ -75,7 +76,7 @@ def take(task: Task, user: User) -> None:
     mine = Assignment.objects.filter(task=task, annotator=user)
     state = mine.values_list("state", flat=True).first()
     if state in (SUBMITTED, SET_ASIDE):
-        raise NotWaiting("You judged this item already, so somebody else has to.")
+        raise NotWaiting(gettext("You judged this item already, so somebody else has to."))
     shown = tasks.shuffled(list(task.responses.values_list("pk", flat=True)))
     waiting = Task.objects.filter(pk=task.pk, pool__in=(Pool.REVIEW, Pool.DROPPED))
     theirs = state in (Assignment.State.LEASED, Assignment.State.ASSIGNED)  # its slot is taken already
@@ -85,7 +86,7 @@ def take(task: Task, user: User) -> None:
         if taken and not mine.update(**held):
             Assignment.objects.create(task=task, project=task.project, annotator=user, shown=shown, **held)
     if not taken:
-        raise NotWaiting("Somebody else has taken this item or put it back.")
+        raise NotWaiting(gettext("Somebody else has taken this item or put it back."))
 
 
 def _set_aside(user: User, task_ids: list[int]) -> int:

@@ -8,15 +8,17 @@ from itertools import combinations
 from statistics import median, median_low
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from annotation.models import Kind
 from annotation.questions import STEPS, step_of
 
 Body = dict[str, Any]
 SAME = 4  # the middle step of the beam
 UNITS = {
-    Kind.PREFERENCE: "steps",
-    Kind.RATING: "points",
-    Kind.RANKING: "percent of pairs",
+    Kind.PREFERENCE: gettext_noop("steps"),
+    Kind.RATING: gettext_noop("points"),
+    Kind.RANKING: gettext_noop("percent of pairs"),
     Kind.DEMONSTRATION: "",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 
 from annotation.models import Project
 from annotation.models.people import JUDGES, TRAINS
@@ -34,10 +35,13 @@ def notice_of(project: Project, round: Round | None, role: str) -> Notice:
     waiting = Run.objects.filter(project=project).exclude(state__in=Run.ENDED)
     moves = waiting.exists() or (round is not None and not round.is_ended)
     if moves and not worker.seen_lately():
-        text = "Runs and rounds wait until one is there. Start “manage.py serve” or “manage.py worker”."
-        return Notice("Nothing moves: no worker is running", text, "warn", "warn")
+        text = gettext("Runs and rounds wait until one is there. Start “manage.py serve” or “manage.py worker”.")
+        return Notice(gettext("Nothing moves: no worker is running"), text, "warn", "warn")
     if round is None:
-        return Notice("No round yet", "A round takes a policy through generating, labeling, training and judging.")
+        return Notice(
+            gettext("No round yet"),
+            gettext("A round takes a policy through generating, labeling, training and judging."),
+        )
     if round.problem:
         return _problem(round, role)
     if round.state in (Round.State.LABEL, Round.State.COMPARE):
@@ -49,22 +53,30 @@ def notice_of(project: Project, round: Round | None, role: str) -> Notice:
     for run in waiting.filter(round=round):
         rows, report = rundir.read_metrics(run.folder), rundir.read_report(run.folder)
         if concerns := health.concerns_of(run.kind, rows, run.config, report):
-            title = f"One thing needs you: {run.name}. {concerns[0].title}"
-            return Notice(title, concerns[0].text, "warn", "warn", "Review run", run.get_absolute_url())
-    return Notice(f"Nothing needs you. {round.get_state_display()}", "The next step starts by itself.", "run", "loop")
+            title = gettext("One thing needs you: %(run)s. %(concerns_title)s") % {
+                "run": run.name,
+                "concerns_title": concerns[0].title,
+            }
+            return Notice(title, concerns[0].text, "warn", "warn", gettext("Review run"), run.get_absolute_url())
+    return Notice(
+        gettext("Nothing needs you. %(state)s") % {"state": gettext(round.get_state_display())},
+        gettext("The next step starts by itself."),
+        "run",
+        "loop",
+    )
 
 
 def _problem(round: Round, role: str) -> Notice:
     bad = round.runs.filter(state__in=[Run.State.FAILED, Run.State.LOST, Run.State.CANCELLED]).first()
     retry = reverse("rlhf:retry_round", args=[round.project.slug, round.number]) if role in TRAINS else ""
     return Notice(
-        f"One thing needs you: round {round.number} has stopped",
+        gettext("One thing needs you: round %(number)s has stopped") % {"number": round.number},
         round.problem,
         "bad",
         "warn",
-        f"Open {bad.name}" if bad else "",
+        gettext("Open %(name)s") % {"name": bad.name} if bad else "",
         bad.get_absolute_url() if bad else "",
-        "Try that step again" if retry else "",
+        gettext("Try that step again") if retry else "",
         retry,
     )
 
@@ -72,39 +84,78 @@ def _problem(round: Round, role: str) -> Notice:
 def _people(round: Round, role: str) -> Notice:
     labels = round.state == Round.State.LABEL
     done = rounds.progress(round)[round.state]
-    left, noun = max(done["wanted"] - done["done"], 0), "judgments" if labels else "comparisons"
-    text = f"{compact(done['done'])} of {compact(done['wanted'])} are there. The round goes on by itself with the last."
+    left = max(done["wanted"] - done["done"], 0)
+    text = gettext("%(done)s of %(wanted)s are there. The round goes on by itself with the last.") % {
+        "done": compact(done["done"]),
+        "wanted": compact(done["wanted"]),
+    }
     link, href, button, action = "", "", "", ""
     if role in JUDGES:
-        link, href = "Judge the next", reverse("annotation:work", args=[round.project.slug])
+        link, href = gettext("Judge the next"), reverse("annotation:work", args=[round.project.slug])
     if role in TRAINS and done["done"]:
-        button = f"Go on with {compact(done['done'])}"
+        button = gettext("Go on with %(done)s") % {"done": compact(done["done"])}
         action = reverse("rlhf:continue_round", args=[round.project.slug, round.number])
     if not left:
-        return Notice(f"Nothing needs you. All {noun} are in", "The next step starts in a moment.", "run", "loop")
-    title = f"One thing needs people: {compact(left)} {noun}"
+        return Notice(
+            gettext("Nothing needs you. All judgments are in")
+            if labels
+            else gettext("Nothing needs you. All comparisons are in"),
+            gettext("The next step starts in a moment."),
+            "run",
+            "loop",
+        )
+    title = ngettext(
+        "One thing needs people: %(left)s comparison", "One thing needs people: %(left)s comparisons", left
+    )
+    if labels:
+        title = ngettext(
+            "One thing needs people: %(left)s judgment", "One thing needs people: %(left)s judgments", left
+        )
+    title %= {"left": compact(left)}
     return Notice(title, text, "warn", "label", link, href, button, action)
 
 
 def _decision(round: Round, role: str) -> Notice:
     best, passed = best_policy(round), rounds.best(round)
     if best is None:
-        return Notice("One thing needs you: decide about the round", "", "warn", "promote", "Decide", "#decision")
+        return Notice(
+            gettext("One thing needs you: decide about the round"),
+            "",
+            "warn",
+            "promote",
+            gettext("Decide"),
+            "#decision",
+        )
     name, preferred = best
-    words = f"{percent(preferred['value'], 1)} prefer {name} to {round.base_model.name}, {interval_words(preferred)}."
-    gate = f" {passed} meets every condition." if passed else " No policy meets every condition of the gate."
-    link = "Decide" if role in TRAINS else ""
+    words = gettext("%(value)s prefer %(name)s to %(base_model)s, %(preferred)s.") % {
+        "value": percent(preferred["value"], 1),
+        "name": name,
+        "base_model": round.base_model.name,
+        "preferred": interval_words(preferred),
+    }
+    gate = (
+        gettext("%(passed)s meets every condition.") % {"passed": passed}
+        if passed
+        else gettext("No policy meets every condition of the gate.")
+    )
+    link = gettext("Decide") if role in TRAINS else ""
     tone, icon = ("ok", "check") if passed else ("warn", "warn")
-    title = f"One thing needs you: decide about round {round.number}"
-    return Notice(title, words + gate, tone, icon, link, "#decision")
+    title = gettext("One thing needs you: decide about round %(number)s") % {"number": round.number}
+    return Notice(title, f"{words} {gate}", tone, icon, link, "#decision")
 
 
 def _ended(round: Round, role: str) -> Notice:
     reason = round.decision.get("reason") or ""
     link, href = "", ""
     if role in TRAINS:
-        link, href = f"Start round {round.number + 1}", reverse("rlhf:new_round", args=[round.project.slug])
+        link, href = (
+            gettext("Start round %(number)s") % {"number": round.number + 1},
+            reverse("rlhf:new_round", args=[round.project.slug]),
+        )
     if round.state == Round.State.PROMOTED and round.promoted_model:
-        title = f"{round} is done: {round.promoted_model.name} is the promoted policy"
+        title = gettext("%(round)s is done: %(promoted_model)s is the promoted policy") % {
+            "round": round,
+            "promoted_model": round.promoted_model.name,
+        }
         return Notice(title, reason, "ok", "check", link, href)
-    return Notice(f"{round} is done: no policy was promoted", reason, "", "x", link, href)
+    return Notice(gettext("%(round)s is done: no policy was promoted") % {"round": round}, reason, "", "x", link, href)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
+from django.utils.translation import gettext
+
 from rlhf.scales import Axis, Scale, Tick, Value, Words, exact_words, is_number, percent, scale_of, tick_words, ticks_of
 
 BOX = 1000
@@ -107,11 +109,12 @@ def plot(
     references: Sequence[Reference] = (),
     points: Sequence[Point] = (),
     finding: str = "",
-    x_name: str = "Step",
+    x_name: str = "",
     **words: Any,
 ) -> Chart:
     """The chart of `series`, `bands` and `points`; empty (`is_empty`) when there is nothing finite to draw."""
-    chart = Chart(key, title, finding or f"{title}: no data yet", **words)
+    chart = Chart(key, title, finding or gettext("%(title)s: no data yet") % {"title": title}, **words)
+    x_name = x_name or gettext("Step")
     chart.columns = [x_name, *[one.label for one in series if one.in_legend], *_band_columns(bands)]
     xs = [at for one in series for at, value in one.points if is_number(value)] + [point.x for point in points]
     ys = [float(value) for value in _y_values(series, bands, points) if is_number(value)]
@@ -180,13 +183,14 @@ def trend(points: Sequence[tuple[float, Value]], words: Words) -> str:
     """`rises from 0.20 to 1.84` in words, for the label that a screen reader speaks."""
     values = [float(value) for _, value in points if is_number(value)]
     if not values:
-        return "no data yet"
+        return gettext("no data yet")
     part = max(1, len(values) // 10)
     first, last = sum(values[:part]) / part, sum(values[-part:]) / part
     spread = max(values) - min(values)
     if spread == 0 or abs(last - first) < 0.1 * spread:
-        return f"stays near {words(last)}"
-    return f"{'rises' if last > first else 'falls'} from {words(first)} to {words(last)}"
+        return gettext("stays near %(last)s") % {"last": words(last)}
+    text = gettext("rises from %(first)s to %(last)s") if last > first else gettext("falls from %(first)s to %(last)s")
+    return text % {"first": words(first), "last": words(last)}
 
 
 def _y_values(series: Sequence[Series], bands: Sequence[Band], points: Sequence[Point]) -> Iterable[Value]:

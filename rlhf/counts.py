@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext
+
 from annotation import shell
 from annotation.models import Project
 from rlhf.models import Model, Round, Run, Snapshot
@@ -17,7 +19,7 @@ def register() -> None:
 
 def open_round(project: Project) -> str:
     number = Round.objects.open().filter(project=project).values_list("number", flat=True).first()
-    return f"round {number}" if number else ""
+    return gettext("round %(number)s") % {"number": number} if number else ""
 
 
 def snapshots(project: Project) -> str:
@@ -26,7 +28,7 @@ def snapshots(project: Project) -> str:
 
 def live_runs(project: Project) -> str:
     live = Run.objects.live().filter(project=project).count()
-    return f"{live} live" if live else ""
+    return gettext("%(count)s live") % {"count": live} if live else ""
 
 
 def policies(project: Project) -> str:

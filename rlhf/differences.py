@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.parquet as parquet
+from django.utils.translation import gettext_noop
 
 from annotation import withdrawals
 from annotation.models import Annotation
@@ -21,13 +22,13 @@ from rlhf.models import Snapshot
 EXAMPLES = 5  # rows shown of each sort of change
 BATCH = 2000
 GONE, JUDGED, RECIPE, SIDE, VOTES = (
-    "no longer selected",
-    "judged since",
-    "selected by the newer recipe",
-    "on the other side of the split",
-    "its judgements changed",
+    gettext_noop("no longer selected"),
+    gettext_noop("judged since"),
+    gettext_noop("selected by the newer recipe"),
+    gettext_noop("on the other side of the split"),
+    gettext_noop("its judgements changed"),
 )
-WITHDRAWN, EXCLUDED = "withdrawn since", "by judges whom the newer recipe excludes"
+WITHDRAWN, EXCLUDED = gettext_noop("withdrawn since"), gettext_noop("by judges whom the newer recipe excludes")
 
 
 @dataclass

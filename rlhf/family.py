@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 
 from annotation.templatetags.hone import compact
 from rlhf import figures
@@ -41,34 +42,39 @@ def family_of(model: Model) -> list[Column]:
         if data:
             columns.append(_judgments(data))
         if data and run.reward_model:
-            columns.append(Column("Snapshot", [_snapshot(data)], links=[(0, 0)]))
+            columns.append(Column(gettext("Snapshot"), [_snapshot(data)], links=[(0, 0)]))
         elif data:
             inputs.insert(0, _snapshot(data))
             columns[-1].links = [(0, 0)]
         if inputs:
-            columns.append(Column("Went in", inputs))
+            columns.append(Column(gettext("Went in"), inputs))
         columns.append(
             Column(
-                "Run", [Node(run.name, f"{run.get_kind_display()}, {compact(run.step)} steps", run.get_absolute_url())]
+                gettext("Run"),
+                [Node(run.name, f"{gettext(run.get_kind_display())}, {_steps(run.step)}", run.get_absolute_url())],
             )
         )
-    words = f"{'Adapter' if model.is_adapter else 'Full weights'}, {model.sha256[:6]}"
-    columns.append(Column("This model", [Node(model.name, words, css="on")]))
+    words = f"{gettext('Adapter') if model.is_adapter else gettext('Full weights')}, {model.sha256[:6]}"
+    columns.append(Column(gettext("This model"), [Node(model.name, words, css="on")]))
     made = [*model.children.all()[:3]]
     rewarded = [run.model for run in model.runs_rewarded.select_related("model")[:6] if hasattr(run, "model")][:3]
-    since = [Node(one.name, "Starts from it", one.get_absolute_url()) for one in made]
-    since += [Node(one.name, "Learned from its scores", one.get_absolute_url()) for one in rewarded if one not in made]
+    since = [Node(one.name, gettext("Starts from it"), one.get_absolute_url()) for one in made]
+    since += [
+        Node(one.name, gettext("Learned from its scores"), one.get_absolute_url())
+        for one in rewarded
+        if one not in made
+    ]
     if since:
-        columns.append(Column("Made since", since[:4]))
+        columns.append(Column(gettext("Made since"), since[:4]))
     return joined(columns)
 
 
 def family_of_snapshot(snapshot: Snapshot) -> list[Column]:
     """The judgements behind a snapshot, what was trained on it, and what that guides."""
-    columns = [_judgments(snapshot), Column("This snapshot", [_snapshot(snapshot, css="on")])]
+    columns = [_judgments(snapshot), Column(gettext("This snapshot"), [_snapshot(snapshot, css="on")])]
     runs = list(snapshot.runs.select_related("model", "project").order_by("pk")[:4])
     if runs:
-        columns.append(Column("Trained", [_run(run) for run in runs]))
+        columns.append(Column(gettext("Trained"), [_run(run) for run in runs]))
         guided = [
             (place, guide)
             for place, run in enumerate(runs)
@@ -77,7 +83,7 @@ def family_of_snapshot(snapshot: Snapshot) -> list[Column]:
         ]
         if guided:
             columns[-1].links = [(place, index) for index, (place, _) in enumerate(guided)]
-            columns.append(Column("Guides", [_run(run) for _, run in guided]))
+            columns.append(Column(gettext("Guides"), [_run(run) for _, run in guided]))
     return joined(columns)
 
 
@@ -91,24 +97,37 @@ def joined(columns: list[Column]) -> list[Column]:
 
 def _judgments(snapshot: Snapshot) -> Column:
     counts = snapshot.counts
-    words = f"{compact(counts.get('annotators') or 0)} annotators"
+    people, judgments = counts.get("annotators") or 0, counts.get("annotations") or 0
+    words = ngettext("%(count)s annotator", "%(count)s annotators", people) % {"count": compact(people)}
     if snapshot.simulated_share:
         words = figures.simulated_words(snapshot.simulated_share)
     href = reverse("annotation:project", args=[snapshot.project.slug])
-    return Column("Judgments", [Node(f"{compact(counts.get('annotations') or 0)} judgments", words, href)])
+    title = ngettext("%(count)s judgment", "%(count)s judgments", judgments) % {"count": compact(judgments)}
+    return Column(gettext("Judgments"), [Node(title, words, href)])
+
+
+def _steps(number: int | None) -> str:
+    return ngettext("%(count)s step", "%(count)s steps", number or 0) % {"count": compact(number)}
+
+
+def _rows(number: int) -> str:
+    return ngettext("%(count)s row", "%(count)s rows", number) % {"count": compact(number)}
 
 
 def _snapshot(snapshot: Snapshot, css: str = "") -> Node:
     rows = (snapshot.counts.get("train") or 0) + (snapshot.counts.get("eval") or 0)
     href = "" if css else snapshot.get_absolute_url()
-    return Node(str(snapshot), f"{compact(rows)} rows, {snapshot.content_hash[:6]}", href, css)
+    return Node(str(snapshot), f"{_rows(rows)}, {snapshot.content_hash[:6]}", href, css)
 
 
 def _run(run: Run) -> Node:
     if run.is_ended and hasattr(run, "model"):
-        return Node(run.model.name, run.get_kind_display(), run.model.get_absolute_url())
+        return Node(run.model.name, gettext(run.get_kind_display()), run.model.get_absolute_url())
     return Node(
-        run.name, f"{run.get_kind_display()}, {run.get_state_display().lower()}", run.get_absolute_url(), "later"
+        run.name,
+        f"{gettext(run.get_kind_display())}, {gettext(run.get_state_display()).lower()}",
+        run.get_absolute_url(),
+        "later",
     )
 
 
@@ -116,9 +135,9 @@ def _inputs(run: Run) -> list[Node]:
     """Models that went in, the reward first because the line from the judgements ends there; then prompts."""
     found = []
     if run.reward_model:
-        found.append(Node(run.reward_model.name, "The reward", run.reward_model.get_absolute_url()))
+        found.append(Node(run.reward_model.name, gettext("The reward"), run.reward_model.get_absolute_url()))
     if run.start_model:
-        found.append(Node(run.start_model.name, "The start", run.start_model.get_absolute_url()))
+        found.append(Node(run.start_model.name, gettext("The start"), run.start_model.get_absolute_url()))
     if run.reward_model and run.snapshot:
-        found.append(Node(str(run.snapshot), "The prompts", run.snapshot.get_absolute_url()))
+        found.append(Node(str(run.snapshot), gettext("The prompts"), run.snapshot.get_absolute_url()))
     return found

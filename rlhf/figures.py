@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext
+
 from rlhf.models import Model, Run, Snapshot
 
 Estimate = dict[str, Any]  # {"value", "low", "high", "n"}
@@ -64,8 +66,8 @@ def simulated_words(share: float) -> str:
     if share <= 0:
         return ""
     if share >= 1:
-        return "All judgments are simulated"
-    return f"{max(1, round(share * 100))}% of the judgments are simulated"
+        return gettext("All judgments are simulated")
+    return gettext("%(share)s%% of the judgments are simulated") % {"share": max(1, round(share * 100))}
 
 
 def snapshot_behind(model: Model) -> Snapshot | None:

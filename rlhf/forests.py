@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from django.utils.translation import gettext
+
 from rlhf.scales import Scale, Words, percent
 
 
@@ -42,7 +44,8 @@ def _forest(one: dict[str, float], scale: Scale, reference: float, words: Words)
         low=percent(scale.share(low)),
         high=percent(scale.share(high)),
         reference=percent(scale.share(reference)),
-        label=f"{words(one['value'])} percent, {words(low)} to {words(high)}",
+        label=gettext("%(value)s percent, %(low)s to %(high)s")
+        % {"value": words(one["value"]), "low": words(low), "high": words(high)},
         color="c5" if low <= reference <= high else "c1",
     )
 

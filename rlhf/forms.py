@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.db.models import Q, QuerySet
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from annotation.models import Project, User
@@ -205,10 +205,13 @@ def model_words(model: Model) -> str:
             text = gettext("%(name)s, %(share)s held out, simulated judges")
         return text % {"name": model.name, "share": f"{accuracy['value']:.1%}"}
     if model.state != Model.State.CANDIDATE:
-        return f"{model.name}, {model.get_state_display().lower()}"
+        return f"{model.name}, {gettext(model.get_state_display()).lower()}"
     return gettext("%(name)s, base") % {"name": model.name} if model.run_id is None else model.name
 
 
 def snapshot_words(snapshot: Snapshot) -> str:
     rows = (snapshot.counts.get("train") or 0) + (snapshot.counts.get("eval") or 0)
-    return f"{snapshot}, {rows:,} rows" + (", simulated judges" if snapshot.simulated_share else "")
+    text = ngettext("%(name)s, %(rows)s row", "%(name)s, %(rows)s rows", rows)
+    if snapshot.simulated_share:
+        text = ngettext("%(name)s, %(rows)s row, simulated judges", "%(name)s, %(rows)s rows, simulated judges", rows)
+    return text % {"name": snapshot, "rows": f"{rows:,}"}

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext, gettext_noop
+
 from rlhf.charts import smoothed
 from rlhf.models import Run
 from rlhf.run_charts import Rows, column
@@ -15,13 +17,13 @@ from rlhf.scales import Value
 
 # What each failure code of the engine is called on a page.
 CODES = {
-    "config": "Settings refused",
-    "data": "Data refused",
-    "oom": "Out of memory",
-    "nan": "Not a number",
-    "disk": "Disk full",
-    "gpu_lost": "GPU lost",
-    "crash": "Crashed",
+    "config": gettext_noop("Settings refused"),
+    "data": gettext_noop("Data refused"),
+    "oom": gettext_noop("Out of memory"),
+    "nan": gettext_noop("Not a number"),
+    "disk": gettext_noop("Disk full"),
+    "gpu_lost": gettext_noop("GPU lost"),
+    "crash": gettext_noop("Crashed"),
 }
 ENOUGH = 10  # logged steps before a trend is spoken of
 GROWTH, COLLAPSE = 1.25, 0.5  # of the length at the start
@@ -67,13 +69,20 @@ def remedy(error: dict[str, Any] | None, config: dict[str, Any]) -> Concern | No
     action = ""
     if settings:
         (key, value), *_ = settings.items()
-        action = f"Copy with {key.removeprefix('params.').replace('_', ' ')} {value:g}"
-    return Concern(CODES.get(code, code), error.get("message") or "", "bad", action, settings)
+        action = gettext("Copy with %(key)s %(value)s") % {
+            "key": key.removeprefix("params.").replace("_", " "),
+            "value": f"{value:g}",
+        }
+    return Concern(gettext(CODES.get(code, code)), error.get("message") or "", "bad", action, settings)
 
 
 def against_baselines(report_eval: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows for the table and its pictures: the model's accuracy, then each trivial rule's on the same pairs."""
-    named = (("This model", "accuracy"), ("Shorter wins", "baseline_shorter"), ("Longer wins", "baseline_longer"))
+    named = (
+        (gettext("This model"), "accuracy"),
+        (gettext("Shorter wins"), "baseline_shorter"),
+        (gettext("Longer wins"), "baseline_longer"),
+    )
     return [
         {"name": name, **report_eval[key]}
         for name, key in named
@@ -93,13 +102,16 @@ def _kl(rows: Rows, params: dict[str, Any]) -> Concern | None:
             break
         since = at
     now, rising = values[-1][1], _relation(rows, "kl", "reward")
-    text = f"{now:.1f} now, target {target:g}."
+    text = gettext("%(now)s now, target %(target)s.") % {"now": f"{now:.1f}", "target": f"{target:g}"}
     if rising is not None and rising > 0.3:
-        text += " Reward rises with it: the policy may be chasing the reward model."
+        text += " " + gettext("Reward rises with it: the policy may be chasing the reward model.")
     higher = float(f"{beta * 1.6:.1g}") if beta else 0.05
     settings = {"params.beta": higher}
     return Concern(
-        f"KL above target since step {since:,.0f}", text, action=f"Copy with β {higher:g}", settings=settings
+        gettext("KL above target since step %(since)s") % {"since": f"{since:,.0f}"},
+        text,
+        action=gettext("Copy with β %(higher)s") % {"higher": f"{higher:g}"},
+        settings=settings,
     )
 
 
@@ -112,14 +124,15 @@ def _length(rows: Rows) -> Concern | None:
         return None
     follows = _relation(rows, "length", "reward")
     if now > start:
-        text = f"From {start:.0f} to {now:.0f} tokens."
+        text = gettext("From %(start)s to %(now)s tokens.") % {"start": f"{start:.0f}", "now": f"{now:.0f}"}
         if follows is not None and follows > 0.3:
-            text += f" Reward follows length at r = {follows:.2f}."
-        text += " Check the samples for padding."
-        return Concern(f"Answers grew {now / start - 1:.0%}", text)
+            text += " " + gettext("Reward follows length at r = %(follows)s.") % {"follows": f"{follows:.2f}"}
+        text += " " + gettext("Check the samples for padding.")
+        return Concern(gettext("Answers grew %(now)s") % {"now": f"{now / start - 1:.0%}"}, text)
     return Concern(
-        f"Answers shrank {1 - now / start:.0%}",
-        f"From {start:.0f} to {now:.0f} tokens. Check the samples for answers cut short.",
+        gettext("Answers shrank %(value)s") % {"value": f"{1 - now / start:.0%}"},
+        gettext("From %(start)s to %(now)s tokens. Check the samples for answers cut short.")
+        % {"start": f"{start:.0f}", "now": f"{now:.0f}"},
     )
 
 
@@ -127,8 +140,11 @@ def _entropy(rows: Rows) -> Concern | None:
     points = [float(value) for _, value in smoothed(column(rows, "entropy")) if value is not None]
     if len(points) < ENOUGH or not points[0] or points[-1] > ENTROPY_LEFT * points[0]:
         return None
-    text = f"Entropy fell from {points[0]:.2f} to {points[-1]:.2f} nats. The answers may have become one answer."
-    return Concern("Diversity is collapsing", text)
+    text = gettext("Entropy fell from %(start)s to %(now)s nats. The answers may have become one answer.") % {
+        "start": f"{points[0]:.2f}",
+        "now": f"{points[-1]:.2f}",
+    }
+    return Concern(gettext("Diversity is collapsing"), text)
 
 
 def _unfinished(rows: Rows, params: dict[str, Any]) -> Concern | None:
@@ -136,8 +152,12 @@ def _unfinished(rows: Rows, params: dict[str, Any]) -> Concern | None:
     if not points or 1 - points[-1] <= UNFINISHED:
         return None
     limit = params.get("max_new_tokens")
-    text = f"They run into the limit of {limit:,} tokens." if limit else "They run into the length limit."
-    return Concern(f"{1 - points[-1]:.0%} of the answers never end", text)
+    text = (
+        gettext("They run into the limit of %(limit)s tokens.") % {"limit": f"{limit:,}"}
+        if limit
+        else gettext("They run into the length limit.")
+    )
+    return Concern(gettext("%(value)s of the answers never end") % {"value": f"{1 - points[-1]:.0%}"}, text)
 
 
 def _clipped(rows: Rows, params: dict[str, Any]) -> Concern | None:
@@ -145,35 +165,51 @@ def _clipped(rows: Rows, params: dict[str, Any]) -> Concern | None:
     if not points or points[-1] <= CLIPPED:
         return None
     rate = params.get("learning_rate")
-    text = f"{points[-1]:.0%} of the tokens are held back by the clip range; a smaller learning rate would waste less."
+    text = gettext(
+        "%(share)s of the tokens are held back by the clip range; a smaller learning rate would waste less."
+    ) % {"share": f"{points[-1]:.0%}"}
     if not rate:
-        return Concern("Steps are too large", text)
+        return Concern(gettext("Steps are too large"), text)
     half = float(f"{rate / 2:.2g}")
-    return Concern("Steps are too large", text, action=f"Copy with {half:g}", settings={"params.learning_rate": half})
+    return Concern(
+        gettext("Steps are too large"),
+        text,
+        action=gettext("Copy with %(half)s") % {"half": f"{half:g}"},
+        settings={"params.learning_rate": half},
+    )
 
 
 def _baseline(report_eval: dict[str, Any]) -> Concern | None:
     """A reward model that does not beat "shorter wins" or "longer wins" has learned no more than length."""
     found = against_baselines(report_eval)
-    if len(found) < 2 or found[0]["name"] != "This model":
+    if len(found) < 2 or not isinstance(report_eval.get("accuracy"), dict):
         return None
     model, *rules = found
     best = max(rules, key=lambda rule: rule["value"])
     beaten, rule = model["value"], best["name"].lower()
-    text = (
-        f"It orders {beaten:.1%} of the held-out pairs as people did ({_interval(model)}); "
-        f"“{rule}” orders {best['value']:.1%} ({_interval(best)})."
-    )
+    text = gettext(
+        "It orders %(beaten)s of the held-out pairs as people did (%(interval)s); “%(rule)s” orders "
+        "%(value)s (%(interval_2)s)."
+    ) % {
+        "beaten": f"{beaten:.1%}",
+        "interval": _interval(model),
+        "rule": rule,
+        "value": f"{best['value']:.1%}",
+        "interval_2": _interval(best),
+    }
     if beaten < best["value"]:
-        return Concern(f"This model loses to the rule “{rule}”", text, "bad")
+        return Concern(gettext("This model loses to the rule “%(rule)s”") % {"rule": rule}, text, "bad")
     over = report_eval.get("over_baseline") or {"low": model.get("low", beaten) - best["value"]}
     if over["low"] <= 0:
-        return Concern(f"Not clearly better than “{rule}”", text)
+        return Concern(gettext("Not clearly better than “%(rule)s”") % {"rule": rule}, text)
     return None
 
 
 def _interval(estimate: dict[str, Any]) -> str:
-    return f"95% interval {estimate.get('low', estimate['value']):.1%} to {estimate.get('high', estimate['value']):.1%}"
+    return gettext("95%% interval %(low)s to %(high)s") % {
+        "low": f"{estimate.get('low', estimate['value']):.1%}",
+        "high": f"{estimate.get('high', estimate['value']):.1%}",
+    }
 
 
 def _relation(rows: Rows, first: str, second: str) -> float | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext, ngettext
+
 from annotation.models import Project
 from rlhf import figures
 from rlhf.charts import Chart, Point, Series, plot
 from rlhf.forests import Forest, forests
-from rlhf.models import Model, Round, Run
+from rlhf.models import Model, Round, Run, Snapshot
 from rlhf.scales import Axis, percent_words
 from rlhf.stages import compared_so_far
 
@@ -63,22 +65,25 @@ def _rows_of_round(round: Round, models: dict[str, Model], *, oldest: bool) -> l
             Row(
                 round=round,
                 name=name,
-                method=model.run.get_kind_display() if model and model.run else "",
+                method=gettext(model.run.get_kind_display()) if model and model.run else "",
                 judgments=judgments,
                 accuracy=accuracy,
                 kl=kl["value"] if kl else None,
                 preferred=figures.estimate(compared[name].get("preferred")),
                 state=model.state if model else "",
-                state_label=model.get_state_display() if model else "",
+                state_label=gettext(model.get_state_display()) if model else "",
                 href=model.get_absolute_url() if model else "",
                 simulated=figures.simulated_words(compared[name].get("simulated_share") or 0.0),
             )
         )
     rows.sort(key=lambda row: -(row.preferred or {}).get("value", 0.0))
     if not rows:
-        methods = " and ".join(entry["kind"].upper() for entry in round.plan.get("policies") or [])
-        ended = {Round.State.PROMOTED: ("promoted", "Promoted"), Round.State.REJECTED: ("rejected", "Rejected")}
-        state, label = ended.get(Round.State(round.state), ("running", "Running"))
+        methods = gettext(" and ").join(entry["kind"].upper() for entry in round.plan.get("policies") or [])
+        ended = {
+            Round.State.PROMOTED: ("promoted", gettext("Promoted")),
+            Round.State.REJECTED: ("rejected", gettext("Rejected")),
+        }
+        state, label = ended.get(Round.State(round.state), ("running", gettext("Running")))
         rows = [Row(round, "", methods, judgments, accuracy, None, None, state, label)]
     start = compared.get(round.start_model.name)
     if oldest and start and round.start_model != round.base_model:
@@ -92,13 +97,13 @@ def _start_row(round: Round, compared: dict[str, Any], known: dict[str, Any]) ->
     return Row(
         round=round,
         name=start.name,
-        method=start.run.get_kind_display() if start.run else "",
+        method=gettext(start.run.get_kind_display()) if start.run else "",
         judgments=0,
         accuracy=None,
         kl=kl["value"] if kl else None,
         preferred=figures.estimate(compared.get("preferred")),
         state=start.state,
-        state_label="Start" if start.state == Model.State.CANDIDATE else start.get_state_display(),
+        state_label=gettext("Start") if start.state == Model.State.CANDIDATE else gettext(start.get_state_display()),
         href=start.get_absolute_url(),
         simulated=figures.simulated_words(compared.get("simulated_share") or 0.0),
     )
@@ -112,9 +117,10 @@ def bought(rows: list[Row]) -> Chart:
             row.preferred["value"],
             row.preferred.get("low"),
             row.preferred.get("high"),
-            row.name + (", promoted" if row.is_promoted else ""),
+            gettext("%(name)s, promoted") % {"name": row.name} if row.is_promoted else row.name,
             "c5" if row.state == Model.State.REJECTED else "c1",
-            f"{row.name}: {row.preferred['value']:.1%} at KL {row.kl:.2f}",
+            gettext("%(row)s: %(value)s at KL %(kl)s")
+            % {"row": row.name, "value": f"{row.preferred['value']:.1%}", "kl": f"{row.kl:.2f}"},
         )
         for row in rows
         if row.kl is not None and row.preferred
@@ -123,19 +129,26 @@ def bought(rows: list[Row]) -> Chart:
     best = max(points, key=lambda point: point.y, default=None)
     chart = plot(
         "bought",
-        "What each round bought",
+        gettext("What each round bought"),
         x=Axis(low=0, words=lambda value: f"KL {value:g}" if value else "0", ticks=4),
         y=Axis(low=0.5, words=percent_words),
-        series=[Series("Policies", line, "c1", in_legend=False)],
+        series=[Series(gettext("Policies"), line, "c1", in_legend=False)],
         points=points,
-        finding=f"Win rate against the base by KL: best is {best.title}" if best else "No policy has been compared yet",
-        x_name="Policy",
-        subtitle="Win rate against KL",
+        finding=gettext("Win rate against the base by KL: best is %(best_title)s") % {"best_title": best.title}
+        if best
+        else gettext("No policy has been compared yet"),
+        x_name=gettext("Policy"),
+        subtitle=gettext("Win rate against KL"),
         height=226,
     )
-    chart.columns = ["Policy", "Win rate, 95% interval", "KL"]
+    chart.columns = [gettext("Policy"), gettext("Win rate, 95% interval"), "KL"]
     chart.rows = [
-        [point.label, f"{point.y:.1%}, {point.low or 0:.1%} to {point.high or 0:.1%}", f"{point.x:.2f}"]
+        [
+            point.label,
+            gettext("%(value)s, %(low)s to %(high)s")
+            % {"value": f"{point.y:.1%}", "low": f"{point.low or 0:.1%}", "high": f"{point.high or 0:.1%}"},
+            f"{point.x:.2f}",
+        ]
         for point in points
     ]
     return chart
@@ -154,24 +167,31 @@ def lineage(project: Project, round: Round | None) -> list[dict[str, Any]]:
     kinds = set(Run.TRAINS) - {Run.Kind.PRETRAIN, Run.Kind.REWARD}
     live = Run.objects.filter(project=project, kind__in=kinds)
     for run in live.exclude(state__in=Run.ENDED).select_related("snapshot")[:3]:
-        words = f"{run.get_kind_display()}, {run.get_state_display().lower()}"
+        words = f"{gettext(run.get_kind_display())}, {gettext(run.get_state_display()).lower()}"
         line.append({"name": run.name, "href": run.get_absolute_url(), "words": words, "css": "live", "data": ""})
     return line
 
 
 def _node(model: Model, *, is_now: bool) -> dict[str, Any]:
-    words = method_of(model) + (", promoted" if model.state == Model.State.PROMOTED else "")
+    words = method_of(model)
+    if model.state == Model.State.PROMOTED:
+        words = gettext("%(name)s, promoted") % {"name": words}
     snapshot = model.run.snapshot if model.run else None
-    data = f"{snapshot}, {snapshot.counts.get('train') or 0:,} rows" if snapshot else ""
+    data = _data(snapshot) if snapshot else ""
     css = "on" if is_now else ""
     return {"name": model.name, "href": model.get_absolute_url(), "words": words, "css": css, "data": data}
+
+
+def _data(snapshot: Snapshot) -> str:
+    rows = snapshot.counts.get("train") or 0
+    return ngettext("%(name)s, %(rows)s row", "%(name)s, %(rows)s rows", rows) % {"name": snapshot, "rows": f"{rows:,}"}
 
 
 def method_of(model: Model) -> str:
     """How a model came to be, in two words."""
     if model.run is None:
-        return "Base model" if not model.is_adapter else "Registered adapter"
-    return f"{model.run.get_kind_display()}, {'LoRA' if model.is_adapter else 'full'}"
+        return gettext("Base model") if not model.is_adapter else gettext("Registered adapter")
+    return f"{gettext(model.run.get_kind_display())}, {'LoRA' if model.is_adapter else gettext('full')}"
 
 
 def behind(model: Model) -> str:
@@ -181,5 +201,7 @@ def behind(model: Model) -> str:
         return ""
     counts = snapshot.counts
     judgments, people = counts.get("annotations") or 0, counts.get("annotators") or 0
-    text = f"{judgments:,} judgments by {people:,} annotator{'' if people == 1 else 's'}"
-    return text if snapshot.simulated_share else f"{text}, all of them people"
+    made = ngettext("%(count)s judgment", "%(count)s judgments", judgments) % {"count": f"{judgments:,}"}
+    by = ngettext("%(count)s annotator", "%(count)s annotators", people) % {"count": f"{people:,}"}
+    text = gettext("%(judgments)s by %(annotators)s") % {"judgments": made, "annotators": by}
+    return text if snapshot.simulated_share else gettext("%(text)s, all of them people") % {"text": text}

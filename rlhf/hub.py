@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext
 
 from rlhf.models import Snapshot
 from rlhf.snapshot_files import FILES
@@ -20,11 +21,15 @@ class HubError(ValueError):
 def check(snapshot: Snapshot, repository: str) -> None:
     """HubError says why this snapshot cannot be pushed there, as far as it shows without the hub."""
     if not settings.HF_TOKEN:
-        raise HubError("Set HF_TOKEN to a token that may write datasets, and start Hone again.")
+        raise HubError(gettext("Set HF_TOKEN to a token that may write datasets, and start Hone again."))
     if not REPOSITORY.fullmatch(repository) or ".." in repository or "--" in repository:
-        raise HubError(f"{repository!r} is no name of a repository; use owner/name.")
+        raise HubError(
+            gettext("%(repository)r is no name of a repository; use owner/name.") % {"repository": repository}
+        )
     if not snapshot.folder.is_dir():
-        raise HubError(f"The files of {snapshot} are gone, so there is nothing to push.")
+        raise HubError(
+            gettext("The files of %(snapshot)s are gone, so there is nothing to push.") % {"snapshot": snapshot}
+        )
 
 
 def push(snapshot: Snapshot, repository: str, *, public: bool = False, api: Any = None) -> str:
@@ -49,5 +54,7 @@ def push(snapshot: Snapshot, repository: str, *, public: bool = False, api: Any 
     except Exception as error:  # the border: the hub's own errors, the network's, the disk's
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         reason = reason.replace(settings.HF_TOKEN, "…")  # what is told is kept and shown
-        raise HubError(f"The hub did not take {snapshot}: {reason}") from error
+        raise HubError(
+            gettext("The hub did not take %(snapshot)s: %(reason)s") % {"snapshot": snapshot, "reason": reason}
+        ) from error
     return str(done.commit_url)

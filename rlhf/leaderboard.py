@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db.models import Q
+from django.utils.translation import gettext
 
 from annotation.models import Project
 from rlhf import figures
@@ -64,7 +65,10 @@ def reward_against_utility(rows: list[Ranked]) -> Chart:
         if not reward or not truth:
             continue
         shown = f"{truth['value']:.3g}" if known else f"{truth['value']:.1%}"
-        title = f"{row.model.name}: reward {reward['value']:.2f}, {'utility' if known else 'preferred'} {shown}"
+        text = gettext("%(model)s: reward %(reward)s, utility %(truth)s")
+        if not known:
+            text = gettext("%(model)s: reward %(reward)s, preferred %(truth)s")
+        title = text % {"model": row.model.name, "reward": f"{reward['value']:.2f}", "truth": shown}
         color = "c5" if row.model.run_id is None else "c1"
         points.append(
             Point(reward["value"], truth["value"], truth.get("low"), truth.get("high"), row.model.name, color, title)
@@ -72,30 +76,37 @@ def reward_against_utility(rows: list[Ranked]) -> Chart:
     words = None if known else percent_words
     chart = plot(
         "parting",
-        "Reward beside true utility" if known else "Reward beside people",
+        gettext("Reward beside true utility") if known else gettext("Reward beside people"),
         x=Axis(ticks=4),
         y=Axis(words=words),
         points=points,
         finding=_parting_words(points, known),
-        x_name="Policy",
-        subtitle="Up: what people really want. Right: what the reward model says"
+        x_name=gettext("Policy"),
+        subtitle=gettext("Up: what people really want. Right: what the reward model says")
         if known
-        else "Up: preferred over the base. Right: reward",
+        else gettext("Up: preferred over the base. Right: reward"),
         height=258,
     )
-    chart.columns = ["Policy", "Reward", "True utility" if known else "Preferred"]
+    chart.columns = [gettext("Policy"), gettext("Reward"), gettext("True utility") if known else gettext("Preferred")]
     chart.rows = [[point.label, f"{point.x:.2f}", f"{point.y:.3f}" if known else f"{point.y:.1%}"] for point in points]
     return chart
 
 
 def _parting_words(points: list[Point], known: bool) -> str:
     if len(points) < 2:
-        return "Not enough policies have both figures yet"
+        return gettext("Not enough policies have both figures yet")
     by_reward, by_truth = max(points, key=lambda point: point.x), max(points, key=lambda point: point.y)
-    what = "true utility" if known else "people"
+    what = gettext("true utility") if known else gettext("people")
     if by_reward.label == by_truth.label:
-        return f"Reward and {what} agree on the best policy: {by_reward.label}"
-    return f"They part: the reward model puts {by_reward.label} first, {what} {by_truth.label}"
+        return gettext("Reward and %(what)s agree on the best policy: %(by_reward)s") % {
+            "what": what,
+            "by_reward": by_reward.label,
+        }
+    return gettext("They part: the reward model puts %(by_reward)s first, %(what)s %(by_truth)s") % {
+        "by_reward": by_reward.label,
+        "what": what,
+        "by_truth": by_truth.label,
+    }
 
 
 def _rank(row: Ranked, compared: list[Ranked]) -> str:
@@ -104,7 +115,7 @@ def _rank(row: Ranked, compared: list[Ranked]) -> str:
     others = [_ends(other) for other in compared if other is not row]
     better, worse = sum(other[0] > high for other in others), sum(other[1] < low for other in others)
     first, last = better + 1, len(compared) - worse
-    return str(first) if first == last else f"{first} to {last}"
+    return str(first) if first == last else gettext("%(first)s to %(last)s") % {"first": first, "last": last}
 
 
 def _ends(row: Ranked) -> tuple[float, float]:

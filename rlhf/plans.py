@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext
+
 from rlhf.models import Model, Run
 from rlhf.runs import describe
 from training import runfile
@@ -54,7 +56,7 @@ def from_dict(data: Mapping[str, Any]) -> Plan:
     known = {each.name: each for each in dataclasses.fields(Plan)}
     for name in data:
         if name not in known:
-            raise PlanError(name, f"is not a key of a plan; known: {', '.join(known)}")
+            raise PlanError(name, gettext("is not a key of a plan; known: %(known)s") % {"known": ", ".join(known)})
     plan = Plan(**data)
     for name, low, high in (
         ("prompts", 1, 1_000_000),
@@ -68,11 +70,11 @@ def from_dict(data: Mapping[str, Any]) -> Plan:
         _check_number(name, getattr(plan, name), low, high, optional=name in ("overlap", "judgements"))
     for name in ("generation", "snapshot", "reward", "evaluation", "hardware", "gate"):
         if not isinstance(getattr(plan, name), dict):
-            raise PlanError(name, "must be an object")
+            raise PlanError(name, gettext("must be an object"))
     _check_policies(plan)
     _check_gate(plan.gate)
     if not isinstance(plan.promote_automatically, bool):
-        raise PlanError("promote_automatically", "must be true or false")
+        raise PlanError("promote_automatically", gettext("must be true or false"))
     return plan
 
 
@@ -107,27 +109,34 @@ def _check_number(name: str, value: Any, low: int, high: int, *, optional: bool)
     if optional and value is None:
         return
     if type(value) is not int or not low <= value <= high:
-        raise PlanError(name, f"must be a whole number from {low} to {high}, got {value!r}")
+        raise PlanError(
+            name,
+            gettext("must be a whole number from %(low)s to %(high)s, got %(value)r")
+            % {"low": low, "high": high, "value": value},
+        )
 
 
 def _check_policies(plan: Plan) -> None:
     if not isinstance(plan.policies, list) or not plan.policies:
-        raise PlanError("policies", "must be a list with at least one method")
+        raise PlanError("policies", gettext("must be a list with at least one method"))
     entries = [(f"policies[{index}]", entry) for index, entry in enumerate(plan.policies)]
     for where, entry in entries:
         if not isinstance(entry, dict) or entry.get("kind") not in METHODS:
-            raise PlanError(f"{where}.kind", f"must be one of {', '.join(METHODS)}")
+            raise PlanError(f"{where}.kind", gettext("must be one of %(methods)s") % {"methods": ", ".join(METHODS)})
     for where, entry in [*entries, ("reward", plan.reward)]:
         for key in entry:
             if key not in ("kind", *RUN_KEYS) or (where == "reward" and key == "kind"):
-                raise PlanError(f"{where}.{key}", f"is not known here; known: {', '.join(RUN_KEYS)}")
+                raise PlanError(
+                    f"{where}.{key}",
+                    gettext("is not known here; known: %(run_keys)s") % {"run_keys": ", ".join(RUN_KEYS)},
+                )
             if key in ("params", "hardware") and not isinstance(entry[key], dict):
-                raise PlanError(f"{where}.{key}", "must be an object")
+                raise PlanError(f"{where}.{key}", gettext("must be an object"))
 
 
 def _check_gate(gate: dict[str, Any]) -> None:
     for name, value in gate.items():
         if name not in ("win_rate_low", "kl_max"):
-            raise PlanError(f"gate.{name}", "is not a condition; known: win_rate_low, kl_max")
+            raise PlanError(f"gate.{name}", gettext("is not a condition; known: win_rate_low, kl_max"))
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise PlanError(f"gate.{name}", f"must be a number from 0, got {value!r}")
+            raise PlanError(f"gate.{name}", gettext("must be a number from 0, got %(value)r") % {"value": value})

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pyarrow.parquet as parquet
 from django.conf import settings
+from django.utils.translation import gettext
 
 from annotation.models import Project
 from rlhf.models import Model, Run, Snapshot
@@ -140,14 +141,21 @@ def _memory(found: Preflight, config: dict[str, Any], start: Model, reward: Mode
     tokens = batch * longest * pairs
     hidden, layers = shape.get("hidden_size", 0), shape.get("layers", 0)
     found.parts = [
-        Part("Weights, loaded once", weights),
-        Part("Trained numbers, gradients, optimizer", found.trained * (TRAINED if adapter else TRAINED - BYTES)),
-        Part(f"Activations, {batch} at a time", tokens * hidden * layers * KEPT_PER_LAYER * BYTES),
-        Part("Logits", tokens * shape.get("vocab_size", 0) * BYTES if config["kind"] != Run.Kind.REWARD else 0),
+        Part(gettext("Weights, loaded once"), weights),
+        Part(
+            gettext("Trained numbers, gradients, optimizer"), found.trained * (TRAINED if adapter else TRAINED - BYTES)
+        ),
+        Part(
+            gettext("Activations, %(batch)s at a time") % {"batch": batch},
+            tokens * hidden * layers * KEPT_PER_LAYER * BYTES,
+        ),
+        Part(
+            gettext("Logits"), tokens * shape.get("vocab_size", 0) * BYTES if config["kind"] != Run.Kind.REWARD else 0
+        ),
     ]
     if config["kind"] in Run.ROLLS_OUT:
         cache = _answers(params) * longest * hidden * layers * 2 * BYTES
-        found.parts.append(Part("Rollout cache", cache))
+        found.parts.append(Part(gettext("Rollout cache"), cache))
     found.parts = [part for part in found.parts if part.size]
 
 

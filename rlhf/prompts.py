@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as parquet
+from django.utils.translation import gettext
 
 from annotation.cleaning import CleaningError, clean_text, strict_json
 from annotation.models import Project, Purpose
@@ -33,7 +34,9 @@ def from_file(path: Path | str) -> list[Prompt]:
                 if line.strip():
                     found.append(_read(line, number))
     except OSError as error:
-        raise PromptError(f"{path} cannot be read: {error.strerror}.") from error
+        raise PromptError(
+            gettext("%(path)s cannot be read: %(strerror)s.") % {"path": path, "strerror": error.strerror}
+        ) from error
     return distinct(found)
 
 
@@ -109,11 +112,12 @@ def messages(value: Any, field: str = "prompt") -> list[dict[str, str]]:
     if isinstance(value, str):
         value = [{"role": "user", "content": value}]
     if not isinstance(value, list) or not value:
-        raise CleaningError(field, "Must be a text or a list of messages.")
+        raise CleaningError(field, gettext("Must be a text or a list of messages."))
     for index, message in enumerate(value):
         if not isinstance(message, dict) or set(message) != {"role", "content"} or message["role"] not in ROLES:
             raise CleaningError(
-                f"{field}[{index}]", f"Must have a role ({', '.join(ROLES)}) and content, nothing else."
+                f"{field}[{index}]",
+                gettext("Must have a role (%(roles)s) and content, nothing else.") % {"roles": ", ".join(ROLES)},
             )
         clean_text(message["content"], f"{field}[{index}].content")
     return value
@@ -124,7 +128,7 @@ def _read(line: bytes, number: int) -> Prompt:
         row = strict_json(line)
         row = {"prompt": row} if isinstance(row, str) else row
         if not isinstance(row, dict):
-            raise CleaningError("", "Must be an object with a prompt, or a text.")
+            raise CleaningError("", gettext("Must be an object with a prompt, or a text."))
         identifier = clean_text(str(row.get("id", number)), "id", limit=80)
         return {"id": identifier, "prompt": messages(row.get("prompt"))}
     except CleaningError as error:

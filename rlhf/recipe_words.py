@@ -32,9 +32,12 @@ def words(key: str, value: Any) -> str:
 
 
 def _split_words(split: dict[str, Any]) -> str:
-    words = f"by prompt, {split.get('eval_share') or 0:.0%} held out, seed {split.get('seed', 0)}"
+    words = gettext("by prompt, %(eval_share)s held out, seed %(seed)s") % {
+        "eval_share": f"{split.get('eval_share') or 0:.0%}",
+        "seed": split.get("seed", 0),
+    }
     if split.get("by") == "time":
-        words = f"by time, held out from {split.get('at')}"
+        words = gettext("by time, held out from %(at)s") % {"at": split.get("at")}
     elif split.get("by") == "metadata":
-        words = f"held out where {split.get('key')} is {split.get('eval')}"
-    return f"{words}, nearly the same prompts on one side" if split.get("near") else words
+        words = gettext("held out where %(key)s is %(eval)s") % {"key": split.get("key"), "eval": split.get("eval")}
+    return gettext("%(words)s, nearly the same prompts on one side") % {"words": words} if split.get("near") else words

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
 
 from annotation import exporting
 from annotation.splitting import Split
@@ -45,10 +46,14 @@ class SnapshotError(ValueError):
 def check_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe with every default written out; SnapshotError names the first bad key."""
     if not isinstance(recipe, dict):
-        raise SnapshotError("recipe", "A recipe must be an object.")
+        raise SnapshotError("recipe", gettext("A recipe must be an object."))
     for key in recipe:
         if key not in (*CHECKS, "split"):
-            raise SnapshotError(key, f"{key} is not a key of a recipe; known: {', '.join(('split', *CHECKS))}.")
+            raise SnapshotError(
+                key,
+                gettext("%(key)s is not a key of a recipe; known: %(names)s.")
+                % {"key": key, "names": ", ".join(("split", *CHECKS))},
+            )
     whole = DEFAULTS | {key: value for key, value in recipe.items() if value is not None}
     for key in whole.keys() - {"split"}:
         CHECKS[key](key, whole[key])
@@ -76,47 +81,66 @@ def moment(value: Any, key: str) -> datetime:
     try:
         found = datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        raise SnapshotError(key, f"{key} must be a time such as 2026-01-31T12:00, not {value!r}.") from None
+        raise SnapshotError(
+            key,
+            gettext("%(key)s must be a time such as 2026-01-31T12:00, not %(value)r.") % {"key": key, "value": value},
+        ) from None
     return found if found.tzinfo else timezone.make_aware(found)
 
 
 def _check_split(split: Any) -> dict[str, Any]:
     split = {"by": "prompt"} if split is None else split
     if not isinstance(split, dict) or split.get("by", "prompt") not in SPLITS:
-        raise SnapshotError("split", f"split must be an object whose by is one of {', '.join(SPLITS)}.")
+        raise SnapshotError(
+            "split", gettext("split must be an object whose by is one of %(splits)s.") % {"splits": ", ".join(SPLITS)}
+        )
     defaults = SPLITS[split.get("by", "prompt")]
     for key in split:
         if key not in defaults:
-            raise SnapshotError(f"split.{key}", f"split.{key} has no meaning here; known: {', '.join(defaults)}.")
+            raise SnapshotError(
+                f"split.{key}",
+                gettext("split.%(key)s has no meaning here; known: %(defaults)s.")
+                % {"key": key, "defaults": ", ".join(defaults)},
+            )
     whole = defaults | split
     if type(whole["near"]) is not bool:
-        raise SnapshotError("split.near", "split.near must be true or false.")
+        raise SnapshotError("split.near", gettext("split.near must be true or false."))
     if whole["by"] == "metadata":
         if not isinstance(whole["key"], str):
-            raise SnapshotError("split.key", "split.key must be the name of a key of the tasks' metadata.")
+            raise SnapshotError("split.key", gettext("split.key must be the name of a key of the tasks' metadata."))
     elif whole["by"] == "time":
         moment(whole["at"], "split.at")
     else:
         _number("split.eval_share", whole["eval_share"], 0, 0.9)
         if type(whole["seed"]) is not int:
-            raise SnapshotError("split.seed", "split.seed must be a whole number.")
+            raise SnapshotError("split.seed", gettext("split.seed must be a whole number."))
     return whole
 
 
 def _one_of(key: str, value: Any) -> None:
     if value not in (allowed := exporting.CHOICES[key]):
-        raise SnapshotError(key, f"{key} must be one of {', '.join(allowed)}, not {value!r}.")
+        raise SnapshotError(
+            key,
+            gettext("%(key)s must be one of %(allowed)s, not %(value)r.")
+            % {"key": key, "allowed": ", ".join(allowed), "value": value},
+        )
 
 
 def _number(key: str, value: Any, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise SnapshotError(key, f"{key} must be a number from {low} to {high}, not {value!r}.")
+        raise SnapshotError(
+            key,
+            gettext("%(key)s must be a number from %(low)s to %(high)s, not %(value)r.")
+            % {"key": key, "low": low, "high": high, "value": value},
+        )
 
 
 def _list_of(kind: type, words: str) -> Callable[[str, Any], None]:
     def check(key: str, value: Any) -> None:
         if not isinstance(value, list) or not all(type(each) is kind for each in value):
-            raise SnapshotError(key, f"{key} must be a list of {words}.")
+            raise SnapshotError(
+                key, gettext("%(key)s must be a list of %(words)s.") % {"key": key, "words": gettext(words)}
+            )
 
     return check
 
@@ -124,14 +148,18 @@ def _list_of(kind: type, words: str) -> Callable[[str, Any], None]:
 def _is(kind: type, words: str) -> Callable[[str, Any], None]:
     def check(key: str, value: Any) -> None:
         if type(value) is not kind:
-            raise SnapshotError(key, f"{key} must be {words}.")
+            raise SnapshotError(key, gettext("%(key)s must be %(words)s.") % {"key": key, "words": gettext(words)})
 
     return check
 
 
 def _words(key: str, value: Any) -> None:
     if not isinstance(value, str) or len(value) > LONGEST[key] or not value.isprintable():
-        raise SnapshotError(key, f"{key} must be one line of at most {LONGEST[key]} characters.")
+        raise SnapshotError(
+            key,
+            gettext("%(key)s must be one line of at most %(longest)s characters.")
+            % {"key": key, "longest": LONGEST[key]},
+        )
 
 
 CHECKS: dict[str, Callable[[str, Any], object]] = {
@@ -141,17 +169,17 @@ CHECKS: dict[str, Callable[[str, Any], object]] = {
     "flags": _one_of,
     "rulings": _one_of,
     "improved": _one_of,
-    "deduplicate": _is(bool, "true or false"),
-    "exclude_annotators": _list_of(str, "names"),
-    "exclude_flags": _list_of(str, "names of flags"),
-    "exclude_guidelines": _list_of(int, "numbers of versions of the guidelines"),
-    "metadata": _is(dict, "an object of keys and values"),
+    "deduplicate": _is(bool, gettext_noop("true or false")),
+    "exclude_annotators": _list_of(str, gettext_noop("names")),
+    "exclude_flags": _list_of(str, gettext_noop("names of flags")),
+    "exclude_guidelines": _list_of(int, gettext_noop("numbers of versions of the guidelines")),
+    "metadata": _is(dict, gettext_noop("an object of keys and values")),
     "since": lambda key, value: moment(value, key),
     "until": lambda key, value: moment(value, key),
-    "guideline": _is(int, "the number of a version of the guidelines"),
+    "guideline": _is(int, gettext_noop("the number of a version of the guidelines")),
     "threshold": lambda key, value: _number(key, value, -1e9, 1e9),
     "gap": lambda key, value: _number(key, value, 0, 1e9),
-    "aspect": _is(str, "the name of an aspect"),
+    "aspect": _is(str, gettext_noop("the name of an aspect")),
     "license": _words,
     "intended_use": _words,
 }

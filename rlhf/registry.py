@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.text import slugify
+from django.utils.translation import gettext
 
 from annotation.models import Project, User
 from rlhf import model_cards
@@ -50,12 +51,17 @@ def register_folder(
     _check_folder(folder, name)
     is_adapter = (folder / "adapter_config.json").is_file()
     if is_adapter and parent is None:
-        raise RegistryError("parent", f"{folder} holds an adapter: name the registered model it belongs to.")
+        raise RegistryError(
+            "parent",
+            gettext("%(folder)s holds an adapter: name the registered model it belongs to.") % {"folder": folder},
+        )
     digest = runfile.model_hash(folder)
     if existing := Model.objects.filter(name=name).first():
         if existing.sha256 == digest and existing.folder.is_dir():
             return existing
-        raise RegistryError("name", f"The name {name} is taken by another model; choose another one.")
+        raise RegistryError(
+            "name", gettext("The name %(name)s is taken by another model; choose another one.") % {"name": name}
+        )
     target = _copy(folder, name)
     fields: dict[str, Any] = {"project": project, "role": role, "is_adapter": is_adapter, "parent": parent}
     fields |= {
@@ -78,7 +84,11 @@ def register_hub(name: str, repo_id: str, *, project: Project | None = None, tem
         cache = settings.HONE_DATA / "cache" / "hub"
         folder = snapshot_download(repo_id, revision=revision, cache_dir=cache, allow_patterns=list(KEPT))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise RegistryError("path", f"{repo_id} could not be downloaded: {str(error).splitlines()[0]}") from error
+        raise RegistryError(
+            "path",
+            gettext("%(repo_id)s could not be downloaded: %(splitlines)s")
+            % {"repo_id": repo_id, "splitlines": str(error).splitlines()[0]},
+        ) from error
     return register_folder(name, folder, project=project, template=template, source=f"{repo_id}@{revision}")
 
 
@@ -89,7 +99,10 @@ def register_run(run: Run) -> Model:
     folder = run.folder / "model"
     report = rundir.read_report(run.folder) or {}
     if not (report.get("reload_check") or {}).get("ok"):
-        raise RegistryError("run", f"{run.name} has no report that its model reproduces its scores after loading.")
+        raise RegistryError(
+            "run",
+            gettext("%(run)s has no report that its model reproduces its scores after loading.") % {"run": run.name},
+        )
     template, name = run.config.get("template") or "", _free_name(run.name)
     model_cards.write(run, folder, name=name, report=report)
     return Model.objects.create(
@@ -110,7 +123,10 @@ def register_run(run: Run) -> Model:
 def promote(model: Model, *, by: User | None, reason: str = "") -> Model:
     """Make `model` its project's promoted policy; the former one becomes replaced, both at once or neither."""
     if model.project_id is None or model.role != Model.Role.POLICY:
-        raise RegistryError("model", f"{model.name} is not a policy of a project, so it cannot be promoted.")
+        raise RegistryError(
+            "model",
+            gettext("%(model)s is not a policy of a project, so it cannot be promoted.") % {"model": model.name},
+        )
     decision = {"by": by.username if by else "", "at": timezone.now().isoformat(), "reason": reason}
     rivals = Model.objects.filter(project=model.project_id, role=model.role)
     try:
@@ -118,7 +134,7 @@ def promote(model: Model, *, by: User | None, reason: str = "") -> Model:
             rivals.filter(state=Model.State.PROMOTED).exclude(pk=model.pk).update(state=Model.State.REPLACED)
             rivals.filter(pk=model.pk).update(state=Model.State.PROMOTED, decision=decision)
     except IntegrityError:  # the constraint allows one promoted policy: somebody promoted another at this moment
-        raise RegistryError("model", "Another model was promoted at the same moment; look again.") from None
+        raise RegistryError("model", gettext("Another model was promoted at the same moment; look again.")) from None
     model.refresh_from_db()
     return model
 
@@ -149,20 +165,29 @@ def note_comparison(name: str, rate: dict[str, Any]) -> None:
 
 def _check_folder(folder: Path, name: str) -> None:
     if slugify(name) != name.lower() or not name or len(name) > 80:
-        raise RegistryError("name", f"{name!r} must be letters, digits, hyphens and underscores, at most 80.")
+        raise RegistryError(
+            "name", gettext("%(name)r must be letters, digits, hyphens and underscores, at most 80.") % {"name": name}
+        )
     if not folder.is_dir():
-        raise RegistryError("path", f"{folder} is not a folder.")
+        raise RegistryError("path", gettext("%(folder)s is not a folder.") % {"folder": folder})
     if not runfile.weight_files(folder):
-        raise RegistryError("path", f"{folder} has no *.safetensors weights; other formats are not loaded.")
+        raise RegistryError(
+            "path",
+            gettext("%(folder)s has no *.safetensors weights; other formats are not loaded.") % {"folder": folder},
+        )
     config = folder / "config.json"
     if not config.is_file() and not (folder / "adapter_config.json").is_file():
-        raise RegistryError("path", f"{folder} has neither config.json nor adapter_config.json.")
+        raise RegistryError(
+            "path", gettext("%(folder)s has neither config.json nor adapter_config.json.") % {"folder": folder}
+        )
     try:
         described = json.loads(config.read_text("utf-8")) if config.is_file() else {}
     except ValueError as error:
-        raise RegistryError("path", f"{config} is not JSON.") from error
+        raise RegistryError("path", gettext("%(config)s is not JSON.") % {"config": config}) from error
     if "auto_map" in described:
-        raise RegistryError("path", f"{folder} needs code of its own to load, which Hone never runs.")
+        raise RegistryError(
+            "path", gettext("%(folder)s needs code of its own to load, which Hone never runs.") % {"folder": folder}
+        )
 
 
 def _copy(folder: Path, name: str) -> Path:
@@ -187,7 +212,11 @@ def _place_template(template: str, target: Path) -> str:
         return template
     if not Path(template).is_file():
         known = ", ".join(runfile.TEMPLATES)
-        raise RegistryError("template", f"{template} is neither a template's name ({known}) nor a file.")
+        raise RegistryError(
+            "template",
+            gettext("%(template)s is neither a template's name (%(known)s) nor a file.")
+            % {"template": template, "known": known},
+        )
     shutil.copyfile(template, target / "chat_template.jinja")  # where transformers looks for it
     return ""
 

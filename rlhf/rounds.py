@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import F, Max, Sum
 from django.db.models.functions import Least
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from annotation.leaks import Leaks
 from annotation.models import Project, Purpose, User
@@ -50,7 +51,7 @@ def start_round(
     plan = plans.from_dict(plan.as_dict())
     plans.check_runs(plan, start_model)
     if project.kind != "preference":
-        raise RoundError("A round needs a preference project: its reward model learns from comparisons.")
+        raise RoundError(gettext("A round needs a preference project: its reward model learns from comparisons."))
     pool = list(prompts_to_label) if prompts_to_label is not None else prompts.from_project(project)
     label, held_out = _divide(project, plan, pool, None if eval_prompts is None else list(eval_prompts))
     noted = plan.as_dict() | ({"warning": warning} if (warning := _warning(project, label, held_out)) else {})
@@ -92,10 +93,10 @@ def gate(round: Round) -> dict[str, list[dict[str, Any]]]:
         checked[name] = []
         if (limit := limits.get("win_rate_low")) is not None:
             met = low is not None and low > limit
-            checked[name].append(_condition("win_rate_low", "People prefer it, lower bound", low, limit, met))
+            checked[name].append(_condition("win_rate_low", gettext("People prefer it, lower bound"), low, limit, met))
         if (limit := limits.get("kl_max")) is not None:
             checked[name].append(
-                _condition("kl_max", "KL to the start model", kl, limit, kl is not None and kl <= limit)
+                _condition("kl_max", gettext("KL to the start model"), kl, limit, kl is not None and kl <= limit)
             )
     return checked
 
@@ -114,10 +115,13 @@ def best(round: Round) -> str | None:
 def promote(round: Round, model: Model, *, by: User | None, reason: str = "") -> Round:
     """Make `model` the project's promoted policy and end the round; a person may overrule the gate with a reason."""
     if model.name not in candidates(round):
-        raise RoundError(f"{model.name} was not trained in this round.")
+        raise RoundError(gettext("%(model)s was not trained in this round.") % {"model": model.name})
     met = all(condition["met"] for condition in gate(round)[model.name]) if round.state == State.DECIDE else False
     if not met and not reason:
-        raise RoundError(f"{model.name} does not meet the gate: give a reason to promote it all the same.")
+        raise RoundError(
+            gettext("%(model)s does not meet the gate: give a reason to promote it all the same.")
+            % {"model": model.name}
+        )
     fields = {"promoted_model": model, "decision": _decision(by, reason, model=model.name, gate_met=met)}
     with transaction.atomic():
         _decide(round, State.PROMOTED, **fields)
@@ -139,10 +143,10 @@ def reject(round: Round, *, by: User | None, reason: str) -> Round:
 def finish_step(round: Round) -> Round:
     """Stop waiting for people: go on with the judgements that stand now."""
     if round.state not in (State.LABEL, State.COMPARE):
-        raise RoundError(f"{round} is not waiting for people.")
+        raise RoundError(gettext("%(round)s is not waiting for people.") % {"round": round})
     done = progress(round)[round.state]["done"]
     if done == 0:
-        raise RoundError(f"{round} has no judgements yet.")
+        raise RoundError(gettext("%(round)s has no judgements yet.") % {"round": round})
     key = "judgements" if round.state == State.LABEL else "eval_judgements"
     Round.objects.filter(pk=round.pk, state=round.state).update(plan={**round.plan, key: done})
     return advance(round)
@@ -168,7 +172,7 @@ def _generate(round: Round) -> bool:
     if not _succeeded(round, run):
         return False
     if not _judged(round, Purpose.LABEL, generation.label_prefix(round))["tasks"]:
-        return _stop(round, "Every pair of answers was identical: raise generation.temperature and try again.")
+        return _stop(round, gettext("Every pair of answers was identical: raise generation.temperature and try again."))
     return _move(round, State.GENERATE, State.LABEL)
 
 
@@ -187,7 +191,7 @@ def _snapshot(round: Round) -> bool:
             by=round.created_by,
         )
     except snapshots.SnapshotError as error:
-        return _stop(round, f"The snapshot could not be cut: {error}")
+        return _stop(round, gettext("The snapshot could not be cut: %(error)s") % {"error": error})
     return _move(round, State.SNAPSHOT, State.REWARD, snapshot=snapshot)
 
 
@@ -252,9 +256,14 @@ def _wait_for_decision(round: Round) -> bool:
     if not _plan(round).promote_automatically:
         return False
     if winner := best(round):
-        promote(round, Model.objects.get(name=winner), by=None, reason="Best of those through the gate, as planned.")
+        promote(
+            round,
+            Model.objects.get(name=winner),
+            by=None,
+            reason=gettext("Best of those through the gate, as planned."),
+        )
     else:
-        reject(round, by=None, reason="None met the gate.")
+        reject(round, by=None, reason=gettext("None met the gate."))
     return False
 
 
@@ -286,9 +295,9 @@ def _divide(
     rest = [row for row in pool if prompts.key(row["prompt"]) not in apart]
     _, label = prompts.hold_out(rest, plan.prompts, plan.seed + 1)
     if not held_out:
-        raise RoundError("No prompt is left for evaluation: give prompts that nobody has labeled.")
+        raise RoundError(gettext("No prompt is left for evaluation: give prompts that nobody has labeled."))
     if not label:
-        raise RoundError("No prompt is left to label: give prompts that no evaluation has used.")
+        raise RoundError(gettext("No prompt is left to label: give prompts that no evaluation has used."))
     return label, held_out
 
 
@@ -325,7 +334,7 @@ def _run(round: Round, part: str, kind: str, **options: Any) -> Run | None:
     try:
         return runs.create(round.project, kind, name=name, **options)
     except RunFileError as error:
-        _stop(round, f"The {kind} run is refused: {error}.")
+        _stop(round, gettext("The %(kind)s run is refused: %(error)s.") % {"kind": kind, "error": error})
         return None
 
 
@@ -334,8 +343,10 @@ def _succeeded(round: Round, run: Run | None) -> bool:
     if run is None or run.state == Run.State.SUCCEEDED:
         return run is not None
     if run.state in Run.ENDED:
-        message = (run.error or {}).get("message") or f"It was {run.get_state_display().lower()}."
-        _stop(round, f"{run.name} did not finish. {message}")
+        message = (run.error or {}).get("message") or gettext("It was %(state)s.") % {
+            "state": gettext(run.get_state_display()).lower()
+        }
+        _stop(round, gettext("%(run)s did not finish. %(message)s") % {"run": run.name, "message": message})
     return False
 
 
@@ -361,7 +372,7 @@ def _stop(round: Round, problem: str) -> bool:
 
 def _decide(round: Round, state: str, **fields: Any) -> None:
     if not _move(round, State.DECIDE, state, finished_at=timezone.now(), **fields):
-        raise RoundError(f"{round} does not wait for a decision.")
+        raise RoundError(gettext("%(round)s does not wait for a decision.") % {"round": round})
 
 
 def _decision(by: User | None, reason: str, **more: Any) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.utils.translation import gettext
+
 from rlhf.charts import Band, Chart, Point, Reference, Series, plot, smoothed, trend
 from rlhf.models import Run
 from rlhf.scales import Axis, Value, percent_words
@@ -19,7 +21,7 @@ def charts_of(kind: str, rows: Rows, config: dict[str, Any], total: int | None =
     params = config.get("params") or {}
     charts = _of_kind(kind, rows, steps, params)
     if any("rank" in row for row in rows):
-        charts.append(_raw_and_smooth("rank", "Mean rank", rows, "rank", steps, color="c4"))
+        charts.append(_raw_and_smooth("rank", gettext("Mean rank"), rows, "rank", steps, color="c4"))
     return charts
 
 
@@ -37,7 +39,7 @@ def _of_kind(kind: str, rows: Rows, steps: Axis, params: dict[str, Any]) -> list
     return []
 
 
-def calibration(key: str, report_eval: dict[str, Any], *, title: str = "Calibration") -> Chart:
+def calibration(key: str, report_eval: dict[str, Any], *, title: str = "") -> Chart:
     """Predicted against observed preference on held-out pairs; on the diagonal the model knows how sure it may be."""
     bins = [row for row in report_eval.get("calibration") or [] if row.get("n")]
     ece = report_eval.get("ece")
@@ -46,7 +48,8 @@ def calibration(key: str, report_eval: dict[str, Any], *, title: str = "Calibrat
         Point(
             row["predicted"],
             row["observed"],
-            title=f"Predicted {row['predicted']:.2f}, observed {row['observed']:.2f}, {row['n']:,} pairs",
+            title=gettext("Predicted %(predicted)s, observed %(observed)s, %(n)s pairs")
+            % {"predicted": f"{row['predicted']:.2f}", "observed": f"{row['observed']:.2f}", "n": f"{row['n']:,}"},
         )
         for row in bins
     ]
@@ -58,19 +61,21 @@ def calibration(key: str, report_eval: dict[str, Any], *, title: str = "Calibrat
         x=side,
         y=side,
         series=[
-            Series("Perfect", [(start, start), (1, 1)], "c5", "dash"),
-            Series("Observed", observed),
+            Series(gettext("Perfect"), [(start, start), (1, 1)], "c5", "dash"),
+            Series(gettext("Observed"), observed),
         ],
         points=points,
         finding=_calibration_words(bins, ece),
-        x_name="Predicted",
-        subtitle="Observed against predicted, held-out pairs",
-        footnote=f"Expected calibration error {ece:.3f}" if isinstance(ece, float) else "",
+        x_name=gettext("Predicted"),
+        subtitle=gettext("Observed against predicted, held-out pairs"),
+        footnote=gettext("Expected calibration error %(ece)s") % {"ece": f"{ece:.3f}"}
+        if isinstance(ece, float)
+        else "",
         height=220,
     )
     if not bins:  # the diagonal alone is no finding
         chart.lines, chart.dots = [], []
-    chart.columns = ["Predicted", "Observed", "Pairs"]
+    chart.columns = [gettext("Predicted"), gettext("Observed"), gettext("Pairs")]
     chart.rows = [[f"{row['predicted']:.2f}", f"{row['observed']:.2f}", f"{row['n']:,}"] for row in bins]
     chart.hits = [hit for hit in chart.hits if hit["title"].startswith("Predicted ") and "pairs" in hit["title"]]
     return chart
@@ -92,7 +97,11 @@ def _ppo(rows: Rows, steps: Axis, params: dict[str, Any]) -> list[Chart]:
     target, limit = params.get("kl_target"), params.get("max_new_tokens")
     kl = latest(rows, "kl")
     above = target is not None and kl is not None and kl > target
-    kl_lines = [Reference(target, f"target {target:g}", tone="warn")] if target is not None else []
+    kl_lines = (
+        [Reference(target, gettext("target %(target)s") % {"target": f"{target:g}"}, tone="warn")]
+        if target is not None
+        else []
+    )
     length = column(rows, "length")
     tenths = [
         (row["step"], row["length_p10"], row["length_p90"])
@@ -100,41 +109,45 @@ def _ppo(rows: Rows, steps: Axis, params: dict[str, Any]) -> list[Chart]:
         if "length_p10" in row and "length_p90" in row
     ]
     longest = max((high for _, _, high in tenths if high is not None), default=0)
-    limits = [Reference(limit, f"limit {limit:,}")] if limit and longest > limit * 0.5 else []
+    limits = (
+        [Reference(limit, gettext("limit %(limit)s") % {"limit": f"{limit:,}"})]
+        if limit and longest > limit * 0.5
+        else []
+    )
     return [
-        _raw_and_smooth("reward", "Reward", rows, "reward", steps, color="c1", held_out="eval_reward"),
+        _raw_and_smooth("reward", gettext("Reward"), rows, "reward", steps, color="c1", held_out="eval_reward"),
         plot(
             "kl",
-            "KL to reference",
+            gettext("KL to reference"),
             x=steps,
             y=Axis(low=0),
-            series=[Series("Nats per answer", smoothed(column(rows, "kl")), "c3", end_dot=True)],
+            series=[Series(gettext("Nats per answer"), smoothed(column(rows, "kl")), "c3", end_dot=True)],
             references=kl_lines,
-            finding=_finding("KL to the reference by step", column(rows, "kl"), kl_lines),
+            finding=_finding(gettext("KL to the reference by step"), column(rows, "kl"), kl_lines),
             now=_now(kl),
-            tag="above target" if above else "",
+            tag=gettext("above target") if above else "",
         ),
         plot(
             "loss",
-            "Loss",
+            gettext("Loss"),
             x=steps,
             y=Axis(),
             series=[
-                Series("Policy", smoothed(column(rows, "policy_loss")), "c2"),
-                *([Series("Value", smoothed(value), "c4")] if (value := column(rows, "value_loss")) else []),
+                Series(gettext("Policy"), smoothed(column(rows, "policy_loss")), "c2"),
+                *([Series(gettext("Value"), smoothed(value), "c4")] if (value := column(rows, "value_loss")) else []),
             ],
-            finding=_finding("Policy loss by step", column(rows, "policy_loss")),
+            finding=_finding(gettext("Policy loss by step"), column(rows, "policy_loss")),
             now=_now(latest(rows, "policy_loss"), 3),
         ),
         plot(
             "length",
-            "Answer length",
+            gettext("Answer length"),
             x=steps,
             y=Axis(low=0),
-            series=[Series("Mean", smoothed(length), end_dot=True)],
+            series=[Series(gettext("Mean"), smoothed(length), end_dot=True)],
             bands=[Band("10 to 90%", tenths)] if tenths else [],
             references=limits,
-            finding=_finding("Answer length by step", length, unit=" tokens"),
+            finding=_finding(gettext("Answer length by step"), length, unit=gettext("%(value)s tokens")),
             now=_now(latest(rows, "length"), 0),
             unit="tokens",
         ),
@@ -143,48 +156,51 @@ def _ppo(rows: Rows, steps: Axis, params: dict[str, Any]) -> list[Chart]:
 
 def _preference(kind: str, rows: Rows, steps: Axis) -> list[Chart]:
     accuracy = column(rows, "accuracy")
-    pairs = [Series("Training pairs", smoothed(accuracy), "c1"), *_held_out(rows, "eval_accuracy")]
+    pairs = [Series(gettext("Training pairs"), smoothed(accuracy), "c1"), *_held_out(rows, "eval_accuracy")]
     charts = [
         _loss(rows, steps),
         plot(
             "accuracy",
-            "Accuracy",
+            gettext("Accuracy"),
             x=steps,
             y=Axis(high=1, low=0.5, words=percent_words),
             series=pairs,
             references=[Reference(0.5)],
-            finding=_finding("Share of pairs ordered as people did, by step", accuracy, percent=True),
+            finding=_finding(gettext("Share of pairs ordered as people did, by step"), accuracy, percent=True),
             now=_now_percent(latest(rows, "accuracy")),
         ),
-        _raw_and_smooth("margin", "Margin", rows, "margin", steps, color="c4"),
+        _raw_and_smooth("margin", gettext("Margin"), rows, "margin", steps, color="c4"),
     ]
     if kind == Run.Kind.DPO:
-        charts.append(_implied(rows, steps, "Chosen", "Rejected"))
+        charts.append(_implied(rows, steps, gettext("Chosen"), gettext("Rejected")))
     else:
-        charts.append(_raw_and_smooth("grad", "Gradient norm", rows, "grad_norm", steps, color="c5"))
+        charts.append(_raw_and_smooth("grad", gettext("Gradient norm"), rows, "grad_norm", steps, color="c5"))
     return charts
 
 
 def _implied(rows: Rows, steps: Axis, better: str, worse: str) -> Chart:
     return plot(
         "implied",
-        "Implied reward",
+        gettext("Implied reward"),
         x=steps,
         y=Axis(),
         series=[
             Series(better, smoothed(column(rows, "chosen_reward")), "c1"),
             Series(worse, smoothed(column(rows, "rejected_reward")), "c5", "dash"),
         ],
-        finding=_finding(f"Implied reward of the {better.lower()} answers by step", column(rows, "chosen_reward")),
+        finding=_finding(
+            gettext("Implied reward of the %(better)s answers by step") % {"better": better.lower()},
+            column(rows, "chosen_reward"),
+        ),
     )
 
 
 def _judged(rows: Rows, steps: Axis) -> list[Chart]:
     return [
         _loss(rows, steps),
-        _implied(rows, steps, "Wanted", "Unwanted"),
-        _raw_and_smooth("margin", "Margin", rows, "margin", steps, color="c4"),
-        _raw_and_smooth("kl", "Reference point", rows, "kl", steps, color="c3"),
+        _implied(rows, steps, gettext("Wanted"), gettext("Unwanted")),
+        _raw_and_smooth("margin", gettext("Margin"), rows, "margin", steps, color="c4"),
+        _raw_and_smooth("kl", gettext("Reference point"), rows, "kl", steps, color="c3"),
     ]
 
 
@@ -192,39 +208,39 @@ def _alike(rows: Rows, steps: Axis) -> Chart:
     alike = column(rows, "same_score")
     return plot(
         "alike",
-        "Groups that teach nothing",
+        gettext("Groups that teach nothing"),
         x=steps,
         y=Axis(low=0, high=1, words=percent_words),
-        series=[Series("All answers scored alike", smoothed(alike), "c5", end_dot=True)],
-        finding=_finding("Share of groups whose answers all scored alike, by step", alike, percent=True),
+        series=[Series(gettext("All answers scored alike"), smoothed(alike), "c5", end_dot=True)],
+        finding=_finding(gettext("Share of groups whose answers all scored alike, by step"), alike, percent=True),
         now=_now_percent(latest(rows, "same_score")),
     )
 
 
 def _supervised(rows: Rows, steps: Axis) -> list[Chart]:
-    return [_loss(rows, steps), _raw_and_smooth("grad", "Gradient norm", rows, "grad_norm", steps, color="c5")]
+    return [_loss(rows, steps), _raw_and_smooth("grad", gettext("Gradient norm"), rows, "grad_norm", steps, color="c5")]
 
 
 def _loss(rows: Rows, steps: Axis) -> Chart:
     loss = column(rows, "loss")
     return plot(
         "loss",
-        "Loss",
+        gettext("Loss"),
         x=steps,
         y=Axis(),
         series=[
-            Series("Each step", loss, "c2", "thin", in_legend=False),
-            Series("Training, smoothed", smoothed(loss), "c2", end_dot=True),
+            Series(gettext("Each step"), loss, "c2", "thin", in_legend=False),
+            Series(gettext("Training, smoothed"), smoothed(loss), "c2", end_dot=True),
             *_held_out(rows, "eval_loss"),
         ],
-        finding=_finding("Loss by step", loss),
+        finding=_finding(gettext("Loss by step"), loss),
         now=_now(latest(rows, "loss"), 3),
     )
 
 
 def _held_out(rows: Rows, name: str) -> list[Series]:
     points = [(at, value) for at, value in column(rows, name) if value is not None]
-    return [Series("Held out", points, "c3", "dash", end_dot=True)] if points else []
+    return [Series(gettext("Held out"), points, "c3", "dash", end_dot=True)] if points else []
 
 
 def _raw_and_smooth(
@@ -237,11 +253,11 @@ def _raw_and_smooth(
         x=steps,
         y=Axis(),
         series=[
-            Series("Each step", points, color, "thin", in_legend=False),
-            Series("Mean, smoothed", smoothed(points), color, end_dot=True),
+            Series(gettext("Each step"), points, color, "thin", in_legend=False),
+            Series(gettext("Mean, smoothed"), smoothed(points), color, end_dot=True),
             *_held_out(rows, held_out),
         ],
-        finding=_finding(f"{title} by step", points),
+        finding=_finding(gettext("%(title)s by step") % {"title": title}, points),
         now=_now(latest(rows, name)),
     )
 
@@ -254,23 +270,31 @@ def _finding(
     unit: str = "",
     percent: bool = False,
 ) -> str:
-    words = (lambda value: f"{value * 100:.0f} percent") if percent else (lambda value: f"{value:,.3g}{unit}")
-    text = f"{what}: {trend(points, words)}"
-    return text + "".join(f"; {reference.text}" for reference in references if reference.text)
+    text = gettext("%(value)s percent") if percent else unit or "%(value)s"
+
+    def words(value: float) -> str:
+        return text % {"value": f"{value * 100:.0f}" if percent else f"{value:,.3g}"}
+
+    return f"{what}: {trend(points, words)}" + "".join(
+        f"; {reference.text}" for reference in references if reference.text
+    )
 
 
 def _calibration_words(bins: Rows, ece: float | None) -> str:
     if not bins:
-        return "Calibration: nothing held out to measure it on"
+        return gettext("Calibration: nothing held out to measure it on")
     weight = sum(row["n"] for row in bins)
     # Over-confident: on the sure side of one half more is predicted than observed, and less below it.
     tilt = sum(row["n"] * (row["predicted"] - row["observed"]) * (1 if row["predicted"] > 0.5 else -1) for row in bins)
     if abs(tilt / weight) < 0.01:
-        words = "about as sure as it may be"
+        words = gettext("about as sure as it may be")
     else:
-        words = "over-confident" if tilt > 0 else "under-confident"
-    error = f", expected calibration error {ece:.3f}" if isinstance(ece, float) else ""
-    return f"Calibration, observed against predicted preference: {words}{error}"
+        words = gettext("over-confident") if tilt > 0 else gettext("under-confident")
+    error = gettext(", expected calibration error %(ece)s") % {"ece": f"{ece:.3f}"} if isinstance(ece, float) else ""
+    return gettext("Calibration, observed against predicted preference: %(words)s%(error)s") % {
+        "words": words,
+        "error": error,
+    }
 
 
 def _now(value: float | None, digits: int = 2) -> str:

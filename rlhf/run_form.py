@@ -56,7 +56,7 @@ SHAPES = {
 
 def adapters_of(kind: str) -> list[tuple[str, str]]:
     """(value, label) of what a run of `kind` can train on this machine, LoRA and all weights first."""
-    found = [("lora", "LoRA"), ("full", "Full")]
+    found = [("lora", "LoRA"), ("full", gettext("Full"))]
     found += [(method, label) for method, label in compatibility.LABELS.items() if method != "lora"]
     return [
         (method, label)
@@ -122,7 +122,7 @@ class RunForm(Styled):
     def _choose_inputs(self, kind: str) -> None:
         choices = self.fields["kind"]
         assert isinstance(choices, forms.ChoiceField)
-        choices.choices = [(each, Run.Kind(each).label) for each in KINDS]
+        choices.choices = [(each, gettext(Run.Kind(each).label)) for each in KINDS]
         adapters = self.fields["adapter"]
         assert isinstance(adapters, forms.ChoiceField)
         adapters.choices = adapters_of(kind)
@@ -351,6 +351,8 @@ def _fold_words(fields: list[forms.BoundField]) -> str:
     for field in fields[:4]:
         value = field.value()
         if isinstance(value, bool):
-            value = "on" if value else "off"
-        words.append(f"{str(field.label).split(',')[0].lower()} {value if value not in (None, '') else 'not set'}")
+            value = gettext("on") if value else gettext("off")
+        words.append(
+            f"{str(field.label).split(',')[0].lower()} {value if value not in (None, '') else gettext('not set')}"
+        )
     return ", ".join(words)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from annotation.models import Project, User
 from rlhf.launcher import LAUNCHERS, Process
@@ -89,12 +90,15 @@ def create(
     _name_reference(data, start_model, reference)
     runfile.check(data, root=settings.HONE_DATA)
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", data["name"]):
-        raise RunFileError("name", "must be letters, digits, hyphens and underscores, at most 80")
+        raise RunFileError("name", gettext("must be letters, digits, hyphens and underscores, at most 80"))
     files: dict[str, str | bytes | Path] = dict(extra_files or {})
     if prompts is not None:
         files["prompts.jsonl"] = _prompt_lines(prompts)
     if kind == Run.Kind.PRETRAIN and data["params"]["corpus"] not in files:
-        raise RunFileError("params.corpus", f"names {data['params']['corpus']}, which is not among the run's files")
+        raise RunFileError(
+            "params.corpus",
+            gettext("names %(corpus)s, which is not among the run's files") % {"corpus": data["params"]["corpus"]},
+        )
     rows = {"start_model": start_model, "reward_model": reward_model, "snapshot": snapshot, "round": round}
     run = Run(project=project, kind=kind, name=data["name"], config=data, part=part, created_by=by, **rows)
     return _store(run, files)
@@ -119,7 +123,10 @@ def describe(
 ) -> dict[str, Any]:
     """What run.json would say, with every default written out; not checked yet."""
     if kind not in runfile.PARAMS:
-        raise RunFileError("kind", f"must be one of {', '.join(runfile.PARAMS)}, got {kind!r}")
+        raise RunFileError(
+            "kind",
+            gettext("must be one of %(params)s, got %(kind)r") % {"params": ", ".join(runfile.PARAMS), "kind": kind},
+        )
     _check_rows(kind, start_model, snapshot, reward_model)
     if adapter == "default":
         adapter = _default_adapter(start_model) if kind in ADAPTED else None
@@ -160,7 +167,10 @@ def cancel(run: Run) -> Run:
     asked = row.filter(state__in=[Run.State.STARTING, Run.State.RUNNING]).update(state=Run.State.STOPPING)
     run.refresh_from_db()
     if not asked and run.state != Run.State.STOPPING:
-        raise CannotCancel(f"{run.name} has already ended: {run.get_state_display().lower()}.")
+        raise CannotCancel(
+            gettext("%(run)s has already ended: %(state)s.")
+            % {"run": run.name, "state": gettext(run.get_state_display()).lower()}
+        )
     if run.pid is not None:  # else the runner, which is starting it now, sees the state and stops it
         LAUNCHERS[run.launcher].stop(Process(run.pid, run.pid_started))
     return run
@@ -179,7 +189,10 @@ def resume(run: Run) -> Run:
     }
     if not stopped.update(**fresh):
         run.refresh_from_db()
-        raise CannotResume(f"{run.name} is {run.get_state_display().lower()}; only a run that stopped early can go on.")
+        raise CannotResume(
+            gettext("%(run)s is %(state)s; only a run that stopped early can go on.")
+            % {"run": run.name, "state": gettext(run.get_state_display()).lower()}
+        )
     if run.round_id:
         Round.objects.filter(pk=run.round_id).update(problem="")
     run.refresh_from_db()
@@ -200,11 +213,19 @@ def _name_reference(data: dict[str, Any], start: Model | None, reference: str | 
 def _check_rows(kind: str, start: Model | None, snapshot: Snapshot | None, reward: Model | None) -> None:
     if kind in READS and snapshot and snapshot.type not in READS[Run.Kind(kind)]:
         wanted = " or ".join(READS[Run.Kind(kind)])
-        raise RunFileError("snapshot", f"holds {snapshot.get_type_display().lower()}; a {kind} run needs type {wanted}")
+        raise RunFileError(
+            "snapshot",
+            gettext("holds %(type)s; a %(kind)s run needs type %(wanted)s")
+            % {"type": gettext(snapshot.get_type_display()).lower(), "kind": kind, "wanted": wanted},
+        )
     if reward and reward.role != Model.Role.REWARD:
-        raise RunFileError("reward_model", f"is {reward.name}, which is a policy, not a reward model")
+        raise RunFileError(
+            "reward_model", gettext("is %(reward)s, which is a policy, not a reward model") % {"reward": reward.name}
+        )
     if start and start.role != Model.Role.POLICY and kind != Run.Kind.REWARD:
-        raise RunFileError("base_model", f"is {start.name}, which is a reward model, not a policy")
+        raise RunFileError(
+            "base_model", gettext("is %(start)s, which is a reward model, not a policy") % {"start": start.name}
+        )
 
 
 def _default_adapter(start: Model | None) -> dict[str, Any]:
@@ -226,7 +247,7 @@ def _policy(model: Model, references: Mapping[str, str]) -> dict[str, Any]:
 def _prompt_lines(prompts: Iterable[Mapping[str, Any]]) -> str:
     rows = [json.dumps({"id": str(row["id"]), "prompt": row["prompt"]}, ensure_ascii=False) for row in prompts]
     if not rows:
-        raise RunFileError("prompts", "are empty: nothing to answer")
+        raise RunFileError("prompts", gettext("are empty: nothing to answer"))
     return "\n".join(rows) + "\n"
 
 
@@ -252,7 +273,9 @@ def _store(run: Run, files: Files) -> Run:
                 shutil.rmtree(run.folder)
             temporary.rename(run.folder)
     except IntegrityError:
-        raise RunFileError("name", f"is taken: there is a run named {run.name} already") from None
+        raise RunFileError(
+            "name", gettext("is taken: there is a run named %(run)s already") % {"run": run.name}
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return run
@@ -260,7 +283,7 @@ def _store(run: Run, files: Files) -> Run:
 
 def _write(path: Path, content: str | bytes | Path) -> None:
     if path.name != Path(path.name).name or path.name in ("run.json", "status.json"):
-        raise RunFileError("extra_files", f"may not hold {path.name}")
+        raise RunFileError("extra_files", gettext("may not hold %(path)s") % {"path": path.name})
     if isinstance(content, Path):
         shutil.copyfile(content, path)
     else:

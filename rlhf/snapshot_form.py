@@ -131,7 +131,7 @@ class SnapshotForm(Styled):
         usual: dict[str, Any] = {"name": NAMES[Kind(project.kind)], "type": types[0] if types else ""}
         kwargs.setdefault("initial", usual | (_initial_from(like) if like else {}))
         super().__init__(*args, **kwargs)
-        self._choose("type", [(one, Snapshot.Type(one).label) for one in types])
+        self._choose("type", [(one, gettext(Snapshot.Type(one).label)) for one in types])
         for name in ("threshold", "gap", "aspect") if project.kind != Kind.RATING else ("ties",):
             del self.fields[name]
         asked = questions_of(project)

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils.text import slugify
+from django.utils.translation import gettext
 
 from annotation import exporting
 from annotation.exporting import ExportError
@@ -82,7 +83,10 @@ def cut(
         counts = tally.counts()
         if not counts["train"]:
             left_out = ", ".join(f"{count} {reason}" for reason, count in counts["left_out"].items())
-            raise SnapshotError("recipe", f"No rows to train on{': left out ' + left_out if left_out else ''}.")
+            told = (
+                gettext("No rows to train on: left out %(left_out)s.") if left_out else gettext("No rows to train on.")
+            )
+            raise SnapshotError("recipe", told % {"left_out": left_out})
         folder, digest = files.publish(facts, tally)
     contents.store(folder, tally.ids)
     fields: dict[str, Any] = {"type": type, "recipe": whole, "counts": counts, "content_hash": digest, "created_by": by}
@@ -93,9 +97,12 @@ def cut(
 def checked(name: str, type: str, recipe: dict[str, Any] | None) -> dict[str, Any]:
     """The recipe with its defaults; SnapshotError for what is wrong whatever the judgements are."""
     if not name or slugify(name) != name.lower() or len(name) > 80:
-        raise SnapshotError("name", "A name is letters, digits, hyphens and underscores, at most 80.")
+        raise SnapshotError("name", gettext("A name is letters, digits, hyphens and underscores, at most 80."))
     if type not in TYPES:
-        raise SnapshotError("type", f"A snapshot's type is one of {', '.join(TYPES)}, not {type!r}.")
+        raise SnapshotError(
+            "type",
+            gettext("A snapshot's type is one of %(types)s, not %(type)r.") % {"types": ", ".join(TYPES), "type": type},
+        )
     return check_recipe(recipe or {})
 
 

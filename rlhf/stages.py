@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 
 from annotation.models import Annotation, Purpose
 from annotation.templatetags.hone import compact, percent, seconds
@@ -38,7 +39,7 @@ class Stage:
     title: str
     css: str = "waiting"  # done, running, waiting, next
     tone: str = "wait"
-    pill: str = "Later"
+    pill: str = field(default_factory=lambda: gettext("Later"))
     number: str = ""
     unit: str = ""
     lines: list[str] = field(default_factory=list)
@@ -60,11 +61,11 @@ def stages_of(round: Round) -> list[Stage]:
         if place < PLACE[State(round.state)]:
             stage.css = "done"
             if stage.tone not in ("ok", "bad"):
-                stage.tone, stage.pill = "ok", "Done"
+                stage.tone, stage.pill = "ok", gettext("Done")
         elif place == PLACE[State(round.state)]:
             stage.css = "running"
             if round.problem:
-                stage.tone, stage.pill = "bad", "Stopped"
+                stage.tone, stage.pill = "bad", gettext("Stopped")
         stages.append(stage)
     return [*stages, _next(round)]
 
@@ -89,46 +90,51 @@ def _pill(stage: Stage, run: Run | None, done: str) -> None:
         return
     tones = {Run.State.SUCCEEDED: "ok", Run.State.FAILED: "bad", Run.State.LOST: "bad", Run.State.CANCELLED: "warn"}
     stage.tone = tones.get(Run.State(run.state), "wait" if run.state == Run.State.QUEUED else "run")
-    stage.pill = done if run.state == Run.State.SUCCEEDED else run.get_state_display()
-    stage.link, stage.href = f"Open {run.name}", run.get_absolute_url()
+    stage.pill = done if run.state == Run.State.SUCCEEDED else gettext(run.get_state_display())
+    stage.link, stage.href = gettext("Open %(name)s") % {"name": run.name}, run.get_absolute_url()
     status = status_of(run)
     if not run.is_ended:
         stage.share = share_of(status)
         if status.get("eta_seconds") is not None:
-            stage.aside = f"{seconds(status['eta_seconds'])} left"
+            stage.aside = gettext("%(time)s left") % {"time": seconds(status["eta_seconds"])}
     elif run.started_at and run.finished_at:
         stage.aside = seconds((run.finished_at - run.started_at).total_seconds())
 
 
 def _generate(round: Round, runs: dict[str, Run], done: dict[str, dict[str, int]]) -> Stage:
-    stage = Stage("generate", "spark", "Generate")
+    stage = Stage("generate", "spark", gettext("Generate"))
     plan, run = round.plan, runs.get("generate")
-    stage.number, stage.unit = compact(plan.get("prompts")), "prompts"
+    stage.number, stage.unit = compact(plan.get("prompts")), gettext("prompts")
     if tasks := done["label"]["tasks"]:
-        stage.number, stage.unit = compact(tasks), "pairs"
+        stage.number, stage.unit = compact(tasks), gettext("pairs")
     temperature = (plan.get("generation") or {}).get("temperature", 1.0)
     stage.lines = [
-        f"{plan.get('responses_per_prompt', 2)} answers for each prompt",
-        f"From {round.start_model.name}, temperature {temperature:g}",
+        gettext("%(responses_per_prompt)s answers for each prompt")
+        % {"responses_per_prompt": plan.get("responses_per_prompt", 2)},
+        gettext("From %(start_model)s, temperature %(temperature)s")
+        % {"start_model": round.start_model.name, "temperature": f"{temperature:g}"},
     ]
-    _pill(stage, run, "Done")
+    _pill(stage, run, gettext("Done"))
     return stage
 
 
 def _label(round: Round, runs: dict[str, Run], done: dict[str, dict[str, int]]) -> Stage:
     label = done["label"]
-    stage = Stage("label", "label", "Label", pill="Needs people", link="Open labeling")
+    stage = Stage("label", "label", gettext("Label"), pill=gettext("Needs people"), link=gettext("Open labeling"))
     stage.href = reverse("annotation:project", args=[round.project.slug])
     if round.state == State.GENERATE:
-        stage.lines, stage.link = ["People compare the answers, blind"], ""
+        stage.lines, stage.link = [gettext("People compare the answers, blind")], ""
         return stage
-    stage.number, stage.unit = compact(label["done"]), f"of {compact(label['wanted'])} judgments"
-    stage.lines = [f"{compact(label['tasks'])} pairs"]
+    stage.number, stage.unit = (
+        compact(label["done"]),
+        gettext("of %(wanted)s judgments") % {"wanted": compact(label["wanted"])},
+    )
+    stage.lines = [ngettext("%(count)s pair", "%(count)s pairs", label["tasks"]) % {"count": compact(label["tasks"])}]
     stage.simulated = figures.simulated_words(_simulated_share(round))
     if round.state == State.LABEL:
         stage.tone, stage.share = "warn", label["done"] / label["wanted"] if label["wanted"] else None
     else:
-        stage.pill, stage.unit = "Done", "judgments"
+        stage.pill, stage.unit = gettext("Done"), gettext("judgments")
     return stage
 
 
@@ -144,92 +150,124 @@ def _simulated_share(round: Round) -> float:
 
 
 def _dataset(round: Round, runs: dict[str, Run], done: dict[str, dict[str, int]]) -> Stage:
-    stage = Stage("dataset", "data", "Dataset", pill="Starts by itself")
+    stage = Stage("dataset", "data", gettext("Dataset"), pill=gettext("Starts by itself"))
     snapshot = round.snapshot
     if snapshot is None:
-        stage.lines = ["Frozen when the judgments are in"]
+        stage.lines = [gettext("Frozen when the judgments are in")]
         return stage
     counts = snapshot.counts
     train, held = counts.get("train") or 0, counts.get("eval") or 0
     left_out = sum((counts.get("left_out") or {}).values())
-    stage.number, stage.unit, stage.pill, stage.tone = compact(train + held), "pairs", "Frozen", "ok"
-    stage.lines = [f"{snapshot}: {compact(train)} train, {compact(held)} held out"]
-    stage.lines += [f"{compact(left_out)} left out"] if left_out else ["Nothing left out"]
-    stage.link, stage.href, stage.aside = "View snapshot", snapshot.get_absolute_url(), snapshot.content_hash[:6]
+    stage.number, stage.unit, stage.pill, stage.tone = compact(train + held), gettext("pairs"), gettext("Frozen"), "ok"
+    stage.lines = [
+        gettext("%(snapshot)s: %(train)s train, %(held)s held out")
+        % {"snapshot": snapshot, "train": compact(train), "held": compact(held)}
+    ]
+    stage.lines += (
+        [gettext("%(left_out)s left out") % {"left_out": compact(left_out)}]
+        if left_out
+        else [gettext("Nothing left out")]
+    )
+    stage.link, stage.href, stage.aside = (
+        gettext("View snapshot"),
+        snapshot.get_absolute_url(),
+        snapshot.content_hash[:6],
+    )
     stage.simulated = figures.simulated_words(snapshot.simulated_share)
     return stage
 
 
 def _reward(round: Round, runs: dict[str, Run], done: dict[str, dict[str, int]]) -> Stage:
-    stage = Stage("reward", "scale", "Reward model", pill="Starts by itself")
-    stage.lines = ["Learns what people prefer"]
+    stage = Stage("reward", "scale", gettext("Reward model"), pill=gettext("Starts by itself"))
+    stage.lines = [gettext("Learns what people prefer")]
     run = runs.get("reward")
-    _pill(stage, run, "Trained")
+    _pill(stage, run, gettext("Trained"))
     if run and not run.is_ended and stage.share is not None:
-        stage.number, stage.unit = percent(stage.share), "of its steps"
+        stage.number, stage.unit = percent(stage.share), gettext("of its steps")
     if round.reward_model is None:
         return stage
     found = figures.of(round.reward_model)
-    stage.link, stage.href = f"Inspect {round.reward_model.name}", round.reward_model.get_absolute_url()
+    stage.link, stage.href = (
+        gettext("Inspect %(name)s") % {"name": round.reward_model.name},
+        round.reward_model.get_absolute_url(),
+    )
     if accuracy := found.accuracy:
-        stage.number, stage.unit = percent(accuracy["value"], 1), "accuracy"
+        stage.number, stage.unit = percent(accuracy["value"], 1), gettext("accuracy")
         rule = max((found.shorter or {"value": 0})["value"], (found.longer or {"value": 0})["value"])
-        stage.lines = [f"Held out, {interval_words(accuracy)}"]
-        stage.lines += [f"Length alone: {percent(rule, 1)}"] if rule else []
+        stage.lines = [gettext("Held out, %(accuracy)s") % {"accuracy": interval_words(accuracy)}]
+        stage.lines += [gettext("Length alone: %(rule)s") % {"rule": percent(rule, 1)}] if rule else []
         if rule and accuracy["value"] < rule:
-            stage.tone, stage.pill = "bad", "Loses to length"
+            stage.tone, stage.pill = "bad", gettext("Loses to length")
     return stage
 
 
 def _policy(round: Round, runs: dict[str, Run], done: dict[str, dict[str, int]]) -> Stage:
-    stage = Stage("policy", "policy", "Policy", pill="Starts by itself")
+    stage = Stage("policy", "policy", gettext("Policy"), pill=gettext("Starts by itself"))
     planned = [entry["kind"].upper() for entry in round.plan.get("policies") or []]
-    stage.lines = [" and ".join(planned) + f", from {round.start_model.name}"]
+    stage.lines = [
+        gettext("%(methods)s, from %(model)s")
+        % {"methods": gettext(" and ").join(planned), "model": round.start_model.name}
+    ]
     made = [runs[part] for part in sorted(runs) if part.startswith("policy-")]
     if not made:
         return stage
     now = next((run for run in made if not run.is_ended), made[-1])
-    _pill(stage, now, "Trained")
+    _pill(stage, now, gettext("Trained"))
     stage.lines = [_run_line(run) for run in made]
     if now.is_ended:
         good = sum(run.state == Run.State.SUCCEEDED for run in made)
-        stage.number, stage.unit = str(good), f"of {len(planned)} trained"
+        stage.number, stage.unit = str(good), gettext("of %(number)s trained") % {"number": len(planned)}
     elif stage.share is not None:
-        stage.number, stage.unit = percent(stage.share), f"of {compact(status_of(now).get('total'))} steps"
+        stage.number, stage.unit = (
+            percent(stage.share),
+            gettext("of %(total)s steps") % {"total": compact(status_of(now).get("total"))},
+        )
     return stage
 
 
 def _run_line(run: Run) -> str:
     """One run in a few words: what it measures now, or how it ended."""
     if run.is_ended:
-        return f"{run.get_kind_display()}: {run.get_state_display().lower()}"
+        return f"{gettext(run.get_kind_display())}: {gettext(run.get_state_display()).lower()}"
     rows = rundir.read_metrics(run.folder)
     last = rows[-1] if rows else {}
-    named = (("reward", "reward"), ("kl", "KL"), ("accuracy", "accuracy"), ("loss", "loss"))
+    named = (("reward", gettext("reward")), ("kl", "KL"), ("accuracy", gettext("accuracy")), ("loss", gettext("loss")))
     words = [f"{word} {last[name]:.3g}" for name, word in named if isinstance(last.get(name), int | float)]
-    return f"{run.get_kind_display()}: " + (", ".join(words[:2]) or run.get_state_display().lower())
+    return f"{gettext(run.get_kind_display())}: " + (", ".join(words[:2]) or gettext(run.get_state_display()).lower())
 
 
 def _evaluate(round: Round, runs: dict[str, Run], done: dict[str, dict[str, int]]) -> Stage:
-    stage = Stage("evaluate", "target", "Evaluate", pill="Starts by itself")
-    stage.number, stage.unit = compact(round.plan.get("eval_prompts")), "prompts"
-    stage.lines = [f"Held out, against {round.base_model.name}", "Compared by people, blind"]
+    stage = Stage("evaluate", "target", gettext("Evaluate"), pill=gettext("Starts by itself"))
+    stage.number, stage.unit = compact(round.plan.get("eval_prompts")), gettext("prompts")
+    stage.lines = [
+        gettext("Held out, against %(base_model)s") % {"base_model": round.base_model.name},
+        gettext("Compared by people, blind"),
+    ]
     stage.lines += [round.plan["warning"]] if "warning" in round.plan else []
-    _pill(stage, runs.get("evaluate"), "Done")
+    _pill(stage, runs.get("evaluate"), gettext("Done"))
     compare = done["compare"]
     if round.state == State.COMPARE:
-        stage.tone, stage.pill = "warn", "Needs people"
-        stage.number, stage.unit = compact(compare["done"]), f"of {compact(compare['wanted'])} comparisons"
+        stage.tone, stage.pill = "warn", gettext("Needs people")
+        stage.number, stage.unit = (
+            compact(compare["done"]),
+            gettext("of %(wanted)s comparisons") % {"wanted": compact(compare["wanted"])},
+        )
         stage.share = compare["done"] / compare["wanted"] if compare["wanted"] else None
-        stage.link, stage.href = "Open labeling", reverse("annotation:project", args=[round.project.slug])
+        stage.link, stage.href = gettext("Open labeling"), reverse("annotation:project", args=[round.project.slug])
     rates = round.evaluation.get("policies") or {}
     shares = [row["simulated_share"] for row in rates.values() if row.get("simulated_share")]
     stage.simulated = figures.simulated_words(max(shares, default=0.0))
     if PLACE[State(round.state)] > 5 and (best := best_policy(round)):
         name, preferred = best
-        stage.number, stage.unit = percent(preferred["value"], 1), f"prefer {name}"
-        stage.lines = [f"To {round.base_model.name}, {interval_words(preferred)}"]
-        stage.lines += [f"{compact(compare['done'])} comparisons"]
+        stage.number, stage.unit = percent(preferred["value"], 1), gettext("prefer %(name)s") % {"name": name}
+        stage.lines = [
+            gettext("To %(model)s, %(interval)s")
+            % {"model": round.base_model.name, "interval": interval_words(preferred)}
+        ]
+        stage.lines += [
+            ngettext("%(count)s comparison", "%(count)s comparisons", compare["done"])
+            % {"count": compact(compare["done"])}
+        ]
     return stage
 
 
@@ -245,41 +283,45 @@ def best_policy(round: Round) -> tuple[str, dict[str, Any]] | None:
 
 
 def _promote(round: Round, runs: dict[str, Run], done: dict[str, dict[str, int]]) -> Stage:
-    stage = Stage("promote", "promote", "Promote", pill="Needs you, later")
+    stage = Stage("promote", "promote", gettext("Promote"), pill=gettext("Needs you, later"))
     gate = round.plan.get("gate") or {}
     low, kl = gate.get("win_rate_low"), gate.get("kl_max")
     if round.plan.get("promote_automatically"):
-        stage.pill = "Starts by itself"
+        stage.pill = gettext("Starts by itself")
     if low is not None:
-        stage.number, stage.unit = f"> {percent(low)}", "preferred, lower bound"
-    stage.lines = [f"Over {round.base_model.name}, judged by people"] if low is not None else []
-    stage.lines += [f"KL at most {kl:g} nats"] if kl is not None else []
+        stage.number, stage.unit = f"> {percent(low)}", gettext("preferred, lower bound")
+    stage.lines = (
+        [gettext("Over %(base_model)s, judged by people") % {"base_model": round.base_model.name}]
+        if low is not None
+        else []
+    )
+    stage.lines += [gettext("KL at most %(kl)s nats") % {"kl": f"{kl:g}"}] if kl is not None else []
     if round.state == State.DECIDE:
-        stage.tone, stage.pill = "warn", "Needs you"
-        stage.link, stage.href = "Decide", "#decision"
+        stage.tone, stage.pill = "warn", gettext("Needs you")
+        stage.link, stage.href = gettext("Decide"), "#decision"
     elif round.state == State.PROMOTED and round.promoted_model:
-        stage.tone, stage.pill = "ok", "Promoted"
-        stage.number, stage.unit = round.promoted_model.name, "serves now"
-        stage.link, stage.href = "Open the model", round.promoted_model.get_absolute_url()
+        stage.tone, stage.pill = "ok", gettext("Promoted")
+        stage.number, stage.unit = round.promoted_model.name, gettext("serves now")
+        stage.link, stage.href = gettext("Open the model"), round.promoted_model.get_absolute_url()
         stage.lines = [round.decision.get("reason") or ""]
     elif round.state == State.REJECTED:
-        stage.tone, stage.pill = "bad", "Rejected"
-        stage.number, stage.unit = "None", "promoted"
+        stage.tone, stage.pill = "bad", gettext("Rejected")
+        stage.number, stage.unit = gettext("None"), gettext("promoted")
         stage.lines = [round.decision.get("reason") or ""]
     return stage
 
 
 def _next(round: Round) -> Stage:
-    stage = Stage("next", "loop", f"Round {round.number + 1}", css="next", pill="")
+    stage = Stage("next", "loop", gettext("Round %(number)s") % {"number": round.number + 1}, css="next", pill="")
     waiting = round.project.tasks.filter(purpose=Purpose.LABEL, open_slots__gt=0)
     waiting = waiting.exclude(external_id__startswith=generation.label_prefix(round))
-    stage.lines = ["Starts when this one is decided"]
+    stage.lines = [gettext("Starts when this one is decided")]
     if count := waiting.count():
-        stage.number, stage.unit = compact(count), "other tasks wait"
+        stage.number, stage.unit = compact(count), gettext("other tasks wait")
     if round.is_ended:
         promoted = Model.objects.filter(project=round.project, role=Model.Role.POLICY, state=Model.State.PROMOTED)
         start = promoted.first() or round.start_model
-        stage.lines = [f"Would start from {start.name}"]
+        stage.lines = [gettext("Would start from %(start)s") % {"start": start.name}]
     return stage
 
 
@@ -287,7 +329,7 @@ def interval_words(estimate: dict[str, Any]) -> str:
     """`54.1% to 63.0%`, or how many were counted when there is no interval."""
     if estimate.get("low") is None or estimate.get("high") is None:
         return f"n = {compact(estimate['n'])}" if estimate.get("n") else ""
-    return f"{percent(estimate['low'], 1)} to {percent(estimate['high'], 1)}"
+    return gettext("%(low)s to %(high)s") % {"low": percent(estimate["low"], 1), "high": percent(estimate["high"], 1)}
 
 
 def compared_so_far(round: Round) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext
+
 from annotation import withdrawals
 from annotation.cleaning import clean_text
 from annotation.models import Project, Task, User, Withdrawal
@@ -27,7 +29,7 @@ def effects(project: Project, *, annotator: User | None = None, task: Task | Non
     """`{"judgements", "snapshots": [{"id", "name", "judgements"}], "models": [{"name", "state"}]}`: what a withdrawal
     would reach; nothing is changed."""
     if (annotator is None) == (task is None):
-        raise WithdrawalError("annotator", "Name either an annotator or a task.")
+        raise WithdrawalError("annotator", gettext("Name either an annotator or a task."))
     ids = _ids(project, annotator, task)
     return {"judgements": len(ids), **lineage.reached(project, ids)}
 
@@ -38,12 +40,12 @@ def withdraw(
     """Record the withdrawal and mark the snapshots that hold such judgements; the row lists the models to retrain."""
     reason = clean_text(reason, "reason", limit=LONGEST_REASON).strip()
     if not reason:
-        raise WithdrawalError("reason", "Say why: the record is kept for ever.")
+        raise WithdrawalError("reason", gettext("Say why: the record is kept for ever."))
     reach = effects(project, annotator=annotator, task=task)
     key = prompt_key(task.prompt) if task else ""
     about: dict[str, Any] = {"annotator": annotator, "prompt_key": key}
     if Withdrawal.objects.filter(project=project, **about).exists():
-        raise WithdrawalError("annotator" if annotator else "task", "It was withdrawn before.")
+        raise WithdrawalError("annotator" if annotator else "task", gettext("It was withdrawn before."))
     gone = withdrawals.withdrawn_ids(project) | _ids(project, annotator, task)
     affected = Snapshot.objects.filter(pk__in=[one["id"] for one in reach["snapshots"]])
     marks = {snapshot.pk: len(contents.among(snapshot, gone)) for snapshot in affected}

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
@@ -26,9 +27,9 @@ class TokenAuthentication(BaseAuthentication):
             return None
         token = ApiToken.find(secret.strip().decode("ascii", "replace"))
         if token is None:
-            raise AuthenticationFailed("This token is unknown, has expired, or its account is closed.")
+            raise AuthenticationFailed(gettext("This token is unknown, has expired, or its account is closed."))
         if token.scope == ApiToken.Scope.READ and request.method not in SAFE_METHODS:
-            raise PermissionDenied("This token may only read; make one with the scope write.")
+            raise PermissionDenied(gettext("This token may only read; make one with the scope write."))
         _note_use(token)
         return token.user, token
 

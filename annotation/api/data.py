@@ -11,6 +11,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext
 from drf_spectacular.utils import OpenApiTypes, extend_schema, inline_serializer
 from rest_framework import generics, serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
@@ -63,7 +64,9 @@ class Import(APIView):
         if "source" in options and upload is None:
             return self._later(request, project, str(options["source"]), None, options)
         if not isinstance(upload, UploadedFile):
-            raise ValidationError({"file": ["Send records as multipart `file`, as a JSON array or as JSON lines."]})
+            raise ValidationError(
+                {"file": [gettext("Send records as multipart `file`, as a JSON array or as JSON lines.")]}
+            )
         with upload:
             records = None if "format" in options else _array(upload)
             path = jobs.uploads() / Path(jobs.keep(upload)).name
@@ -100,7 +103,10 @@ class BadRecords(Problem):
     """Nothing was imported; each bad record is told by its line, with the counts beside them."""
 
     def __init__(self, report: importing.ImportReport) -> None:
-        title = f"Nothing was imported: {report.bad_count:,} of {report.read:,} records cannot be used."
+        title = gettext("Nothing was imported: %(bad_count)s of %(read)s records cannot be used.") % {
+            "bad_count": f"{report.bad_count:,}",
+            "read": f"{report.read:,}",
+        }
         super().__init__(400, "bad-records", title)
         for problem in report.bad[:200]:
             self.errors.setdefault(f"line {problem.line}", []).append(
@@ -172,14 +178,14 @@ def _import_options(sent: dict[str, Any]) -> dict[str, Any]:
     if hub_name := options.pop("hub", None):
         options["source"] = hub_name if hub.is_name(hub_name) else hub.PREFIX + hub_name
         if not hub.NAME.fullmatch(options["source"]):
-            raise ValidationError({"hub": [f"Must be {hub.HELP}."]})
+            raise ValidationError({"hub": [gettext("Must be %(help)s.") % {"help": hub.HELP}]})
     if "metadata" in options:
         try:
             options["metadata"] = clean_json(strict_json(options["metadata"]), "metadata")
         except CleaningError as error:
             raise ValidationError({"metadata": [error.message]}) from None
         if not isinstance(options["metadata"], dict):
-            raise ValidationError({"metadata": ['Must be a JSON object such as {"batch": "may"}.']})
+            raise ValidationError({"metadata": [gettext('Must be a JSON object such as {"batch": "may"}.')]})
     if mapping := options.pop("map", None):
         try:
             options["mapping"] = Mapping.of(strict_json(mapping)).becomes
@@ -209,7 +215,9 @@ def _narrowed(project: Project, reads_data: bool, filters: dict[str, Any]) -> Qu
     hidden = set() if reads_data else {"external_id", "purpose"}
     hidden |= set() if project.my_role in SEES_NAMES else {"annotator"}
     if refused := sorted(hidden & filters.keys()):
-        raise PermissionDenied(f"Your role here does not see what {refused[0]} filters by.")
+        raise PermissionDenied(
+            gettext("Your role here does not see what %(refused)s filters by.") % {"refused": refused[0]}
+        )
     return Annotation.objects.filter(project=project, **{columns[name]: value for name, value in filters.items()})
 
 

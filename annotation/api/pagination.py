@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
@@ -27,5 +28,7 @@ class Cursor(CursorPagination):
     def get_page_size(self, request: Request) -> int:
         limit = request.query_params.get(self.page_size_query_param, str(self.page_size))
         if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MOST_ROWS):
-            raise ValidationError({"limit": [f"Must be a whole number from 1 to {MOST_ROWS}."]})
+            raise ValidationError(
+                {"limit": [gettext("Must be a whole number from 1 to %(most_rows)s.") % {"most_rows": MOST_ROWS}]}
+            )
         return int(limit)

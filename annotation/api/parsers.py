@@ -7,6 +7,7 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
+from django.utils.translation import gettext
 from rest_framework.parsers import BaseParser, DataAndFiles
 
 from annotation.api.problems import TooLarge
@@ -25,7 +26,7 @@ class StrictJSONParser(BaseParser):
         most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         data = stream.read(most + 1)
         if len(data) > most:
-            raise TooLarge(f"The body is larger than {most // 1024**2} MB.")
+            raise TooLarge(gettext("The body is larger than %(most)s MB.") % {"most": most // 1024**2})
         return strict_json(data)
 
 
@@ -44,7 +45,7 @@ class _RecordsParser(BaseParser):
             size += len(piece)
             if size > LARGEST_IMPORT:
                 upload.close()
-                raise TooLarge("An import may have at most 4 GB.")
+                raise TooLarge(gettext("An import may have at most 4 GB."))
         upload.size = size
         upload.seek(0)
         return DataAndFiles({}, {"file": upload} if size else {})

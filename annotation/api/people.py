@@ -6,6 +6,7 @@ from typing import Any
 
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers
 from rest_framework.exceptions import ValidationError
@@ -97,7 +98,7 @@ class Member(APIView):
         sent.is_valid(raise_exception=True)
         action, given = sent.validated_data["action"], sent.validated_data.get("confirm")
         if action == "pseudonymise" and given != seat.user.username:
-            raise ValidationError({"confirm": ["Give the user name once more: this cannot be undone."]})
+            raise ValidationError({"confirm": [gettext("Give the user name once more: this cannot be undone.")]})
         acts: dict[str, Any] = {
             "deactivate": accounts.deactivate,
             "reactivate": accounts.reactivate,

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.http import Http404, HttpRequest, JsonResponse
+from django.utils.translation import gettext, gettext_noop
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
@@ -30,7 +31,7 @@ from annotation.reviewing import CannotDecide, Overtaken
 from annotation.standing import NotNow
 
 MEDIA_TYPE = "application/problem+json"
-INVALID = "Some of what was sent cannot be used."
+INVALID = gettext_noop("Some of what was sent cannot be used.")
 
 Errors = dict[str, list[str]]
 
@@ -82,9 +83,9 @@ class TooLarge(Problem):
 def handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """The response for an exception that a view raised; None leaves it to Django, as a defect of ours."""
     if isinstance(error, AssignError | BodyError | ProjectError | QuestionsError):
-        error = Problem(400, "invalid", INVALID, error.errors)
+        error = Problem(400, "invalid", gettext(INVALID), error.errors)
     elif isinstance(error, CleaningError):
-        error = Problem(400, "invalid", INVALID, {error.field or "body": error.message})
+        error = Problem(400, "invalid", gettext(INVALID), {error.field or "body": error.message})
     elif isinstance(error, ExportError):
         error = Problem(400, "invalid", str(error), {error.field: str(error)})
     elif isinstance(error, NotNow):
@@ -107,7 +108,7 @@ def handler(error: Exception, context: dict[str, Any]) -> Response | None:
 
 def no_such_address(request: HttpRequest) -> JsonResponse:
     """The answer below /api/v1/ where there is nothing."""
-    return answer(404, "There is nothing at this address; see /api/v1/docs/.")
+    return answer(404, gettext("There is nothing at this address; see /api/v1/docs/."))
 
 
 def answer(status: int, title: str) -> JsonResponse:
@@ -120,7 +121,7 @@ def _problem(error: exceptions.APIException) -> dict[str, Any]:
         return _shape(error.status_code, str(error.get_codes()), str(error.detail), error.errors) | error.extra
     kind = KINDS.get(error.status_code, "error")
     if isinstance(error, exceptions.ValidationError):
-        return _shape(error.status_code, kind, INVALID, dict(_by_field(error.detail)))
+        return _shape(error.status_code, kind, gettext(INVALID), dict(_by_field(error.detail)))
     return _shape(error.status_code, kind, str(error.detail))
 
 

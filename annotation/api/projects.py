@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404
+from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
 from rest_framework.exceptions import PermissionDenied, ValidationError
@@ -53,7 +54,7 @@ class Projects(generics.GenericAPIView[Project]):
     def post(self, request: Request) -> Response:
         """Make a project; the caller manages it."""
         if not projects.may_create(caller(request)):
-            raise PermissionDenied("Only admins and managers make projects.")
+            raise PermissionDenied(gettext("Only admins and managers make projects."))
         sent = ProjectInput(data=request.data)
         sent.is_valid(raise_exception=True)
         project = projects.create(by=caller(request), **sent.validated_data)
@@ -103,7 +104,9 @@ class Members(generics.GenericAPIView[Membership]):
         sent.is_valid(raise_exception=True)
         person = User.objects.filter(username=sent.validated_data["user"]["username"]).first()
         if person is None:
-            raise ValidationError({"username": ["Nobody has this name; an admin makes accounts with create_user."]})
+            raise ValidationError(
+                {"username": [gettext("Nobody has this name; an admin makes accounts with create_user.")]}
+            )
         member, created = membership.give_role(project, person, sent.validated_data["role"])
         return Response(MemberSerializer(member).data, status=201 if created else 200)
 
@@ -118,7 +121,7 @@ class MemberState(APIView):
         members = project.memberships.select_related("user", "project")
         member = members.filter(user__username=username).first()
         if member is None:
-            raise Http404("There is no such member.")
+            raise Http404(gettext("There is no such member."))
         done = standings.act(member, sent.validated_data["action"])
         member.refresh_from_db()
         return Response({"done": done, "member": MemberSerializer(member).data})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext, gettext_noop
 from drf_spectacular.utils import OpenApiTypes, extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -17,7 +18,7 @@ from annotation.models import Project, QualityReport
 from annotation.models.people import READS_DATA, SEES_NAMES
 from annotation.quality import reports
 
-WAITING = "The worker is working it out; ask again in a while."
+WAITING = gettext_noop("The worker is working it out; ask again in a while.")
 ANSWERS = {200: OpenApiTypes.OBJECT, 202: OpenApiTypes.OBJECT}
 
 
@@ -33,7 +34,7 @@ class Agreement(APIView):
         sent.is_valid(raise_exception=True)
         options = dict(sent.validated_data)
         if {"a", "b"} & options.keys() and project.my_role not in SEES_NAMES:
-            raise PermissionDenied("Groups are asked for by name, which your role here does not see.")
+            raise PermissionDenied(gettext("Groups are asked for by name, which your role here does not see."))
         return _answer(reports.agreement_of(project, options))
 
 
@@ -76,4 +77,4 @@ def _report(project: Project, report: QualityReport, *, waits: bool = False) -> 
 
 
 def _answer(found: dict[str, Any] | None) -> Response:
-    return Response({"computed_at": None, "detail": WAITING}, status=202) if found is None else Response(found)
+    return Response({"computed_at": None, "detail": gettext(WAITING)}, status=202) if found is None else Response(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext
 from drf_spectacular.utils import OpenApiTypes, extend_schema
 from rest_framework import generics, serializers
 from rest_framework.exceptions import ValidationError
@@ -123,7 +124,7 @@ class Adjudications(APIView):
         sent.is_valid(raise_exception=True)
         given = sent.validated_data
         if given["gold"] and given["decision"] == "return":
-            raise ValidationError({"gold": ["What goes back has no known answer yet."]})
+            raise ValidationError({"gold": [gettext("What goes back has no known answer yet.")]})
         asked = {"comment": given["comment"], "looked_at": given.get("seen")}
         named = get_object_or_404(task.annotations, pk=given["annotation"]) if "annotation" in given else None
         if given["decision"] == "accept":
@@ -132,7 +133,7 @@ class Adjudications(APIView):
             body = given.get("body", {})
             made = reviewing.overrule(task, caller(request), body, gold=given["gold"], **asked)
         elif named is None:
-            raise ValidationError({"annotation": ["Say which judgement goes back."]})
+            raise ValidationError({"annotation": [gettext("Say which judgement goes back.")]})
         else:
             named.task = task
             made = reviewing.send_back(named, caller(request), **asked)
@@ -171,5 +172,5 @@ class Comments(APIView):
 def _member(project: int, username: str, field: str) -> User:
     person = User.objects.filter(memberships__project=project, username=username).first()
     if person is None:
-        raise ValidationError({field: ["Nobody here has this name."]})
+        raise ValidationError({field: [gettext("Nobody here has this name.")]})
     return person

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django.http import Http404, HttpResponse
+from django.utils.translation import gettext
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -86,7 +87,7 @@ class Undo(APIView):
         mine = Annotation.objects.filter(annotator=caller(request)).select_related("project")
         annotation = mine.filter(pk=annotation_id).first()
         if annotation is None:
-            raise Http404("There is no such annotation of yours.")
+            raise Http404(gettext("There is no such annotation of yours."))
         access.project_for(caller(request), annotation.project.slug, JUDGES)
         return Response(leased_task(judging.undo(annotation, caller(request))))
 
@@ -113,7 +114,7 @@ def _onward(project: Project, user: User) -> dict[str, Any]:
 def _wants_next(request: Request) -> bool:
     value = request.query_params.get("next", "1").lower()
     if value not in ("0", "1", "true", "false"):
-        raise ValidationError({"next": ["Must be 1 or 0."]})
+        raise ValidationError({"next": [gettext("Must be 1 or 0.")]})
     return value in ("1", "true")
 
 
@@ -124,5 +125,5 @@ def _body_and_seconds(data: Any) -> tuple[Any, float | None]:
     body = dict(data)
     seconds = body.pop("seconds")
     if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
-        raise ValidationError({"seconds": ["Must be a number."]})
+        raise ValidationError({"seconds": [gettext("Must be a number.")]})
     return body, seconds

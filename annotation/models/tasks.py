@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.functional import cached_property
+from django.utils.translation import gettext_noop
 
 from annotation.models.people import User
 from annotation.models.projects import Project
@@ -21,18 +22,18 @@ MAX_PRIORITY = 2**31 - 2  # what is above every task must still fit the column
 class Purpose(models.TextChoices):
     """What the judgement is for: an evaluation's answers never reach a training snapshot."""
 
-    LABEL = "label", "Label"
-    EVALUATION = "evaluation", "Evaluation"
+    LABEL = "label", gettext_noop("Label")
+    EVALUATION = "evaluation", gettext_noop("Evaluation")
 
 
 class Pool(models.IntegerChoices):
     """Which of a project's queues a task stands in; only `QUEUE` is open to everybody."""
 
-    QUEUE = 0, "Queue"
-    GOLD = 1, "Gold, mixed in"
-    QUALIFICATION = 2, "Qualification"
-    REVIEW = 3, "Skipped, waits for a reviewer"
-    DROPPED = 4, "Skipped too often"
+    QUEUE = 0, gettext_noop("Queue")
+    GOLD = 1, gettext_noop("Gold, mixed in")
+    QUALIFICATION = 2, gettext_noop("Qualification")
+    REVIEW = 3, gettext_noop("Skipped, waits for a reviewer")
+    DROPPED = 4, gettext_noop("Skipped too often")
 
 
 # Tasks of these pools check people: everybody may get each of them, so they have no slots and `need` is 0.
@@ -168,12 +169,12 @@ class Assignment(models.Model):
     """
 
     class State(models.TextChoices):
-        LEASED = "leased", "Leased"
-        SUBMITTED = "submitted", "Submitted"
-        SKIPPED = "skipped", "Skipped"
-        EXPIRED = "expired", "Expired"  # the slot went back; a late submit may take it again while one is free
-        ASSIGNED = "assigned", "Assigned"  # kept for this person, with a slot, until they get to it
-        SET_ASIDE = "set_aside", "Set aside"  # their judgement no longer counts and somebody else gets the task
+        LEASED = "leased", gettext_noop("Leased")
+        SUBMITTED = "submitted", gettext_noop("Submitted")
+        SKIPPED = "skipped", gettext_noop("Skipped")
+        EXPIRED = "expired", gettext_noop("Expired")  # the slot went back; a late submit may take it while one is free
+        ASSIGNED = "assigned", gettext_noop("Assigned")  # kept for this person, with a slot, until they get to it
+        SET_ASIDE = "set_aside", gettext_noop("Set aside")  # it no longer counts, and somebody else gets the task
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="assignments", db_index=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="assignments")

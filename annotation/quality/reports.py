@@ -15,6 +15,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max, Q
 from django.utils import timezone
+from django.utils.translation import gettext
 from django_tasks import task
 
 from annotation import statistics
@@ -250,7 +251,7 @@ def _agreement(project: Project, options: dict[str, Any]) -> dict[str, Any]:
 def _key(options: dict[str, Any]) -> str:
     key = json.dumps(options, sort_keys=True, ensure_ascii=False)
     if len(key) > LONGEST_KEY:
-        raise NotComparable("The names of the groups are too long.")
+        raise NotComparable(gettext("The names of the groups are too long."))
     return key
 
 

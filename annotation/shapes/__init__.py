@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from annotation.cleaning import CleaningError
 from annotation.models import Kind
 from annotation.reading import Read
@@ -18,7 +20,7 @@ from annotation.shapes.shape import Row, Shape, Target
 
 __all__ = ["NAMES", "OWN", "SHAPES", "Shape", "Target", "detect", "records"]
 
-OWN = Shape("hone", "Hone's own fields", lambda row: True, lambda row, target: (row,))
+OWN = Shape("hone", gettext_noop("Hone's own fields"), lambda row: True, lambda row, target: (row,))
 SHAPES = {
     shape.name: shape
     for shape in (

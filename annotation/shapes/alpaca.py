@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.utils.translation import gettext_noop
+
 from annotation.cleaning import CleaningError, clean_text, kind_of
 from annotation.shapes.shape import Row, Shape, Target, without
 
@@ -43,4 +45,4 @@ def _history(row: Row) -> Iterator[Row]:
             yield {"role": role, "content": clean_text(text, f"history[{index}]")}
 
 
-SHAPE = Shape("alpaca", "Alpaca rows", _recognises, _records)
+SHAPE = Shape("alpaca", gettext_noop("Alpaca rows"), _recognises, _records)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from annotation.cleaning import CleaningError, kind_of
 from annotation.shapes.answers import OURS_BY_PERSON, body_of, checked_list, conversation, kept_apart
 from annotation.shapes.shape import Row, Shape, Target, without
@@ -86,4 +88,4 @@ def _plain(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else value
 
 
-SHAPE = Shape("argilla", "Argilla records", _recognises, _records)
+SHAPE = Shape("argilla", gettext_noop("Argilla records"), _recognises, _records)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from annotation.cleaning import CleaningError, clean_text, kind_of
 from annotation.shapes.shape import Messages, Row, Shape, Target, without
 
@@ -86,5 +88,5 @@ def _is_messages(row: Row) -> bool:
     return isinstance(row.get("messages"), list) and not row.keys() & {"prompt", "chosen", "responses", "completion"}
 
 
-SHAREGPT = Shape("sharegpt", "ShareGPT conversations", _is_sharegpt, _sharegpt_records)
-MESSAGES = Shape("messages", "Chat messages", _is_messages, _message_records)
+SHAREGPT = Shape("sharegpt", gettext_noop("ShareGPT conversations"), _is_sharegpt, _sharegpt_records)
+MESSAGES = Shape("messages", gettext_noop("Chat messages"), _is_messages, _message_records)

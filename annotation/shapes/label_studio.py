@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from annotation.cleaning import CleaningError, kind_of
 from annotation.shapes.answers import OURS, body_of, checked_list, conversation, kept_apart
 from annotation.shapes.shape import Row, Shape, Target
@@ -110,4 +112,4 @@ def _plain(value: Row, kind: str) -> Any:
     return answer
 
 
-SHAPE = Shape("label-studio", "Label Studio export", _recognises, _records)
+SHAPE = Shape("label-studio", gettext_noop("Label Studio export"), _recognises, _records)

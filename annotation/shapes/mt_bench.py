@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from annotation import reading
 from annotation.cleaning import CleaningError, clean_text
 from annotation.reading import Read, UnreadableFile
@@ -90,4 +92,4 @@ def _recognises(row: Row) -> bool:
     return all(field in row for field in FIELDS)
 
 
-SHAPE = Shape("mt-bench", "MT-bench votes", _recognises, lambda row, target: (row,))
+SHAPE = Shape("mt-bench", gettext_noop("MT-bench votes"), _recognises, lambda row, target: (row,))

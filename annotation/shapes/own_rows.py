@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from annotation.cleaning import CleaningError
 from annotation.models import Kind
 from annotation.shapes.shape import Row, Shape, Target, without
@@ -50,4 +52,4 @@ def _whole(value: Any) -> int:
     return int(number) if number.is_integer() else 0
 
 
-RANKED = Shape("hone-ranking", "Hone's ranking rows", _is_ranking, _ranked)
+RANKED = Shape("hone-ranking", gettext_noop("Hone's ranking rows"), _is_ranking, _ranked)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from annotation.cleaning import CleaningError, kind_of, strict_json
 from annotation.reading import Read
 from annotation.shapes.shape import Row, Shape
@@ -82,5 +84,8 @@ def _seconds(text: str) -> float:
 
 
 SHAPE = Shape(
-    "hone-raw", "Hone's raw rows", lambda row: all(name in row for name in NEEDED), lambda row, target: (row,)
+    "hone-raw",
+    gettext_noop("Hone's raw rows"),
+    lambda row: all(name in row for name in NEEDED),
+    lambda row, target: (row,),
 )

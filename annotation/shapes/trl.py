@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from annotation.cleaning import CleaningError, clean_text
 from annotation.models import Kind
 from annotation.shapes.shape import Messages, Row, Shape, Target, without
@@ -143,7 +145,9 @@ def _is_hh(row: Row) -> bool:
 
 
 # Pairs of texts, of answers beside a prompt and HH transcripts are Hone's own fields: records.py splits them.
-PAIRS = Shape("trl-pairs", "TRL preference pairs", _is_pairs, _pair_records)
-BINARY = Shape("trl-binary", "TRL completions with a label", _is_binary, _binary_records)
-TRANSCRIPTS = Shape("hh", "Anthropic-HH transcripts", _is_hh, lambda row, target: (row,))
-TEXTS = Shape("trl-texts", "TRL pairs of texts that repeat their prompt", lambda row: False, _text_records)
+PAIRS = Shape("trl-pairs", gettext_noop("TRL preference pairs"), _is_pairs, _pair_records)
+BINARY = Shape("trl-binary", gettext_noop("TRL completions with a label"), _is_binary, _binary_records)
+TRANSCRIPTS = Shape("hh", gettext_noop("Anthropic-HH transcripts"), _is_hh, lambda row, target: (row,))
+TEXTS = Shape(
+    "trl-texts", gettext_noop("TRL pairs of texts that repeat their prompt"), lambda row: False, _text_records
+)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from annotation.cleaning import CleaningError, clean_text, kind_of
 from annotation.models import Kind
 from annotation.shapes.shape import Row, Shape, Target, without
@@ -119,4 +121,4 @@ def _judged(body: Row, target: Target) -> Row:
     return {"annotations": [{"annotator": name, "body": body}]} if name else {}
 
 
-SHAPE = Shape("ultrafeedback", "UltraFeedback completions with ratings", _recognises, _records)
+SHAPE = Shape("ultrafeedback", gettext_noop("UltraFeedback completions with ratings"), _recognises, _records)

@@ -35,7 +35,7 @@ def login(request: HttpRequest) -> HttpResponse:
         start_session(request, form.get_user())
         return HttpResponse(status=204) if by_script else redirect(_onward(request))
     if request.method == "POST" and by_script:
-        return HttpResponse("Name and password do not match.", status=422, content_type="text/plain")
+        return HttpResponse(gettext("Name and password do not match."), status=422, content_type="text/plain")
     if request.user.is_authenticated and request.method == "GET":
         return redirect("annotation:home")
     context = {"form": form, "next": request.POST.get("next") or request.GET.get("next", "")}
@@ -68,7 +68,7 @@ def preferences(request: PersonRequest) -> HttpResponse:
     """Remember this person's theme and keys."""
     form = forms.PreferencesForm(request.POST)
     if not form.is_valid():
-        return HttpResponse("No such preference.", status=422, content_type="text/plain")
+        return HttpResponse(gettext("No such preference."), status=422, content_type="text/plain")
     sent = {
         name: value for name, value in form.cleaned_data.items() if name in request.POST and value not in (None, "")
     }

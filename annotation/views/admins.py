@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from annotation import admins
@@ -22,7 +23,7 @@ def grant_admin(request: PersonRequest) -> HttpResponse:
     except admins.NotAnAdmin as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{user.label} may do everything everywhere from now on.")
+        messages.success(request, gettext("%(user)s may do everything everywhere from now on.") % {"user": user.label})
     return redirect("annotation:account")
 
 
@@ -37,7 +38,7 @@ def revoke_admin(request: PersonRequest, user_id: int) -> HttpResponse:
     except admins.NotAnAdmin as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{user.label} is no site admin any more.")
+        messages.success(request, gettext("%(user)s is no site admin any more.") % {"user": user.label})
     return redirect("annotation:account")
 
 

@@ -24,7 +24,7 @@ def talk(request: PersonRequest, task_id: int) -> HttpResponse:
     task = access.task_for(request.user, task_id, JUDGES)
     reviews = task.project.my_role in SEES_NAMES
     if not reviews and not Assignment.objects.filter(task=task, annotator=request.user).exists():
-        raise Http404("There is no such task.")
+        raise Http404(gettext("There is no such task."))
     if request.method == "POST":
         return _say(request, task)
     if reviews:
@@ -52,7 +52,7 @@ def inbox(request: PersonRequest) -> HttpResponse:
     for notice in page:
         comment = notice.comment
         reviews = request.user.is_superuser or roles.get(comment.project_id) in SEES_NAMES
-        rows.append((notice, comment.author.label if reviews else "Reviewer"))
+        rows.append((notice, comment.author.label if reviews else gettext("Reviewer")))
     response = render(request, "annotation/inbox.html", {"page": page, "rows": rows})
     discussing.mark_read(list(page))
     return response

@@ -98,7 +98,7 @@ def forget_mapping(request: PersonRequest, slug: str, mapping_id: int) -> HttpRe
     """Remember no longer what was said of such files; the next one is guessed at."""
     project = access.project_for(request.user, slug, MANAGES)
     get_object_or_404(project.mappings, pk=mapping_id).delete()
-    messages.success(request, "Forgotten: the fields of the next such file are guessed.")
+    messages.success(request, gettext("Forgotten: the fields of the next such file are guessed."))
     return redirect("annotation:import", slug)
 
 
@@ -136,7 +136,7 @@ def _confirm(request: PersonRequest, project: Project, job: ImportJob) -> HttpRe
         )
         return redirect("annotation:project", project.slug)
     elif job.state == ImportJob.State.FAILED:
-        bad = f"{job.report.get('bad_count', 0):,} records are bad."
+        bad = gettext("%(bad_count)s records are bad.") % {"bad_count": f"{job.report.get('bad_count', 0):,}"}
         messages.error(request, gettext("Nothing was imported: %(what)s") % {"what": job.report.get("error", bad)})
     return redirect("annotation:import_job", project.slug, job.pk)
 

@@ -46,12 +46,17 @@ def add_member(request: PersonRequest, slug: str) -> HttpResponse:
     person = User.objects.get(username=form.cleaned_data["username"])
     here = project.memberships.filter(user=person).first()
     if here is not None:
-        form.add_error("username", f"{person.label} is here already, as {here.get_role_display().lower()}.")
+        form.add_error(
+            "username",
+            gettext("%(person)s is here already, as %(role)s.")
+            % {"person": person.label, "role": gettext(here.get_role_display()).lower()},
+        )
         return _page(request, project, form=form, status=422)
     member, _ = membership.give_role(project, person, form.cleaned_data["role"])
     messages.success(
         request,
-        gettext("%(label)s is now %(what)s here.") % {"label": person.label, "what": member.get_role_display().lower()},
+        gettext("%(label)s is now %(what)s here.")
+        % {"label": person.label, "what": gettext(member.get_role_display()).lower()},
     )
     return redirect("annotation:people", slug)
 
@@ -71,7 +76,7 @@ def change_role(request: PersonRequest, slug: str, member_id: int) -> HttpRespon
             messages.success(
                 request,
                 gettext("%(label)s is now %(what)s here.")
-                % {"label": member.user.label, "what": now.get_role_display().lower()},
+                % {"label": member.user.label, "what": gettext(now.get_role_display()).lower()},
             )
     return redirect("annotation:people", slug)
 

@@ -70,7 +70,7 @@ def home(request: PersonRequest) -> HttpResponse:
         rows.append(
             {
                 "project": project,
-                "role": "Admin" if user.is_superuser else role.label,
+                "role": gettext("Admin") if user.is_superuser else role.label,
                 "judges": role in JUDGES,
                 "href": shell.first_page(project, role),
                 "tasks": size.tasks,
@@ -85,7 +85,7 @@ def home(request: PersonRequest) -> HttpResponse:
 def new_project(request: PersonRequest) -> HttpResponse:
     """A new project; whoever makes it manages it."""
     if not rules.may_create(request.user):
-        raise PermissionDenied("Only admins and managers make projects.")
+        raise PermissionDenied(gettext("Only admins and managers make projects."))
     form = forms.ProjectForm(request.POST or None, initial={"start": Kind.PREFERENCE})
     if request.method == "POST" and form.is_valid():
         try:
@@ -174,7 +174,7 @@ def preview_questions(request: PersonRequest, slug: str) -> HttpResponse:
     context = {
         "project": found,
         "item": screen.item(sample.leased_task(found.kind, questions)),
-        "counts": {"done": 12, "total": 40, "number": 13, "share": 0.3, "label": "Preview"},
+        "counts": {"done": 12, "total": 40, "number": 13, "share": 0.3, "label": gettext("Preview")},
         "heading": question_line(found),
         "guideline": found.guideline,
         "keys": [],

@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -67,9 +67,14 @@ def queue(request: PersonRequest, slug: str) -> HttpResponse:
         return _page(request, project, form, status=422)
     rows = assigning.chosen(project, **form.asked())
     report = assigning.assign(project, rows, people, each=form.cleaned_data["each"], limit=form.cleaned_data["limit"])
-    left = [f"{report.full} had no free place"] if report.full else []
-    left += [f"{report.had_before} were theirs before"] if report.had_before else []
-    messages.success(request, ", ".join([f"{report.assigned} items assigned", *left]) + ".")
+    told = [
+        ngettext("%(count)s item assigned", "%(count)s items assigned", report.assigned) % {"count": report.assigned}
+    ]
+    if report.full:
+        told.append(gettext("%(full)s had no free place") % {"full": report.full})
+    if report.had_before:
+        told.append(gettext("%(had_before)s were theirs before") % {"had_before": report.had_before})
+    messages.success(request, ", ".join(told) + ".")
     return redirect("annotation:queue", slug)
 
 
@@ -97,10 +102,12 @@ def settle_skipped(request: PersonRequest, slug: str) -> HttpResponse:
         return _judge_skipped(request, get_object_or_404(project.tasks, pk=int(chosen)))
     ids = [int(one) for one in request.POST.getlist("task") if one.isdigit() and len(one) < 19]
     if request.POST.get("action") == "drop":
-        count, what = requeueing.drop(ids, project), "dropped"
+        count = requeueing.drop(ids, project)
+        text = ngettext("%(count)s item is dropped.", "%(count)s items are dropped.", count)
     else:
-        count, what = requeueing.put_back(ids, project), "back in the queue"
-    messages.success(request, gettext("%(count)s items are %(what)s.") % {"count": count, "what": what})
+        count = requeueing.put_back(ids, project)
+        text = ngettext("%(count)s item is back in the queue.", "%(count)s items are back in the queue.", count)
+    messages.success(request, text % {"count": count})
     return redirect("annotation:queue", slug)
 
 

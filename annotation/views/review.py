@@ -111,8 +111,10 @@ def decide(request: PersonRequest, task_id: int) -> HttpResponse:
         return _page(request, task, errors=error.errors)
     except reviewing.CannotDecide as error:
         return _page(request, task, errors={"decision": str(error)}, status=409)
-    told = " and made a gold item" if made.makes_gold else ""
-    messages.success(request, f"Saved: {made.get_decision_display().lower()}{told}")
+    text = gettext("Saved: %(decision)s")
+    if made.makes_gold:
+        text = gettext("Saved: %(decision)s and made a gold item")
+    messages.success(request, text % {"decision": gettext(made.get_decision_display()).lower()})
     return redirect("annotation:next_dispute", task.project.slug)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext
 from drf_spectacular.utils import OpenApiTypes, extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -101,7 +102,9 @@ class Models(LoopView):
     def post(self, request: Request) -> Response:
         """Register a folder on the server; for site admins, because it reads the server's files."""
         if not request.user.is_superuser:
-            raise PermissionDenied("Only a site admin registers models; manage.py register_model does the same.")
+            raise PermissionDenied(
+                gettext("Only a site admin registers models; manage.py register_model does the same.")
+            )
         asked = self.sent(ModelInput)
         project = self.project_to_train_in(asked.pop("project")) if "project" in asked else None
         made = registry.register_folder(asked.pop("name"), asked.pop("folder"), project=project, **asked)
@@ -127,7 +130,9 @@ class PromoteModel(LoopView):
         """Make it its project's promoted policy; the former one becomes replaced."""
         model = _model(request, name)
         if model.project is None:
-            raise registry.RegistryError("model", f"{name} belongs to no project, so it cannot be promoted.")
+            raise registry.RegistryError(
+                "model", gettext("%(name)s belongs to no project, so it cannot be promoted.") % {"name": name}
+            )
         self.project_to_train_in(model.project.slug)
         promoted = registry.promote(model, by=request.user, **self.sent(Reason))  # type: ignore[arg-type]
         return Response(self.get_serializer(promoted).data)

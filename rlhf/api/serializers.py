@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext, gettext_lazy
 from rest_framework import serializers
 
 from annotation.api.serializers.fields import CleanCharField, StrictSerializer
@@ -18,8 +19,10 @@ class VisibleModel(serializers.SlugRelatedField[Model]):
     """A model by its name, among those the caller may see."""
 
     default_error_messages = {
-        "does_not_exist": "There is no model named {value} that you may see; register it first, then give its name.",
-        "invalid": "Must be the name of a registered model.",
+        "does_not_exist": gettext_lazy(
+            "There is no model named {value} that you may see; register it first, then give its name."
+        ),
+        "invalid": gettext_lazy("Must be the name of a registered model."),
     }
 
     def __init__(self, **options: Any) -> None:
@@ -32,7 +35,7 @@ class VisibleModel(serializers.SlugRelatedField[Model]):
 class VisibleSnapshot(serializers.PrimaryKeyRelatedField[Snapshot]):
     """A snapshot by its id, among those the caller may see."""
 
-    default_error_messages = {"does_not_exist": "There is no snapshot {pk_value} that you may see."}
+    default_error_messages = {"does_not_exist": gettext_lazy("There is no snapshot {pk_value} that you may see.")}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(queryset=Snapshot.objects.none(), **options)
@@ -47,10 +50,12 @@ class PromptField(serializers.DictField):
     def to_internal_value(self, data: Any) -> Any:
         row = super().to_internal_value(data)
         if strange := row.keys() - {"id", "prompt"}:
-            raise serializers.ValidationError(f"{min(strange)} is not known here; use id and prompt.")
+            raise serializers.ValidationError(
+                gettext("%(field)s is not known here; use id and prompt.") % {"field": min(strange)}
+            )
         identifier = str(row.get("id", ""))
         if len(identifier) > 80:
-            raise serializers.ValidationError("id must have at most 80 characters.")
+            raise serializers.ValidationError(gettext("id must have at most 80 characters."))
         try:
             return {"id": identifier, "prompt": messages(row.get("prompt"))}
         except CleaningError as error:

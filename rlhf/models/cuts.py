@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from annotation.models import Project, User
 from rlhf.models.snapshots import Snapshot
@@ -15,10 +16,10 @@ class Cut(models.Model):
     """One snapshot being cut by the worker; `problem` and `field` are a SnapshotError's."""
 
     class State(models.TextChoices):
-        QUEUED = "queued", "Queued"
-        RUNNING = "running", "Cutting"
-        SUCCEEDED = "succeeded", "Cut"
-        FAILED = "failed", "Failed"
+        QUEUED = "queued", gettext_noop("Queued")
+        RUNNING = "running", gettext_noop("Cutting")
+        SUCCEEDED = "succeeded", gettext_noop("Cut")
+        FAILED = "failed", gettext_noop("Failed")
 
     LIVE = (State.QUEUED, State.RUNNING)
 

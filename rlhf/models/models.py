@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
+from django.utils.translation import gettext_noop
 
 from annotation.models import Project, User
 from annotation.models.people import READS_DATA
@@ -33,14 +34,14 @@ class Model(models.Model):
     """A registry entry: full weights, or an adapter on `parent`."""
 
     class Role(models.TextChoices):
-        POLICY = "policy", "Policy"
-        REWARD = "reward", "Reward model"
+        POLICY = "policy", gettext_noop("Policy")
+        REWARD = "reward", gettext_noop("Reward model")
 
     class State(models.TextChoices):
-        CANDIDATE = "candidate", "Candidate"
-        PROMOTED = "promoted", "Promoted"
-        REPLACED = "replaced", "Replaced"
-        REJECTED = "rejected", "Rejected"
+        CANDIDATE = "candidate", gettext_noop("Candidate")
+        PROMOTED = "promoted", gettext_noop("Promoted")
+        REPLACED = "replaced", gettext_noop("Replaced")
+        REJECTED = "rejected", gettext_noop("Rejected")
 
     project = models.ForeignKey(Project, null=True, blank=True, on_delete=models.PROTECT, related_name="models")
     name = models.SlugField(max_length=80, unique=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from annotation.models import User
 from rlhf.models.snapshots import Snapshot
@@ -13,10 +14,10 @@ class Push(models.Model):
     """One try to put a snapshot's folder into a dataset repository; the worker carries it out."""
 
     class State(models.TextChoices):
-        QUEUED = "queued", "Queued"
-        RUNNING = "running", "Pushing"
-        SUCCEEDED = "succeeded", "Pushed"
-        FAILED = "failed", "Failed"
+        QUEUED = "queued", gettext_noop("Queued")
+        RUNNING = "running", gettext_noop("Pushing")
+        SUCCEEDED = "succeeded", gettext_noop("Pushed")
+        FAILED = "failed", gettext_noop("Failed")
 
     LIVE = (State.QUEUED, State.RUNNING)
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import models
 from django.urls import reverse
+from django.utils.translation import gettext, gettext_noop
 
 from annotation.models import Project, User
 
@@ -24,16 +25,16 @@ class Round(models.Model):
     """Generate, label, snapshot, reward model, policy, evaluate, promote: what was planned and how far it is."""
 
     class State(models.TextChoices):
-        GENERATE = "generate", "Generating"
-        LABEL = "label", "Labeling"
-        SNAPSHOT = "snapshot", "Cutting the snapshot"
-        REWARD = "reward", "Training the reward model"
-        POLICY = "policy", "Training the policy"
-        EVALUATE = "evaluate", "Evaluating"
-        COMPARE = "compare", "People compare"
-        DECIDE = "decide", "Waiting for a decision"
-        PROMOTED = "promoted", "Promoted"
-        REJECTED = "rejected", "Rejected"
+        GENERATE = "generate", gettext_noop("Generating")
+        LABEL = "label", gettext_noop("Labeling")
+        SNAPSHOT = "snapshot", gettext_noop("Cutting the snapshot")
+        REWARD = "reward", gettext_noop("Training the reward model")
+        POLICY = "policy", gettext_noop("Training the policy")
+        EVALUATE = "evaluate", gettext_noop("Evaluating")
+        COMPARE = "compare", gettext_noop("People compare")
+        DECIDE = "decide", gettext_noop("Waiting for a decision")
+        PROMOTED = "promoted", gettext_noop("Promoted")
+        REJECTED = "rejected", gettext_noop("Rejected")
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="rounds")
     number = models.PositiveIntegerField()
@@ -68,7 +69,7 @@ class Round(models.Model):
         constraints = [models.UniqueConstraint(fields=["project", "number"], name="round_number_once")]
 
     def __str__(self) -> str:
-        return f"Round {self.number}"
+        return gettext("Round %(number)s") % {"number": self.number}
 
     def get_absolute_url(self) -> str:
         return reverse("rlhf:loop", args=[self.project.slug])

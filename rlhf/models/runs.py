@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
+from django.utils.translation import gettext_noop
 
 from annotation.models import Project, User
 
@@ -34,28 +35,28 @@ class Run(models.Model):
     """One execution: its run directory is the whole contract with the engine; this row is how the web finds it."""
 
     class State(models.TextChoices):
-        QUEUED = "queued", "Queued"
-        STARTING = "starting", "Starting"
-        RUNNING = "running", "Running"
-        STOPPING = "stopping", "Stopping"
-        SUCCEEDED = "succeeded", "Succeeded"
-        FAILED = "failed", "Failed"
-        CANCELLED = "cancelled", "Cancelled"
-        LOST = "lost", "Lost"
+        QUEUED = "queued", gettext_noop("Queued")
+        STARTING = "starting", gettext_noop("Starting")
+        RUNNING = "running", gettext_noop("Running")
+        STOPPING = "stopping", gettext_noop("Stopping")
+        SUCCEEDED = "succeeded", gettext_noop("Succeeded")
+        FAILED = "failed", gettext_noop("Failed")
+        CANCELLED = "cancelled", gettext_noop("Cancelled")
+        LOST = "lost", gettext_noop("Lost")
 
     class Kind(models.TextChoices):
-        PRETRAIN = "pretrain", "Pretraining"
+        PRETRAIN = "pretrain", gettext_noop("Pretraining")
         SFT = "sft", "SFT"
-        REWARD = "reward", "Reward model"
+        REWARD = "reward", gettext_noop("Reward model")
         DPO = "dpo", "DPO"
         KTO = "kto", "KTO"
         PPO = "ppo", "PPO"
         GRPO = "grpo", "GRPO"
         RLOO = "rloo", "RLOO"
-        BEST_OF_N = "best_of_n", "Best of n"
-        MERGE = "merge", "Merge"
-        GENERATE = "generate", "Generate"
-        EVALUATE = "evaluate", "Evaluate"
+        BEST_OF_N = "best_of_n", gettext_noop("Best of n")
+        MERGE = "merge", gettext_noop("Merge")
+        GENERATE = "generate", gettext_noop("Generate")
+        EVALUATE = "evaluate", gettext_noop("Evaluate")
 
     # These leave a model behind, and these have a policy answer prompts while it learns.
     TRAINS = (

@@ -8,6 +8,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import models
 from django.urls import reverse
+from django.utils.translation import gettext_noop
 
 from annotation.models import Project, User
 
@@ -22,11 +23,11 @@ class Snapshot(models.Model):
     """One frozen dataset: a folder named by its content hash, never edited, only superseded."""
 
     class Type(models.TextChoices):
-        SFT = "sft", "Demonstrations"
-        PREFERENCE = "preference", "Preferences"
-        BINARY = "binary", "Binary"
-        RATING = "rating", "Ratings"
-        RANKING = "ranking", "Rankings"
+        SFT = "sft", gettext_noop("Demonstrations")
+        PREFERENCE = "preference", gettext_noop("Preferences")
+        BINARY = "binary", gettext_noop("Binary")
+        RATING = "rating", gettext_noop("Ratings")
+        RANKING = "ranking", gettext_noop("Rankings")
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="snapshots")
     name = models.SlugField(max_length=80)

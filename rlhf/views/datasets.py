@@ -40,7 +40,7 @@ def datasets(request: PersonRequest, slug: str) -> HttpResponse:
         "picked": described(picked) if picked else None,
         "types": [
             {"value": "", "label": gettext("All")},
-            *[{"value": one, "label": Snapshot.Type(one).label} for one in types],
+            *[{"value": one, "label": gettext(Snapshot.Type(one).label)} for one in types],
         ],
         "kind": kind,
         "query": words,

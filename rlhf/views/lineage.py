@@ -80,9 +80,9 @@ def model_lineage(request: PersonRequest, name: str) -> HttpResponse:
     project = row.project or Project.objects.data_readable_by(request.user).first()
     told = lineage.shown_to(request.user, lineage.behind(row))
     for run in told["runs"]:
-        run |= {"label": Run.Kind(run["kind"]).label, "state_label": Run.State(run["state"]).label}
+        run |= {"label": gettext(Run.Kind(run["kind"]).label), "state_label": gettext(Run.State(run["state"]).label)}
     for one in told["models"]:
-        one["state_label"] = Model.State(one["state"]).label
+        one["state_label"] = gettext(Model.State(one["state"]).label)
     return render(request, "rlhf/model_lineage.html", {"model": row, "project": project, "told": told})
 
 
@@ -168,5 +168,5 @@ def _example(told: dict[str, Any]) -> dict[str, Any]:
     row = told["row"]
     names = [name for name in ("prompt", "chosen", "rejected", "completion") if row.get(name)]
     texts = [(name.capitalize(), row[name][-1]["content"][:MOST_TEXT]) for name in names]
-    texts += [(f"Place {place:g}", text[:MOST_TEXT]) for place, text in by_place(row)]
+    texts += [(gettext("Place %(place)s") % {"place": f"{place:g}"}, text[:MOST_TEXT]) for place, text in by_place(row)]
     return {"why": told["why"], "part": told["part"], "texts": texts}

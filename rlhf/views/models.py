@@ -169,7 +169,7 @@ def _trail(row: Model) -> list[dict[str, Any]]:
     trail: list[dict[str, Any]] = []
     if row.decision:
         by, reason = row.decision.get("by") or gettext("the plan"), row.decision.get("reason") or ""
-        words = gettext("%(state)s by %(name)s") % {"state": row.get_state_display(), "name": by}
+        words = gettext("%(state)s by %(name)s") % {"state": gettext(row.get_state_display()), "name": by}
         words += f": “{reason}”" if reason else ""
         trail.append({"words": words, "at": row.decision.get("at", "")[:16].replace("T", " "), "on": True})
     if evaluated := (row.figures or {}).get("evaluation"):
@@ -205,7 +205,7 @@ def _used_by(row: Model) -> list[dict[str, str]]:
             "href": run.get_absolute_url(),
             "words": gettext("start") if run.start_model_id == row.pk else gettext("reward"),
             "state": run.state,
-            "label": run.get_state_display(),
+            "label": gettext(run.get_state_display()),
         }
         for run in runs
     ]

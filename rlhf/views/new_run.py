@@ -103,7 +103,7 @@ def _context(project: Project, form: RunForm) -> dict[str, Any]:
     methods = [
         {
             "value": kind,
-            "label": Run.Kind(kind).label,
+            "label": gettext(Run.Kind(kind).label),
             "words": gettext(METHODS[kind][0]),
             "needs": gettext(METHODS[kind][1]),
         }
@@ -142,8 +142,10 @@ def _preflight(project: Project, form: RunForm) -> dict[str, Any]:
         "missing": missing,
         "start": start,
         "goes_on": form.goes_on,
-        "kind_label": Run.Kind(form.run_kind).label,
-        "kind_words": gettext("reward model") if form.run_kind == Run.Kind.REWARD else Run.Kind(form.run_kind).label,
+        "kind_label": gettext(Run.Kind(form.run_kind).label),
+        "kind_words": gettext("reward model")
+        if form.run_kind == Run.Kind.REWARD
+        else gettext(Run.Kind(form.run_kind).label),
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
-from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext, gettext_noop, ngettext
 
 from annotation.models.people import TRAINS
 from rlhf import figures, health
@@ -107,11 +107,18 @@ class RunPage:
         total = self.status.get("total") or self.run.total or 0
         share = min(step / total, 1.0) if total else (1.0 if self.run.state == Run.State.SUCCEEDED else None)
         speed = [
-            f"{value:,.0f} {word} a second"
-            for name, word in (("tokens_per_s", "tokens"), ("samples_per_s", "rows"))
+            text % {"number": f"{value:,.0f}"}
+            for name, text in (
+                ("tokens_per_s", gettext("%(number)s tokens a second")),
+                ("samples_per_s", gettext("%(number)s rows a second")),
+            )
             if (value := latest(self.metrics, name)) and value >= 1
         ]
-        said = f"{int(share * 10) * 10}% done" if share is not None else self.run.get_state_display()
+        said = (
+            gettext("%(percent)s%% done") % {"percent": int(share * 10) * 10}
+            if share is not None
+            else gettext(self.run.get_state_display())
+        )
         return {
             "step": step,
             "total": total,
@@ -183,16 +190,23 @@ def made_from(run: Run) -> list[dict[str, str]]:
     parts = []
     if run.start_model:
         base = run.start_model.base
-        words = "full weights" if base == run.start_model else f"adapter on {base.name}"
+        words = (
+            gettext("full weights") if base == run.start_model else gettext("adapter on %(base)s") % {"base": base.name}
+        )
         parts.append(
-            {"what": "Start", "name": run.start_model.name, "href": run.start_model.get_absolute_url(), "note": words}
+            {
+                "what": gettext("Start"),
+                "name": run.start_model.name,
+                "href": run.start_model.get_absolute_url(),
+                "note": words,
+            }
         )
     if run.reward_model:
         accuracy = figures.of(run.reward_model).accuracy
-        words = f"{accuracy['value']:.1%} held-out accuracy" if accuracy else ""
+        words = gettext("%(value)s held-out accuracy") % {"value": f"{accuracy['value']:.1%}"} if accuracy else ""
         parts.append(
             {
-                "what": "Reward",
+                "what": gettext("Reward"),
                 "name": run.reward_model.name,
                 "href": run.reward_model.get_absolute_url(),
                 "note": words,
@@ -200,8 +214,9 @@ def made_from(run: Run) -> list[dict[str, str]]:
         )
     if run.snapshot:
         rows = (run.snapshot.counts.get("train") or 0) + (run.snapshot.counts.get("eval") or 0)
-        what = "Prompts" if run.kind in (*Run.ROLLS_OUT, *Run.WRITES, Run.Kind.EVALUATE) else "Data"
-        note = f"{rows:,} rows, {run.snapshot.content_hash[:6]}"
+        what = gettext("Prompts") if run.kind in (*Run.ROLLS_OUT, *Run.WRITES, Run.Kind.EVALUATE) else gettext("Data")
+        note = ngettext("%(count)s row", "%(count)s rows", rows) % {"count": f"{rows:,}"}
+        note += f", {run.snapshot.content_hash[:6]}"
         parts.append({"what": what, "name": str(run.snapshot), "href": run.snapshot.get_absolute_url(), "note": note})
         if run.snapshot.simulated_share:
             parts[-1]["simulated"] = figures.simulated_words(run.snapshot.simulated_share)
@@ -211,7 +226,13 @@ def made_from(run: Run) -> list[dict[str, str]]:
 def adapter_words(adapter: dict[str, Any]) -> str:
     """`LoRA, rank 16, α 32`: the method and the settings that it has."""
     method = adapter.get("method", "lora")
-    words = {"r": "rank", "alpha": "α", "bits": "bits", "virtual_tokens": "positions", "bottleneck": "width"}
+    words = {
+        "r": gettext("rank"),
+        "alpha": "α",
+        "bits": gettext("bits"),
+        "virtual_tokens": gettext("positions"),
+        "bottleneck": gettext("width"),
+    }
     usual = {field.name: field.default for field in dataclasses.fields(runfile.Adapter)}
     known = [name for name in runfile.compatibility.FIELDS[method] if name in words]
     shown = [f"{words[name]} {adapter.get(name, usual[name]):g}" for name in known]
@@ -228,7 +249,7 @@ def settings_of(run: Run) -> dict[str, list[tuple[str, str]]]:
     params = config.get("params") or {}
     adapter = config.get("adapter")
     usual = runfile.defaults(kind, adapter.get("method", "lora") if adapter else None)
-    main = [(gettext("Method"), run.get_kind_display())]
+    main = [(gettext("Method"), gettext(run.get_kind_display()))]
     if kind in ADAPTED:
         main.append((gettext("Adapter"), adapter_words(adapter) if adapter else gettext("None: all weights")))
     if reference := config.get("reference"):
@@ -296,9 +317,21 @@ def reward_numbers(found: dict[str, Any]) -> list[tuple[str, str]]:
         words %= {"error": f"{each['squared_error']:.3g}", "mean": f"{each['of_the_mean']:.3g}"}
         numbers.append((gettext("%(name)s: squared error") % {"name": name}, words))
         if each.get("correlation") is not None:
-            numbers.append((f"{name}: correlation", f"{each['correlation']:.2f} over {each['n']:,} answers"))
+            numbers.append(
+                (
+                    gettext("%(name)s: correlation") % {"name": name},
+                    gettext("%(correlation)s over %(n)s answers")
+                    % {"correlation": f"{each['correlation']:.2f}", "n": f"{each['n']:,}"},
+                )
+            )
     if doubt := found.get("ensemble"):
-        numbers.append((gettext("members"), f"{doubt['members']}, of two minds on {doubt['split']:.1%} of the pairs"))
+        numbers.append(
+            (
+                gettext("members"),
+                gettext("%(members)s, of two minds on %(split)s of the pairs")
+                % {"members": doubt["members"], "split": f"{doubt['split']:.1%}"},
+            )
+        )
         if doubt.get("sure"):
             numbers.append((gettext("right where they agree"), number_words(doubt["sure"])))
     return numbers
@@ -310,7 +343,10 @@ def number_words(value: Any) -> str:
         if not isinstance(value.get("value"), int | float):
             return ""
         text = f"{value['value']:.4g}"
-        return f"{text} ({value['low']:.4g} to {value['high']:.4g})" if value.get("low") is not None else text
+        if value.get("low") is None:
+            return text
+        ends = {"value": text, "low": f"{value['low']:.4g}", "high": f"{value['high']:.4g}"}
+        return gettext("%(value)s (%(low)s to %(high)s)") % ends
     return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext, gettext_noop, ngettext
 from django.views.decorators.http import require_GET
 
 from annotation.access import project_for
@@ -129,7 +129,10 @@ def _cell(value: Any) -> dict[str, Any]:
         earlier = len(value) - 1
         return {
             "text": last[:MAX_TEXT],
-            "note": f"after {earlier} earlier message{'s' if earlier > 1 else ''}" if earlier > 0 else "",
+            "note": ngettext("after %(count)s earlier message", "after %(count)s earlier messages", earlier)
+            % {"count": earlier}
+            if earlier > 0
+            else "",
         }
     if isinstance(value, bool):
         return {"number": gettext("yes") if value else gettext("no")}

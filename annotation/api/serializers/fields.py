@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext
 from drf_spectacular.utils import OpenApiTypes, extend_schema_field
 from rest_framework import serializers
 
@@ -17,7 +18,9 @@ class StrictSerializer(serializers.Serializer[Any]):
         known = {name for name, field in self.fields.items() if not field.read_only}
         if isinstance(data, dict) and (strange := data.keys() - known):
             choices = ", ".join(sorted(known))
-            raise serializers.ValidationError({name: [f"Is not a field here; use {choices}."] for name in strange})
+            raise serializers.ValidationError(
+                {name: [gettext("Is not a field here; use %(choices)s.") % {"choices": choices}] for name in strange}
+            )
         return super().to_internal_value(data)
 
 
@@ -44,7 +47,7 @@ class NumbersField(NamesField):
     def to_internal_value(self, data: Any) -> Any:
         names = super().to_internal_value(data)
         if not all(name.isdecimal() and len(name) < 10 for name in names):
-            raise serializers.ValidationError("Must be whole numbers with commas between them.")
+            raise serializers.ValidationError(gettext("Must be whole numbers with commas between them."))
         return tuple(map(int, names))
 
 
