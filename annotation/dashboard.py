@@ -32,13 +32,13 @@ FAST = 1 / 3  # of everybody's median time: answers that quick were hardly read
 HEADLINE = {Kind.RATING: "alpha_interval"}  # of the other kinds nominal: their categories are few and mean no distance
 MEASURES = {
     "percent": gettext_noop("Equal"),
-    "cohen": "Cohen κ",
-    "fleiss": "Fleiss κ",
-    "alpha_nominal": "α nominal",
-    "alpha_ordinal": "α ordinal",
-    "alpha_interval": "α interval",
-    "ac1": "AC1",
-    "ac2": "AC2",
+    "cohen": gettext_noop("Cohen κ"),
+    "fleiss": gettext_noop("Fleiss κ"),
+    "alpha_nominal": gettext_noop("α nominal"),
+    "alpha_ordinal": gettext_noop("α ordinal"),
+    "alpha_interval": gettext_noop("α interval"),
+    "ac1": gettext_noop("AC1"),
+    "ac2": gettext_noop("AC2"),
 }
 TYPE_WORDS = {
     "sft": gettext_noop("Prompts and answers, for SFT"),
@@ -127,7 +127,9 @@ def _quality(project: Project, data: dict[str, Any], question: str, period: str)
     """What only the report knows: nothing of it before there is one."""
     if not data:
         return {}
-    compared = [one for one in data["questions"] if one["overall"] and not _is_unused(one)]
+    compared = [
+        one | {"label": gettext(one["label"])} for one in data["questions"] if one["overall"] and not _is_unused(one)
+    ]
     main = next((one for one in data["questions"][:1] if one["overall"] and not one["name"].startswith("flag:")), None)
     measure = HEADLINE.get(Kind(project.kind), "alpha_nominal")
     overall = main["overall"]["measures"].get(measure) if main else None
@@ -189,11 +191,11 @@ def _in_full(kind: str, compared: list[dict[str, Any]], question: str) -> dict[s
         ("time", gettext("Over time"), gettext("Items"), _since, chosen["time"][::-1]),
     )
     return {
-        "measures": [MEASURES[name] for name in known],
+        "measures": [gettext(MEASURES[name]) for name in known],
         "questions": [_measured(one["overall"], one["label"], known) for one in compared],
         "choices": [(one["name"], one["label"], one is chosen) for one in compared] if len(compared) > 1 else [],
         "chosen": chosen["label"],
-        "asked": [MEASURES[name] for name in asked],
+        "asked": [gettext(MEASURES[name]) for name in asked],
         "parts": [
             {
                 "name": name,

@@ -71,7 +71,8 @@ def paused(project: Project) -> list[Membership]:
 def act(member: Membership, action: str) -> str:
     """Do `action` to the member; the sentence says what happened. UnknownAction for any other word."""
     if action not in ACTIONS:
-        raise UnknownAction(f"There is no action called {action or 'nothing'}; use {', '.join(ACTIONS)}.")
+        text = gettext("There is no action called %(action)s; use %(actions)s.")
+        raise UnknownAction(text % {"action": action or gettext("nothing"), "actions": ", ".join(ACTIONS)})
     return ACTIONS[action](member)
 
 

@@ -132,4 +132,4 @@ def _read(line: bytes, number: int) -> Prompt:
         identifier = clean_text(str(row.get("id", number)), "id", limit=80)
         return {"id": identifier, "prompt": messages(row.get("prompt"))}
     except CleaningError as error:
-        raise PromptError(f"Line {number}: {error}") from error
+        raise PromptError(gettext("Line %(number)s: %(error)s") % {"number": number, "error": error}) from error

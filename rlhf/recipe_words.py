@@ -4,8 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 
+NAMES = {
+    "aggregation": gettext_noop("Combined by"),
+    "aspect": gettext_noop("Rated on"),
+    "deduplicate": gettext_noop("Leave out duplicates"),
+    "exclude_annotators": gettext_noop("Leave out annotators"),
+    "exclude_flags": gettext_noop("Flags that leave out"),
+    "exclude_guidelines": gettext_noop("Leave out guidelines versions"),
+    "flags": gettext_noop("Flags"),
+    "gap": gettext_noop("Better by"),
+    "guideline": gettext_noop("Guidelines version"),
+    "improved": gettext_noop("Improved answers"),
+    "intended_use": gettext_noop("Intended use"),
+    "license": gettext_noop("License"),
+    "metadata": gettext_noop("Metadata"),
+    "min_agreement": gettext_noop("Agreement at least"),
+    "rulings": gettext_noop("What reviewers settled"),
+    "since": gettext_noop("Judgments from"),
+    "split": gettext_noop("Split"),
+    "threshold": gettext_noop("Good from"),
+    "ties": gettext_noop("Ties"),
+    "until": gettext_noop("Judgments until"),
+}
 NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
 
 
@@ -15,7 +37,7 @@ def lines(recipe: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def name_of(key: str) -> str:
-    return key.replace("_", " ").capitalize()
+    return gettext(NAMES.get(key, key))
 
 
 def words(key: str, value: Any) -> str:

@@ -95,7 +95,7 @@ class RunForm(Styled):
         widget=forms.RadioSelect,
         error_messages={"invalid_choice": _("This method cannot train that: choose LoRA.")},
     )
-    name = forms.CharField(required=False, max_length=80, help_text=_("Empty: the next free one"))
+    name = forms.CharField(required=False, max_length=80, label=_("Name"), help_text=_("Empty: the next free one"))
     start_model = forms.ModelChoiceField(queryset=Model.objects.none(), label=_("Start from"))
     reward_model = forms.ModelChoiceField(queryset=Model.objects.none(), label=_("Reward model"))
     snapshot = forms.ModelChoiceField(queryset=Snapshot.objects.none(), label=_("Snapshot"))
@@ -105,7 +105,9 @@ class RunForm(Styled):
         label=_("Chat template"),
         help_text=_("Needed when the start model brings none"),
     )
-    seed = forms.IntegerField(min_value=0, max_value=2**32 - 1, initial=0, help_text=_("Same seed, same run on a CPU"))
+    seed = forms.IntegerField(
+        min_value=0, max_value=2**32 - 1, initial=0, label=_("Seed"), help_text=_("Same seed, same run on a CPU")
+    )
 
     def __init__(self, *args: Any, project: Project, kind: str, adapter: str, **kwargs: Any) -> None:
         self.project, self.run_kind, self.method = project, kind, adapter

@@ -40,7 +40,9 @@ PLACES = {
 class SnapshotForm(Styled):
     """Name, type and recipe; what it would give is counted while it is filled in."""
 
-    name = forms.SlugField(max_length=80, help_text=_("Cutting the same name again makes its next version"))
+    name = forms.SlugField(
+        max_length=80, label=_("Name"), help_text=_("Cutting the same name again makes its next version")
+    )
     type = forms.ChoiceField(label=_("Type"))
     aggregation = forms.ChoiceField(
         choices=[(one, AGGREGATION_WORDS.get(one, one)) for one in exporting.AGGREGATIONS], label=_("Combine by")
@@ -63,7 +65,7 @@ class SnapshotForm(Styled):
     eval_share = forms.FloatField(
         min_value=0, max_value=0.9, initial=0.1, label=_("Held out"), help_text=_("Share of the prompts, 0 to 0.9")
     )
-    seed = forms.IntegerField(min_value=0, initial=0, help_text=_("Same seed, same split"))
+    seed = forms.IntegerField(min_value=0, initial=0, label=_("Seed"), help_text=_("Same seed, same split"))
     split_key = forms.CharField(
         required=False, initial="split", label=_("Metadata key"), help_text=_("For a split by metadata")
     )
@@ -115,8 +117,12 @@ class SnapshotForm(Styled):
         choices=[("prefer", _("Count instead of the votes")), ("ignore", _("Do not count"))],
         label=_("What reviewers settled"),
     )
-    ties = forms.ChoiceField(required=False, choices=[("drop", _("Leave out")), ("half", _("Keep as half and half"))])
-    license = forms.CharField(required=False, max_length=80, help_text=_("Such as cc-by-4.0; written on the card"))
+    ties = forms.ChoiceField(
+        required=False, label=_("Ties"), choices=[("drop", _("Leave out")), ("half", _("Keep as half and half"))]
+    )
+    license = forms.CharField(
+        required=False, max_length=80, label=_("License"), help_text=_("Such as cc-by-4.0; written on the card")
+    )
     intended_use = forms.CharField(
         required=False, max_length=2000, label=_("Intended use"), help_text=_("One sentence, written on the card")
     )

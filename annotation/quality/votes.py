@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from django.db.models import Q
 from django.db.models.functions import Length
+from django.utils.translation import gettext_noop
 from numpy.typing import NDArray
 
 from annotation.models import Annotation, Kind, Project, Response, Task
@@ -113,8 +114,13 @@ def questions(project: Project) -> list[Question]:
         ] + flags
     steps = tuple(label.replace("A ", "First ").replace("B ", "Second ") for label in STEP_LABELS.values())
     aspects = [Question(f"aspect:{aspect['name']}", aspect["label"], "ordinal", SIDES) for aspect in asked["aspects"]]
-    verdict = Question("verdict", "Verdict", "ordinal", SIDES)
-    return [verdict, Question("strength", "Verdict with its strength", "ordinal", steps), *aspects, *flags]
+    verdict = Question("verdict", gettext_noop("Verdict"), "ordinal", SIDES)
+    return [
+        verdict,
+        Question("strength", gettext_noop("Verdict with its strength"), "ordinal", steps),
+        *aspects,
+        *flags,
+    ]
 
 
 def read(project: Project, *, purpose: str | None = None) -> Votes:

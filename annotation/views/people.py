@@ -199,7 +199,7 @@ def _page(request: PersonRequest, project: Project, *, status: int = 200, **cont
             (one, gettext(MAY[Role(one.role)]), accounts.may_close(request.user, one.user), standings.of(project, one))
             for one in rows
         ],
-        "roles": Role.choices,
+        "roles": forms.worded(Role.choices),
         "invitations": Invitation.objects.open().filter(project=project).select_related("created_by").order_by("-pk"),
     }
     context.setdefault("form", forms.MemberForm())

@@ -70,7 +70,7 @@ def home(request: PersonRequest) -> HttpResponse:
         rows.append(
             {
                 "project": project,
-                "role": gettext("Admin") if user.is_superuser else role.label,
+                "role": gettext("Admin") if user.is_superuser else gettext(role.label),
                 "judges": role in JUDGES,
                 "href": shell.first_page(project, role),
                 "tasks": size.tasks,

@@ -55,9 +55,11 @@ def review(request: PersonRequest, slug: str) -> HttpResponse:
         "project": project,
         "form": form,
         "state": filters["state"],
-        "states": [(value, label, urlencode(kept | {"state": value})) for value, label in Dispute.State.choices],
+        "states": [
+            (value, gettext(label), urlencode(kept | {"state": value})) for value, label in Dispute.State.choices
+        ],
         "rows": rows,
-        "unit": verdicts.UNITS[Kind(project.kind)],
+        "unit": gettext(verdicts.UNITS[Kind(project.kind)]),
         "following": urlencode(kept | {"after": _place(page[PER_PAGE - 1])}) if len(page) > PER_PAGE else "",
         "narrowed": form.is_narrowed(),
         "behind": more,

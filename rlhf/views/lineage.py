@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -28,7 +28,9 @@ MOST_TEXT = 300
 class LookForm(Styled):
     """Whose judgements, or on what."""
 
-    annotator = forms.CharField(required=False, max_length=150, help_text=_("User name of somebody who judged here"))
+    annotator = forms.CharField(
+        required=False, max_length=150, label=_("Annotator"), help_text=_("User name of somebody who judged here")
+    )
     annotation = forms.IntegerField(required=False, min_value=1, label=_("Judgment"), help_text=_("Its number"))
     task = forms.IntegerField(
         required=False, min_value=1, label=_("Task"), help_text=_("Its number; stands for its prompt")
@@ -159,14 +161,22 @@ def _withdraw(
     return redirect("rlhf:data_lineage", project.slug)
 
 
+SORTS = {"added": gettext_noop("Added"), "removed": gettext_noop("Removed"), "changed": gettext_noop("Changed")}
+TEXTS = {
+    "prompt": gettext_noop("Prompt"),
+    "chosen": gettext_noop("Chosen"),
+    "rejected": gettext_noop("Rejected"),
+    "completion": gettext_noop("Answer"),
+}
+
+
 def _sort(name: str, told: dict[str, Any]) -> dict[str, Any]:
     examples = [_example(one) for one in told["examples"]]
-    return {"name": name, "title": name.capitalize(), **told, "examples": examples}
+    return {"name": name, "title": gettext(SORTS[name]), **told, "examples": examples}
 
 
 def _example(told: dict[str, Any]) -> dict[str, Any]:
     row = told["row"]
-    names = [name for name in ("prompt", "chosen", "rejected", "completion") if row.get(name)]
-    texts = [(name.capitalize(), row[name][-1]["content"][:MOST_TEXT]) for name in names]
+    texts = [(gettext(word), row[name][-1]["content"][:MOST_TEXT]) for name, word in TEXTS.items() if row.get(name)]
     texts += [(gettext("Place %(place)s") % {"place": f"{place:g}"}, text[:MOST_TEXT]) for place, text in by_place(row)]
     return {"why": told["why"], "part": told["part"], "texts": texts}

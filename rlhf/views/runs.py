@@ -187,7 +187,7 @@ def _with_status(row: Run) -> Run:
 
 def _kinds_of(project: Project) -> list[tuple[str, str]]:
     present = set(Run.objects.filter(project=project).order_by().values_list("kind", flat=True).distinct())
-    return [(value, label) for value, label in Run.Kind.choices if value in present]
+    return [(value, gettext(label)) for value, label in Run.Kind.choices if value in present]
 
 
 def _choices(request: PersonRequest, name: str, options: list[tuple[str, str]], chosen: str) -> list[dict[str, Any]]:

@@ -1,8 +1,11 @@
 // The next item, leased already: it is parsed while the present one is read, so that showing it is no more than a swap.
 // Of long responses the first screenfuls are laid out at once and the rest in the moments after, before it can be read.
-import { $$ } from './shell.mjs';
+import { $, $$ } from './shell.mjs';
 
-const FIRST = 2500, MORE = 8;   // characters of a long response at first, then blocks at a time
+const MORE = 8;         // blocks of a long response at a time, after the first screenful
+const LATEST = 200;     // ms within which an answer goes out, painted or not
+const CHARACTER = 190;  // px² that one takes on the screen
+const screenful = () => { const at = $('.resp'); return at ? at.clientWidth * Math.min(at.clientHeight, innerHeight) / CHARACTER : 0; };
 let html = '', item = null;
 
 export const idly = act => (globalThis.requestIdleCallback ? requestIdleCallback(act, { timeout: 200 }) : setTimeout(act, 20));
@@ -11,9 +14,10 @@ export const idly = act => (globalThis.requestIdleCallback ? requestIdleCallback
 export function parsed(text) {
   const template = document.createElement('template');
   template.innerHTML = text;
+  const first = screenful();
   for (const response of $$('.rendered.long', template.content)) {
     let seen = 0;
-    for (const block of response.children) { if (seen > FIRST) block.classList.add('later'); seen += block.textContent.length; }
+    for (const block of response.children) { block.classList.add(seen > first ? 'later' : 'first'); seen += block.textContent.length; }
   }
   return document.adoptNode(template.content.querySelector('#item'));
 }
@@ -26,6 +30,15 @@ export function unfold(shown) {
     requestAnimationFrame(() => idly(some));
   };
   requestAnimationFrame(() => requestAnimationFrame(some));
+}
+
+// Acts when the item just shown is on the screen: what the server does for an answer would share the processor with drawing
+// the next item where both run on one machine. In a hidden page, which draws nothing, the clock decides.
+export function painted(act) {
+  let acted = false;
+  const once = () => { if (!acted) { acted = true; act(); } };
+  requestAnimationFrame(() => requestAnimationFrame(once));
+  setTimeout(once, LATEST);
 }
 
 export const forget = () => { html = ''; item = null; };

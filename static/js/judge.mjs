@@ -137,8 +137,9 @@ function submit(submitter) {
   clearNotes();
   item().dataset.sent = 'yes';
   saved(gettext('Saving…'), false);
-  if (coming.there()) show(coming.take()); else form().setAttribute('aria-busy', 'true');
-  queue.flush();
+  if (!coming.there()) { form().setAttribute('aria-busy', 'true'); queue.flush(); return; }
+  show(coming.take());
+  coming.painted(queue.flush);
 }
 
 const queue = box.outbox({

@@ -4,6 +4,7 @@ import { cookie } from './shell.mjs';
 
 const WAITS = [2000, 4000, 8000, 30000];
 const MOST = 10;
+const KEPT_ALIVE = 60_000;   // bytes that a browser still sends for a page that is gone
 const user = document.body.dataset.user;
 const place = `hone-outbox-${user}`;
 const memory = new Map();
@@ -22,9 +23,9 @@ export const full = () => waiting() >= MOST;
 export const put = entry => write([...read(), entry]);
 const drop = key => write(read().filter(entry => entry.key !== key));
 
-export async function post(url, body) {
+export async function post(url, body, keepalive = false) {
   const headers = { 'X-Requested-With': 'fetch', 'X-CSRFToken': cookie('csrftoken') ?? '' };
-  const response = await fetch(url, { method: 'POST', body, headers, credentials: 'same-origin', redirect: 'manual' });
+  const response = await fetch(url, { method: 'POST', body, headers, credentials: 'same-origin', redirect: 'manual', keepalive });
   const json = response.headers.get('Content-Type')?.startsWith('application/json');
   return { status: response.status, data: json ? await response.json() : {} };
 }
@@ -32,7 +33,7 @@ export async function post(url, body) {
 // on: { sending, saved(entry, data), refused(entry, data), lost(entry, data), away(count, seconds), signedOut() };
 // `extra(entry)` adds what is only known at the moment of sending.
 export function outbox(on, extra) {
-  let busy = false, tries = 0, timer = 0;
+  let busy = false, leaving = false, tries = 0, timer = 0;
 
   async function flush() {
     clearTimeout(timer);
@@ -44,7 +45,7 @@ export function outbox(on, extra) {
         const body = new URLSearchParams(entry.body);
         for (const [name, value] of Object.entries(extra(entry))) body.set(name, value);
         let reply;
-        try { reply = await post(entry.url, body); } catch { reply = { status: 0 }; }
+        try { reply = await post(entry.url, body, leaving && body.toString().length < KEPT_ALIVE); } catch { reply = { status: 0 }; }
         if (reply.status === 401) { on.signedOut(); return; }
         if (reply.status === 403 && !entry.again) {
           // The token was from another session: fetch a page for a new one, then try once more.
@@ -71,5 +72,7 @@ export function outbox(on, extra) {
   }
 
   addEventListener('online', flush);
+  addEventListener('pagehide', () => { leaving = true; flush(); });
+  addEventListener('pageshow', () => { leaving = false; });
   return { flush };
 }
