@@ -5,10 +5,15 @@ import { $, $$ } from './shell.mjs';
 const MORE = 8;         // blocks of a long response at a time, after the first screenful
 const LATEST = 200;     // ms within which an answer goes out, painted or not
 const CHARACTER = 190;  // px² that one takes on the screen
-const screenful = () => { const at = $('.resp'); return at ? at.clientWidth * Math.min(at.clientHeight, innerHeight) / CHARACTER : 0; };
 let html = '', item = null;
 
 export const idly = act => (globalThis.requestIdleCallback ? requestIdleCallback(act, { timeout: 200 }) : setTimeout(act, 20));
+
+// How many characters fill what is seen of a response.
+function screenful() {
+  const at = $('.resp') ?? $('.split > .card') ?? $('main');
+  return at.clientWidth * Math.min(at.clientHeight, innerHeight) / CHARACTER;
+}
 
 // The root of an item's HTML, belonging to this document.
 export function parsed(text) {
@@ -37,7 +42,7 @@ export function unfold(shown) {
 export function painted(act) {
   let acted = false;
   const once = () => { if (!acted) { acted = true; act(); } };
-  requestAnimationFrame(() => requestAnimationFrame(once));
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(once)));
   setTimeout(once, LATEST);
 }
 
