@@ -32,17 +32,17 @@ FORMATS = {
     "json",
     "tsv",
     "hone",
+    "raw",
     "ultrafeedback",
     "sharegpt",
     "trl",
     "pairs",
+    "binary",
     "hh",
     "messages",
     "alpaca",
-    "mt",
-    "bench",
 }
-FORMATS |= {"ranking", "texts", "mt-bench", "batch", "may"}  # of files, and an example of metadata
+FORMATS |= {"ranking", "texts", "mt", "bench", "batch", "may"}  # of files, and an example of metadata
 
 
 class Brackets(gettext.NullTranslations):
@@ -101,17 +101,14 @@ def brackets(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def left_in_english(html: str, names: set[str]) -> list[str]:
-    """The texts of a page with words outside of brackets that are nobody's name."""
-    found = []
-    for said in Text(html).said:
-        rest = said
-        while (shorter := re.sub(r"\[[^\[\]]*\]", " ", rest)) != rest:
-            rest = shorter
-        for name in names:
-            rest = rest.replace(name, " ")
-        if set(re.findall(r"[A-Za-z]{2,}", rest)) - OWN_NAMES - FILES - FORMATS:
-            found.append(" ".join(said.split()))
-    return found
+    """The texts of a page with words outside of brackets that are nobody's name; a sentence may have tags in it."""
+    rest = "\n".join(" ".join(said.split()) for said in Text(html).said)
+    while (shorter := re.sub(r"\[[^\[\]]*\]", " ", rest)) != rest:
+        rest = shorter
+    for name in names:
+        rest = rest.replace(name, " ")
+    known = OWN_NAMES | FILES | FORMATS
+    return [said.strip() for said in rest.split("\n") if set(re.findall(r"[A-Za-z]{2,}", said)) - known]
 
 
 @pytest.mark.parametrize("kind", ["preference", "ranking", "rating", "demonstration"])
