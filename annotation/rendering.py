@@ -100,6 +100,7 @@ def raw(text: str) -> SafeString:
 
 
 TOKEN = re.compile(r"<[^>]*>|&[#\w]+;|[^\s<&]+|\s+|&")
+INLINE = re.compile(r"</?(?:a|b|code|del|em|i|ins|kbd|s|span|strong|sub|sup)\b")
 
 
 def difference_marks(a: str, b: str) -> tuple[SafeString, SafeString]:
@@ -138,24 +139,29 @@ def _is_word(token: str) -> bool:
     return token[0] != "<" and not token.isspace()  # a "<" that is no tag was escaped
 
 
-def _marked(tokens: list[str], same: set[int]) -> str:
-    """The tokens again, runs of differing words in <mark>; a mark never spans a tag, so the nesting stays right."""
+def _marked(tokens: list[str], same: set[int], tag: str = "mark", gone: dict[int, str] | None = None) -> str:
+    """The tokens again, runs of differing words in <mark>; a mark never spans a tag, so the nesting stays right.
+
+    Before the token of that number stands what is `gone`, in <del>.
+    """
     out: list[str] = []
     run: list[str] = []
     for i, token in enumerate(tokens):
+        if gone and i in gone:
+            out += [*_wrapped(run, tag), f"<del>{gone[i]}</del> "]
         if token[0] != "<" and i not in same and (run or not token.isspace()):
             run.append(token)
             continue
-        if run:
-            out.append(_mark("".join(run)))
-            run.clear()
-        out.append(token)
-    return "".join([*out, _mark("".join(run))] if run else out)
+        out += [*_wrapped(run, tag), token]
+    return "".join([*out, *_wrapped(run, tag)])
 
 
-def _mark(run: str) -> str:
-    words = run.rstrip()
-    return f"<mark>{words}</mark>{run[len(words) :]}"
+def _wrapped(run: list[str], tag: str) -> list[str]:
+    """The run inside of the tag, without the space at its end; it is empty afterwards."""
+    text = "".join(run)
+    run.clear()
+    words = text.rstrip()
+    return [f"<{tag}>{words}</{tag}>{text[len(words) :]}"] if text else []
 
 
 def changed_share(before: str, after: str) -> float:
@@ -171,14 +177,23 @@ def estimated_tokens(text: str) -> int:
 
 
 def changes(before: str, after: str) -> SafeString:
-    """What turned `before` into `after`, word by word: <del> and <ins> over the plain text."""
-    left, right = re.findall(r"\s+|\S+\s*", before), re.findall(r"\s+|\S+\s*", after)
-    out: list[str] = []
-    for operation, a0, a1, b0, b1 in operations([word.strip() for word in left], [word.strip() for word in right]):
-        gone, new = escape("".join(left[a0:a1])), escape("".join(right[b0:b1]))
-        if operation == "equal":
-            out.append(new)
-            continue
-        out.append(f"<del>{gone}</del>" if gone.strip() else "")
-        out.append(f"<ins>{new}</ins>" if new.strip() else new)
-    return mark_safe(f'<div class="plain" dir="auto">{"".join(out)}</div>')  # noqa: S308  escaped
+    """`after` rendered, with <ins> around words that `before` does not have there, and in <del> those that are gone."""
+    left, right = TOKEN.findall(str(render_markdown(before))), TOKEN.findall(str(render_markdown(after)))
+    words_left = [i for i, token in enumerate(left) if _is_word(token)]
+    words_right = [i for i, token in enumerate(right) if _is_word(token)]
+    same: set[int] = set()
+    gone: dict[int, str] = {}
+    for name, a0, a1, b0, b1 in operations([left[i] for i in words_left], [right[i] for i in words_right]):
+        if name == "equal":
+            same.update(words_right[b0:b1])
+        elif a1 > a0:
+            at = words_right[b0] if b0 < len(words_right) else len(right)
+            gone[at] = _plain(left[words_left[a0] : words_left[a1 - 1] + 1])
+    last = f"<p><del>{gone[len(right)]}</del></p>" if len(right) in gone else ""
+    return mark_safe(_marked(right, same, "ins", gone) + last)  # noqa: S308  both were cleaned
+
+
+def _plain(tokens: list[str]) -> str:
+    """The words of rendered text in one line; tags inside of words leave no space."""
+    spaced = ("" if INLINE.match(token) else " " if token[0] == "<" else token for token in tokens)
+    return " ".join("".join(spaced).split())

@@ -93,10 +93,13 @@ function left() {
   const label = $('#submit-label');
   if (!label) return;
   const open = missing(), aspects = open.filter(field => field.dataset.required === 'aspect').length;
+  const unplaced = $$('.places select').filter(one => !one.value).length;
   const words = [];
+  if (unplaced) words.push(ngettext('{count} response left', '{count} responses left', unplaced));
   if (aspects) words.push(ngettext('{count} aspect left', '{count} aspects left', aspects));
   if (open.some(isWhy)) words.push(words.length ? gettext('say why') : gettext('Say why'));
   label.textContent = words.join(', ') || $('#submit').dataset.label;
+  $('#submit').classList.toggle('waits', words.length > 0);
 }
 
 function verdictMissing() {

@@ -62,7 +62,7 @@ def test_leads_see_what_changed_between_any_two_versions() -> None:
     client.force_login(factories.member(project, Role.REVIEWER))
     base = f"/projects/{project.slug}/guidelines/"
     page = client.get(f"{base}3/").content.decode()
-    assert "since version 2" in page and "<del>kind and </del>" in page
+    assert "since version 2" in page and "<del>kind and</del>" in page
     assert "<del>kind" in client.get(f"{base}3/?against=1").content.decode()
     assert "The first version" in client.get(f"{base}1/").content.decode()
     assert client.get(f"{base}9/").status_code == 404

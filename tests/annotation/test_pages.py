@@ -181,7 +181,7 @@ def test_a_demonstration_can_start_from_the_models_draft() -> None:
 def test_a_preview_shows_the_text_and_the_changes() -> None:
     _, _, client = preference(tasks=0)
     html = client.post("/preview/", {"text": "**new** words", "original": "old words"}).content.decode()
-    assert "<strong>new</strong>" in html and "<del>old </del>" in html and 'data-words="2"' in html
+    assert "<strong>new</strong>" in html and "<del>old</del>" in html and 'data-words="2"' in html
 
 
 def test_signing_in_goes_on_to_the_page_that_was_asked_for_and_nowhere_else() -> None:

@@ -74,8 +74,9 @@ def test_marks_change_nothing_else(a: str, b: str) -> None:
 
 
 def test_changes_show_what_went_and_what_came() -> None:
-    html = str(rendering.changes("Dear Sir or Madam, <b>", "Dear Mr Hale, <b>"))
-    assert html == '<div class="plain" dir="auto">Dear <del>Sir or Madam, </del><ins>Mr Hale, </ins>&lt;b&gt;</div>'
+    html = str(rendering.changes("Dear **Sir** or Madam, <b>\n\nBye.", "# Dear Mr Hale, <b>"))
+    wanted = "Dear <del>Sir or Madam,</del> <ins>Mr Hale,</ins> &lt;b&gt;"
+    assert html == f"<h1>{wanted}</h1>\n<p><del>Bye.</del></p>"
 
 
 def test_a_long_text_is_rendered_without_colors_and_every_code_block_can_be_reached() -> None:
