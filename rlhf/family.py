@@ -54,7 +54,8 @@ def family_of(model: Model) -> list[Column]:
                 [Node(run.name, f"{gettext(run.get_kind_display())}, {_steps(run.step)}", run.get_absolute_url())],
             )
         )
-    words = f"{gettext('Adapter') if model.is_adapter else gettext('Full weights')}, {model.sha256[:6]}"
+    weights = gettext("Adapter") if model.is_adapter else gettext("Full weights")
+    words = f"{weights}, {model.sha256[:6]}"
     columns.append(Column(gettext("This model"), [Node(model.name, words, css="on")]))
     made = [*model.children.all()[:3]]
     rewarded = [run.model for run in model.runs_rewarded.select_related("model")[:6] if hasattr(run, "model")][:3]

@@ -191,7 +191,8 @@ def method_of(model: Model) -> str:
     """How a model came to be, in two words."""
     if model.run is None:
         return gettext("Base model") if not model.is_adapter else gettext("Registered adapter")
-    return f"{gettext(model.run.get_kind_display())}, {'LoRA' if model.is_adapter else gettext('full')}"
+    full = gettext("full")
+    return f"{gettext(model.run.get_kind_display())}, {'LoRA' if model.is_adapter else full}"
 
 
 def behind(model: Model) -> str:

@@ -354,7 +354,7 @@ def _fold_words(fields: list[forms.BoundField]) -> str:
         value = field.value()
         if isinstance(value, bool):
             value = gettext("on") if value else gettext("off")
-        words.append(
-            f"{str(field.label).split(',')[0].lower()} {value if value not in (None, '') else gettext('not set')}"
-        )
+        elif value in (None, ""):
+            value = gettext("not set")
+        words.append(f"{str(field.label).split(',')[0].lower()} {value}")
     return ", ".join(words)

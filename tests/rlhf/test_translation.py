@@ -4,10 +4,10 @@ import pytest
 from django.test import Client
 
 from annotation.models import Response, Role
-from rlhf import snapshots
 from rlhf.models import Model, Run, Snapshot
 from tests import factories
 from tests.annotation.test_translation import brackets, left_in_english
+from tests.rlhf import rows
 from tests.rlhf.page_rows import address, deciding, ended, judged, live, share
 
 __all__ = ["brackets"]
@@ -21,17 +21,16 @@ def test_the_pages_of_the_loop_are_wholly_in_the_readers_language(client: Client
     project = factories.project(name="Ω", question="")
     judged(project, count=4)
     person = factories.member(project, Role.MANAGER)
-    first = snapshots.cut(project, name="pairs", type="preference", by=person)
-    second = snapshots.cut(project, name="pairs", type="preference", recipe={"flags": "keep"}, by=person)
+    rows.snapshot(project)
     deciding(project)
     live(project)
     ended(project, report={"eval": {"accuracy": share(0.6), "baseline_shorter": share(0.7), "calibration": []}})
     client.force_login(person)
     paths = [address(page, project) for page in ("loop", "datasets", "runs", "models", "new_round", "new_snapshot")]
-    paths += [address("diff_snapshots", project, second.pk, first.pk), address("data_lineage", project)]
-    rows_named = (Model.objects.all(), Run.objects.all(), Snapshot.objects.all())
+    paths.append(address("data_lineage", project))
+    named = (Model.objects.all(), Run.objects.all(), Snapshot.objects.all())
     answers = set(Response.objects.values_list("text", flat=True))
-    names = answers | CALLED | {person.username, project.slug} | {one.name for rows in rows_named for one in rows}
+    names = answers | CALLED | {person.username, project.slug} | {one.name for known in named for one in known}
     found = {}
     for path in paths:
         answer = client.get(path, headers={"accept-language": "eo"})
