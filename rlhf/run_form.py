@@ -76,7 +76,8 @@ def shape_of(start: Model, method: str) -> dict[str, Any]:
     try:
         saved = compatibility.saved_adapter(start.folder)
     except (OSError, ValueError):
-        raise RunFileError("start_adapter", f"has no readable adapter_config.json: {start.folder}") from None
+        told = gettext("has no readable adapter_config.json: %(folder)s") % {"folder": start.folder}
+        raise RunFileError("start_adapter", told) from None
     if reason := compatibility.continuation_refusal(saved["method"]):
         raise RunFileError("start_adapter", reason)
     if method == saved["method"]:
@@ -84,7 +85,8 @@ def shape_of(start: Model, method: str) -> dict[str, Any]:
     if (method, saved["method"]) == ("qlora", "lora"):  # the same weights over a base in fewer bits
         return saved | {"method": method}
     label = compatibility.LABELS[saved["method"]]
-    raise RunFileError("adapter", f"must be {label}, as which {start.name} goes on; or start from its base")
+    told = gettext("must be %(label)s, as which %(name)s goes on; or start from its base")
+    raise RunFileError("adapter", told % {"label": label, "name": start.name})
 
 
 class RunForm(Styled):

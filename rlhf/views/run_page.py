@@ -237,7 +237,7 @@ def adapter_words(adapter: dict[str, Any]) -> str:
     known = [name for name in runfile.compatibility.FIELDS[method] if name in words]
     shown = [f"{words[name]} {adapter.get(name, usual[name]):g}" for name in known]
     if adapter.get("dropout"):
-        shown.append(f"dropout {adapter['dropout']:g}")
+        shown.append(gettext("dropout %(share)s") % {"share": f"{adapter['dropout']:g}"})
     if isinstance(adapter.get("targets"), list):
         shown.append(gettext("on %(layers)s") % {"layers": " ".join(adapter["targets"])})
     return ", ".join([runfile.compatibility.LABELS[method], *shown])
