@@ -182,7 +182,7 @@ def _clipped(rows: Rows, params: dict[str, Any]) -> Concern | None:
 def _baseline(report_eval: dict[str, Any]) -> Concern | None:
     """A reward model that does not beat "shorter wins" or "longer wins" has learned no more than length."""
     found = against_baselines(report_eval)
-    if len(found) < 2 or not isinstance(report_eval.get("accuracy"), dict):
+    if len(found) < 2 or (report_eval.get("accuracy") or {}).get("value") is None:
         return None
     model, *rules = found
     best = max(rules, key=lambda rule: rule["value"])

@@ -167,7 +167,7 @@ SAID_IN_ENGLISH = {
         "annotation/saved_datasets.py",
     ),
     *("rlhf/arguments.py", "rlhf/following.py", "rlhf/launcher.py"),
-    *("rlhf/ready_engine.py", "rlhf/supervisor.py"),
+    *("rlhf/ready_engine.py", "rlhf/serving.py", "rlhf/supervisor.py"),
 }
 OF_PROGRAMS = {"ValueError", "TypeError", "RuntimeError", "LookupError", "AssertionError", "Project.DoesNotExist"}
 
