@@ -10,8 +10,9 @@ from typing import Any
 from training import answers, checkpoints, data, forward, models, prompts, reports
 from training.answers import Answer
 from training.generations import Generations
+from training.inputs import trained_on
 from training.lanes import Lanes, count_for
-from training.policies import Scorer, SharedBase, load_scorer, trained_on
+from training.policies import Scorer, SharedBase, load_scorer
 from training.rundir import RunDir
 from training.runfile import PolicyRef, RunFile
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from training import compatibility
+from training.rundir import read_object
 from training.runfile import (
     MEMBER,
     TEMPLATES,
@@ -51,25 +51,25 @@ def check_inputs(config: RunFile, run_path: Path) -> None:
 
 def _check_adapter(kind: str, field: str, base: Path, folder: Path) -> None:
     """Refuse an adapter that cannot speak, or that was trained on other weights than it is to stand on."""
-    saved = _json(folder / "adapter_config.json")
+    saved = read_object(folder / "adapter_config.json")
     if saved is None:
         raise RunFileError(f"{field}.path", f"has no readable adapter_config.json: {folder}")
     if kind != "reward" and saved.get("task_type") == "SEQ_CLS":
         raise RunFileError(f"{field}.path", "holds a reward model's adapter, which scores answers and writes none")
     if kind == "merge" and (reason := compatibility.merge_refusal(compatibility.saved_method(saved))):
         raise RunFileError(field, reason)
-    if not _may_stand_on(base, saved, _json(folder / "hone.json") or {}):
+    if trained_on(folder, base) is False:
         raise RunFileError(f"{field}.path", f"was trained on other weights than those in {base}; name its own base")
 
 
-def _may_stand_on(base: Path, saved: dict[str, Any], card: dict[str, Any]) -> bool:
-    """Whether an adapter was trained on the weights in `base`, as far as it says where it was trained."""
-    named = saved.get("base_model_name_or_path")
+def trained_on(adapter: Path, base: Path) -> bool | None:
+    """Whether an adapter was trained on the very weights in `base`; None where nothing is left to compare."""
+    named = (read_object(adapter / "adapter_config.json") or {}).get("base_model_name_or_path")
     if named and Path(named).is_dir():
         return Path(named).samefile(base) or model_hash(named) == model_hash(base)
-    written = card.get("base_model")
-    known = written.get("sha256") if isinstance(written, dict) else None
-    return bool(known is None or known == model_hash(base))
+    card = (read_object(adapter / "hone.json") or {}).get("base_model")
+    known = card.get("sha256") if isinstance(card, dict) else None
+    return bool(known == model_hash(base)) if known else None
 
 
 def _is_whole(path: Path) -> bool:
@@ -85,14 +85,6 @@ def _is_whole(path: Path) -> bool:
     return size == 8 + length + max(ends, default=0)
 
 
-def _json(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def _check_members(config: RunFile) -> None:
     """An ensemble of adapters goes on from one of as many members, for copies of one adapter would all learn alike."""
     assert config.start_adapter is not None
@@ -104,7 +96,7 @@ def _check_members(config: RunFile) -> None:
 
 
 def _check_snapshot(snapshot: SnapshotRef) -> None:
-    manifest = _json(snapshot.path / "manifest.json")
+    manifest = read_object(snapshot.path / "manifest.json")
     if manifest is None:
         raise RunFileError("snapshot.path", f"has no readable manifest.json: {snapshot.path}")
     if snapshot.hash and manifest.get("content_hash") != snapshot.hash:

@@ -154,11 +154,11 @@ class Reward(Training):
         1, "Members", "Reward models in one; how far they are apart tells what is uncertain.",
         group=LOSS, min=1, max=64,
     )  # fmt: skip
-    # heads: nearly free. Coste et al. (2024) and Eisenstein et al. (2023) take whole models; adapters come closer.
+    # heads: nearly free. Coste et al. (2024) and Eisenstein et al. (2023) take whole models.
     ensemble: str = param(
         "heads",
         "Each member has",
-        "A score head on one adapter, or an adapter of its own: more accurate, and that many times the work.",
+        "A score head on one adapter, or an adapter of its own, which is that many times the work.",
         group=LOSS,
         choices=("heads", "adapters"),
     )

@@ -1,6 +1,5 @@
 """One frozen base model in memory that answers as itself or as any adapter on it, and what judges the answers."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,8 @@ from training.advantages import ScoreScale
 from training.compatibility import LAYERS
 from training.forward import Answered
 from training.heads import Heads, require_members
-from training.runfile import Adapter, Hardware, RunFileError, model_hash
+from training.inputs import trained_on
+from training.runfile import Adapter, Hardware, RunFileError
 
 # PEFT writes the adapter of this name straight into the folder and any other one into a folder below.
 POLICY = "default"
@@ -229,26 +229,19 @@ def load_scorer(
     """
     heads = Heads.of(folder)
     require_members(heads, caution)
-    if models.is_adapter(folder) and base.holds(folder) and trained_on(folder, base_folder):
-        return SharedScorer(base, folder, caution=caution)
+    if models.is_adapter(folder) and base.holds(folder):
+        there = trained_on(folder, base_folder)
+        if there is None:
+            message = f"is an adapter on {models.base_of(folder)}, which is not there to compare"
+            raise RunFileError("reward_model.path", message)
+        if there:
+            return SharedScorer(base, folder, caution=caution)
     if (folder / "tokenizer_config.json").is_file():
         theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True).get_vocab()
         ours = tokenizer.get_vocab()
         if any(theirs.get(token) != number for token, number in ours.items() if number != tokenizer.pad_token_id):
             raise RunFileError("reward_model.path", "reads another vocabulary than the policy writes")
     return SeparateScorer(models.load_reward(folder, None, hardware, tokenizer.pad_token_id), heads, caution)
-
-
-def trained_on(adapter: Path, base: Path) -> bool:
-    """Whether the adapter was trained on the very weights in `base`."""
-    known = models.base_of(adapter)
-    if known.is_dir():
-        return known.samefile(base) or model_hash(known) == model_hash(base)
-    card = adapter / "hone.json"
-    written = json.loads(card.read_text("utf-8")).get("base_model") if card.is_file() else None
-    if isinstance(written, dict) and written.get("sha256"):
-        return written["sha256"] == model_hash(base)
-    raise RunFileError("reward_model.path", f"is an adapter on {known}, which is not there to compare")
 
 
 class ValueModel:

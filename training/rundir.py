@@ -244,9 +244,18 @@ def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
     temporary.replace(path)
 
 
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is no file, or something else in it."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
 def read_status(path: Path | str) -> dict[str, Any]:
     """status.json, or a queued state when the engine has not written one yet."""
-    return _read_object(Path(path) / "status.json") or {
+    return read_object(Path(path) / "status.json") or {
         "state": "queued",
         "phase": "",
         "step": 0,
@@ -270,14 +279,14 @@ def read_samples(path: Path | str) -> list[dict[str, Any]]:
 
 
 def read_report(path: Path | str) -> dict[str, Any] | None:
-    return _read_object(Path(path) / "report.json")
+    return read_object(Path(path) / "report.json")
 
 
 def list_checkpoints(path: Path | str) -> list[dict[str, Any]]:
     """The complete checkpoints, oldest first: `{"step", "path", "bytes", "saved_at"}`."""
     found = []
     for listing in sorted((Path(path) / "checkpoints").glob("step-*/checkpoint.json")):
-        if entry := _read_object(listing):
+        if entry := read_object(listing):
             size = sum(file.stat().st_size for file in listing.parent.iterdir())
             found.append(
                 {"step": entry["step"], "path": listing.parent, "bytes": size, "saved_at": entry.get("saved_at")}
@@ -314,14 +323,6 @@ def process_started(pid: int) -> int | None:
 def is_alive(pid: int | None, started: int | None) -> bool:
     """Whether the very process that wrote this pid and start time still runs."""
     return pid is not None and started is not None and process_started(pid) == started
-
-
-def _read_object(path: Path) -> dict[str, Any] | None:
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) else None
 
 
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:

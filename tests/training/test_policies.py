@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.training.conftest import tiny_llama, tiny_tokenizer
-from training import adapters, forward, models, policies, rollout
+from training import adapters, forward, inputs, models, policies, rollout
 from training.advantages import ScoreScale
-from training.runfile import Adapter, Hardware, RunFileError
+from training.runfile import Adapter, Hardware, RunFileError, model_hash
 
 CPU = Hardware(device="cpu", threads=1)
 LORA = Adapter(r=4, alpha=8)
@@ -208,16 +208,18 @@ def test_a_reward_model_with_another_vocabulary_is_refused(base, tiny_model_dir,
         policies.load_scorer(tmp_path / "classifier", base, tiny_model_dir, CPU, tokenizer)
 
 
-def test_an_adapter_whose_base_moved_is_known_by_its_hash(reward, tiny_model_dir):
+def test_an_adapter_whose_base_moved_is_known_by_its_hash(base, reward, tiny_model_dir):
+    assert inputs.trained_on(reward, tiny_model_dir)
     config = json.loads((reward / "adapter_config.json").read_text())
     (reward / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "gone"}))
-    with pytest.raises(RunFileError, match="not there"):
-        policies.trained_on(reward, tiny_model_dir)
-    card = {"base_model": {"path": "gone", "sha256": policies.model_hash(tiny_model_dir)}}
+    assert inputs.trained_on(reward, tiny_model_dir) is None
+    with pytest.raises(RunFileError, match="gone, which is not there"):
+        policies.load_scorer(reward, base, tiny_model_dir, CPU, None)
+    card = {"base_model": {"path": "gone", "sha256": model_hash(tiny_model_dir)}}
     (reward / "hone.json").write_text(json.dumps(card))
-    assert policies.trained_on(reward, tiny_model_dir)
+    assert inputs.trained_on(reward, tiny_model_dir)
     (reward / "hone.json").write_text(json.dumps({"base_model": {"path": "gone", "sha256": "0" * 64}}))
-    assert not policies.trained_on(reward, tiny_model_dir)
+    assert inputs.trained_on(reward, tiny_model_dir) is False
 
 
 def test_rollouts_of_a_folded_policy_agree_with_its_training_pass(base):
