@@ -1,23 +1,23 @@
 """PPO beside the last one that TRL shipped (trl 1.12.0, installed into bench/.peers): python bench/ppo.py [--quick]
 
 Both answer the same number of prompts with the same model, reward model and adapter shape and learn from them in as
-many updates; every run is a process of its own and the two take turns. Compared are answers a processor second and peak
-memory. With --truth the model is small and its reward model learnt from noisy judgements of a hidden worth; compared is
-what the answers of both policies are truly worth after equal samples, over several seeds.
+many updates. TRL's value model learns whole, as its own examples have it (--lean: through an adapter, as Hone's does).
+Each side is a process of its own and stands still while the other takes a step, of which the first is not timed.
+Compared are answers a processor second and peak memory. With --truth the model is small and its reward model learnt
+from noisy judgements of a hidden worth; compared is what the answers of both policies are truly worth after equal
+samples, over several seeds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
+import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # otherwise bench/training.py would be `training`
 
 from bench.parts import floor, ppo_truth, ppo_work, reference  # noqa: E402
+from bench.parts.turns import Run, built, device, in_turns, spread  # noqa: E402
 
 PEER = ROOT / "bench" / ".peers" / "trl-1.12.0"
 FASTER, MEMORY = 3.0, 0.5
+UNTIMED = 1  # steps at the start of a run, in which memory is asked for the first time
 
 
 def main() -> None:
@@ -42,42 +44,30 @@ def main() -> None:
         rows=options.rollout * 4,
     )  # fmt: skip
     ppo = ppo_work.PPOWork(rollout=options.rollout, longest=options.longest)
-    runs: dict[str, list[dict[str, Any]]] = {"hone": [], "trl": []}
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as name:
         built(ppo_work.build, Path(name), work, ppo)
-        for turn in range(options.rounds):
-            for place, side in enumerate(runs):
-                runs[side].append(one(Path(name), f"ppo_{side}_run", 2 * turn + place, options))
-                print(side, json.dumps(runs[side][-1]), flush=True)  # a bench that is stopped has not been for nothing
-    report(runs, ppo, work, options.threads)
-
-
-def built(build: Callable[..., None], *args: Any) -> None:
-    """Run `build` in a process of its own: a run inherits the peak memory of whoever starts it."""
-    process = multiprocessing.get_context("spawn").Process(target=build, args=args)
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit("The work could not be built.")
+        runs = side_by_side(Path(name), work, ppo, options)
+    report(summed_up(runs, work, ppo))
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one round of two small steps")
+    parser.add_argument("--quick", action="store_true", help="two small steps")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=6, help="rounds of answering and learning in one run")
-    parser.add_argument("--rollout", type=int, default=32, help="answers of one step; a multiple of 8")
-    parser.add_argument("--longest", type=int, default=256, help="tokens of an answer")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each side")
+    parser.add_argument("--steps", type=int, default=4, help="of answering and learning; all but the first are timed")
+    parser.add_argument("--rollout", type=int, default=8, help="answers of one step; a multiple of 8")
+    # 192: the longest of eight answers is then to their mean what it is among the reference work's own lengths.
+    parser.add_argument("--longest", type=int, default=192, help="tokens of an answer")
     parser.add_argument("--hidden", type=int, default=384)
     parser.add_argument("--layers", type=int, default=7)
     parser.add_argument("--vocabulary", type=int, default=32_000)
+    parser.add_argument("--lean", action="store_true", help="TRL's value learns through an adapter too, not whole")
     parser.add_argument("--truth", action="store_true", help="what answers are worth after equal samples")
     parser.add_argument("--seeds", type=int, default=3, help="of --truth")
     parser.add_argument("--samples", type=int, default=960, help="answers that each side of --truth learns from")
     options = parser.parse_args()
     if options.quick:
-        options.steps, options.rollout, options.longest, options.rounds = 2, 8, 96, 1
+        options.steps, options.rollout, options.longest = 2, 8, 96
     return options
 
 
@@ -87,11 +77,36 @@ def install() -> None:
         subprocess.run(command, check=True)
 
 
+def side_by_side(
+    folder: Path, work: reference.Work, ppo: ppo_work.PPOWork, options: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    """What both sides found, step by step in turn, and the rate of products of the shape of a minibatch."""
+    shape = [round(ppo.minibatch * (work.prompt + expected(work, ppo))), work.hidden, work.feed_forward]
+    sides = {"hone": "ppo_hone_run", "trl": "ppo_trl_run", "floor": "matmul_run"}
+    runs = []
+    for number, module in enumerate(sides.values()):
+        order = order_of(folder, number, options) | {"shape": shape}
+        runs.append(Run(ROOT, module, order, folder / f"{number}.json"))
+    return dict(zip(sides, in_turns(runs), strict=True))
+
+
+def order_of(folder: Path, number: int, options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "work": str(folder), "number": number, "threads": options.threads, "steps": options.steps, "peer": str(PEER),
+        "lean": options.lean,
+    }  # fmt: skip
+
+
+def expected(work: reference.Work, ppo: ppo_work.PPOWork) -> float:
+    """Tokens of an answer that may end at each of them, cut at the longest."""
+    return work.answer * (1 - math.exp(-ppo.longest / work.answer))
+
+
 def one(folder: Path, module: str, number: int, options: argparse.Namespace, **more: Any) -> dict[str, Any]:
+    """What one run found that nobody takes turns with."""
     out = folder / f"{number}.json"
-    order = {"work": str(folder), "number": number, "threads": options.threads, "steps": options.steps}
-    command = [sys.executable, "-W", "ignore", "-m", f"bench.parts.{module}"]
-    command.append(json.dumps(order | {"out": str(out), "peer": str(PEER)} | more))
+    order = order_of(folder, number, options) | {"out": str(out)} | more
+    command = [sys.executable, "-W", "ignore", "-m", f"bench.parts.{module}", json.dumps(order)]
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads), "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -99,15 +114,35 @@ def one(folder: Path, module: str, number: int, options: argparse.Namespace, **m
     return json.loads(out.read_text())
 
 
-def hone_lengths(runs: dict[str, list[dict[str, Any]]]) -> list[float]:
-    return [length for run in runs["hone"] for length in run["lengths"][1:]]
-
-
-def lowest(work: reference.Work, ppo: ppo_work.PPOWork, answer: float, threads: int) -> dict[str, float]:
-    """Answers a second of the bare arithmetic, at the rate of products of the shape of a minibatch."""
-    operations = floor.experience(work, work.prompt, answer, ppo.epochs)
-    speed = floor.matmul_rate(threads, round(ppo.minibatch * (work.prompt + answer)), work.hidden, work.feed_forward)
-    return {"rate": speed / operations, "gigaflops": speed / 1e9}
+def summed_up(runs: dict[str, dict[str, Any]], work: reference.Work, ppo: ppo_work.PPOWork) -> dict[str, Any]:
+    """Medians over the timed steps, each a turn of its own, with their middle halves."""
+    speeds = runs.pop("floor")["operations_per_second"][UNTIMED:]
+    length = statistics.fmean(runs["hone"]["lengths"][UNTIMED:])
+    operations = floor.experience(work, work.prompt, length, ppo.epochs)
+    floors = [speed / operations for speed in speeds]  # answers a second, at each turn
+    found: dict[str, Any] = {
+        "parameters": work.parameters,
+        "answers_per_step": ppo.rollout,
+        "length": length,
+        "expected_length": expected(work, ppo),
+        "floor": {"rate": statistics.median(floors), "gigaflops": statistics.median(speeds) / 1e9},
+    }
+    for side, run in runs.items():
+        seconds, processor = run["seconds"][UNTIMED:], run["cpu_seconds"][UNTIMED:]
+        found[side] = {
+            "per_second": spread([ppo.rollout / each for each in seconds]),
+            "per_cpu_second": spread([ppo.rollout / each for each in processor]),
+            "peak_mb": run["peak_mb"],
+            "of_floor": statistics.median(
+                ppo.rollout / each / limit for each, limit in zip(seconds, floors, strict=True)
+            ),
+            "scores": run["scores"],
+        }
+    for name, clock in (("faster", "seconds"), ("less_cpu", "cpu_seconds")):
+        steps = zip(runs["hone"][clock], runs["trl"][clock], strict=True)
+        found[name] = spread([theirs / ours for ours, theirs in list(steps)[UNTIMED:]])
+    found["memory"] = runs["hone"]["peak_mb"] / runs["trl"]["peak_mb"]
+    return found
 
 
 def truth(options: argparse.Namespace) -> None:
@@ -139,8 +174,7 @@ def truth(options: argparse.Namespace) -> None:
     print(f"hone ahead of trl by {lead:.3f} ± {error:.3f} (one standard error over seeds)")
     goal = {"value": round(lead, 4), "target": 0.0, "met": lead >= 0}
     results = {"samples": options.samples, "seeds": found, "lead": lead, "error": error}
-    device = f"{platform.machine()}, {os.cpu_count()} cores"
-    print(json.dumps({"bench": "ppo truth", "device": device, "results": results, "targets": {"true reward": goal}}))
+    print(json.dumps({"bench": "ppo truth", "device": device(), "results": results, "targets": {"true reward": goal}}))
 
 
 def _told(side: tuple[str, dict[str, float]]) -> str:
@@ -148,43 +182,29 @@ def _told(side: tuple[str, dict[str, float]]) -> str:
     return f"{name} {run['worth']:.3f} ± {run['error']:.3f} (KL {run['kl']:.2f}, {run['length']:.1f} tokens)"
 
 
-def report(runs: dict[str, list[dict[str, Any]]], ppo: ppo_work.PPOWork, work: reference.Work, threads: int) -> None:
-    """The table for a person and the line for a program; the first step of each run is not timed."""
-    results: dict[str, Any] = {"parameters": work.parameters, "answers_per_step": ppo.rollout}
-    for side, found in runs.items():
-        rates = {
-            clock: sorted(ppo.rollout * len(run[clock][1:]) / sum(run[clock][1:]) for run in found)
-            for clock in ("seconds", "cpu_seconds")
-        }
-        results[side] = {
-            "per_second": statistics.median(rates["seconds"]),
-            "per_cpu_second": statistics.median(rates["cpu_seconds"]),
-            "spread": [rates["cpu_seconds"][0], rates["cpu_seconds"][-1]],
-            "peak_mb": statistics.median(run["peak_mb"] for run in found),
-            "first_score": statistics.fmean(run["scores"][0] for run in found),
-            "last_score": statistics.fmean(run["scores"][-1] for run in found),
-        }
-        each = results[side]
+def report(found: dict[str, Any]) -> None:
+    """The table for a person and the line for a program."""
+    for side in ("hone", "trl"):
+        each = found[side]
+        wall, processor = each["per_second"], each["per_cpu_second"]
         print(
-            f"{side:5} {each['per_second']:7.3f} answers/s  {each['per_cpu_second']:7.3f} a processor second "
-            f"[{each['spread'][0]:.3f}, {each['spread'][1]:.3f}]  {each['peak_mb']:6.0f} MB  "
-            f"score {each['first_score']:.3f} to {each['last_score']:.3f}"
+            f"{side:5} {wall['median']:6.3f} answers/s [{wall['low']:.3f}, {wall['high']:.3f}]  "
+            f"{processor['median']:6.3f} a processor second [{processor['low']:.3f}, {processor['high']:.3f}]  "
+            f"{each['peak_mb']:6.0f} MB  {each['of_floor']:.0%} of the floor  "
+            f"score {each['scores'][0]:.3f} to {each['scores'][-1]:.3f}"
         )
-    hone, trl = results["hone"], results["trl"]
-    faster, memory = hone["per_cpu_second"] / trl["per_cpu_second"], hone["peak_mb"] / trl["peak_mb"]
-    print(f"hone × {faster:.2f} answers a processor second, × {memory:.2f} the memory")
-    low = lowest(work, ppo, statistics.fmean(hone_lengths(runs)), threads)
-    results["floor"] = low | {"of_floor": {side: results[side]["per_second"] / low["rate"] for side in runs}}
+    faster, less = found["faster"], found["less_cpu"]
     print(
-        f"floor {low['rate']:.3f} answers/s at {low['gigaflops']:.1f} GFLOP/s: "
-        + ", ".join(f"{side} at {share:.0%}" for side, share in results["floor"]["of_floor"].items())
+        f"hone × {less['median']:.2f} answers a processor second [{less['low']:.2f}, {less['high']:.2f}], "
+        f"× {faster['median']:.2f} by the clock, × {found['memory']:.2f} the memory; "
+        f"answers of {found['length']:.0f} tokens ({found['expected_length']:.0f} expected); "
+        f"floor {found['floor']['rate']:.3f} answers/s at {found['floor']['gigaflops']:.1f} GFLOP/s"
     )
     targets = {
-        "faster": {"value": round(faster, 3), "target": FASTER, "met": faster >= FASTER},
-        "memory": {"value": round(memory, 3), "target": MEMORY, "met": memory <= MEMORY},
+        "faster": {"value": round(less["median"], 3), "target": FASTER, "met": less["median"] >= FASTER},
+        "memory": {"value": round(found["memory"], 3), "target": MEMORY, "met": found["memory"] <= MEMORY},
     }
-    device = f"{platform.machine()}, {os.cpu_count()} cores"
-    print(json.dumps({"bench": "ppo", "device": device, "results": results, "targets": targets}))
+    print(json.dumps({"bench": "ppo", "device": device(), "results": found, "targets": targets}))
 
 
 if __name__ == "__main__":

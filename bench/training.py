@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
-import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # otherwise this file itself would be `training`
 
 from bench.parts import floor, reference  # noqa: E402
-from bench.parts.turns import Run, in_turns  # noqa: E402
+from bench.parts.turns import Run, built, device, in_turns, spread  # noqa: E402
 
 METHODS = ("sft", "reward", "dpo")
 SPEED = {"sft": 2.2, "reward": 3.0, "dpo first": 3.5, "dpo": 6.0}
@@ -73,22 +70,14 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def built(build: Callable[..., None], *args: Any) -> None:
-    """Run `build` in a process of its own: a run inherits the peak memory of whoever starts it."""
-    process = multiprocessing.get_context("spawn").Process(target=build, args=args)
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit("The reference work could not be built.")
-
-
 def compared(folder: Path, method: str, threads: int, work: reference.Work, options: argparse.Namespace) -> dict:
     """Rows a second of both sides by turns, peak memory and the floor."""
     forget(folder)  # references are computed anew, before the first step
     sides: dict[str, tuple[str, dict[str, Any]]] = {"hone": ("hone_run", {}), "trl": ("trl_run", {})}
     if options.tuned:
         sides["trl tuned"] = ("trl_run", {"checkpointing": False})
-    sides["floor"] = ("matmul_run", {})
+    shape = [round(work.batch * (work.prompt + work.answer)), work.hidden, work.feed_forward]
+    sides["floor"] = ("matmul_run", {"shape": shape})
     runs = []
     for name, (module, more) in sides.items():
         number = f"{method}-{threads}-{name.replace(' ', '-')}"
@@ -149,12 +138,6 @@ def forget(folder: Path) -> None:
         path.unlink()
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """The median, and the middle half."""
-    low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
-    return {"median": statistics.median(values), "low": low, "high": high}
-
-
 def print_row(method: str, threads: int, found: dict[str, Any]) -> None:
     hone, trl, faster = found["rates"]["hone"], found["rates"]["trl"], found["faster"]["trl"]
     first = found.get("first_pass")
@@ -195,10 +178,6 @@ def measured(results: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def target(value: float, wanted: float, met: bool) -> dict[str, Any]:
     return {"value": float(f"{value:.4g}"), "target": wanted, "met": met}
-
-
-def device() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -1,34 +1,6 @@
 """The least time the reference work can take: its arithmetic over the measured rate of matrix products."""
 
-import json
-import os
-import subprocess
-import sys
-
 from bench.parts.reference import Texts, Work
-
-MEASURE = """
-import json, sys, time, torch
-threads, tokens, wide, narrow = json.loads(sys.argv[1])
-torch.set_num_threads(threads)
-a, b = torch.randn(tokens, wide), torch.randn(wide, narrow)
-seconds = []
-for _ in range(12):
-    began = time.perf_counter()
-    a @ b
-    seconds.append(time.perf_counter() - began)
-print(2 * tokens * wide * narrow / min(seconds))
-"""
-
-
-def matmul_rate(threads: int, tokens: int, wide: int, narrow: int) -> float:
-    """Floating-point operations a second of a product of this shape: the best of twelve."""
-    order = json.dumps([threads, tokens, wide, narrow])
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, order], env=environment, check=True, capture_output=True, text=True
-    )
-    return float(done.stdout)
 
 
 def per_row(method: str, work: Work, rows: Texts) -> float:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from bench.parts import reference
 from bench.parts.turns import Steps
 
 PRODUCTS = 6  # of which the quickest counts: the rate is what no implementation can exceed
@@ -16,17 +15,19 @@ PRODUCTS = 6  # of which the quickest counts: the rate is what no implementation
 def main() -> None:
     order = json.loads(sys.argv[1])
     torch.set_num_threads(order["threads"])
-    work = reference.load(Path(order["work"]))
-    tokens = round(work.batch * (work.prompt + work.answer))
-    a, b = torch.randn(tokens, work.hidden), torch.randn(work.hidden, work.feed_forward)
-    operations = 2 * tokens * work.hidden * work.feed_forward
     steps, rates = Steps(order), []
     for _ in range(order["steps"]):
         steps.begin()
-        rates.append(operations / min(_seconds(a, b) for _ in range(PRODUCTS)))
+        rates.append(rate(*order["shape"]))
         steps.end()
     steps.begin()
     Path(order["out"]).write_text(json.dumps({"operations_per_second": rates}))
+
+
+def rate(tokens: int, wide: int, narrow: int) -> float:
+    """Floating-point operations a second of a product of this shape."""
+    a, b = torch.randn(tokens, wide), torch.randn(wide, narrow)
+    return 2 * tokens * wide * narrow / min(_seconds(a, b) for _ in range(PRODUCTS))
 
 
 def _seconds(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -1,13 +1,12 @@
 """One PPO run of Hone's engine, in a process of its own: python -m bench.parts.ppo_hone_run '{...}'"""
 
 import json
-import resource
 import sys
 from pathlib import Path
 from typing import Any
 
 from bench.parts import ppo_work, reference
-from bench.parts.turns import between, now
+from bench.parts.turns import Steps
 
 
 def main() -> None:
@@ -22,26 +21,26 @@ def main() -> None:
     from training import ppo as engine
     from training import rundir, runfile
 
-    times: list[tuple[float, float]] = []
+    steps = Steps(order)
 
     class Watched(rundir.RunDir):
         def phase(self, name: str, *args: Any, **keys: Any) -> None:
-            if name == "training":
-                times.append(now())
             super().phase(name, *args, **keys)
+            if name == "training":
+                steps.begin()
 
         def log(self, step: int, **metrics: Any) -> None:
-            if "lr" in metrics:
-                times.append(now())
             super().log(step, **metrics)
+            if "lr" in metrics:
+                steps.end()
+                steps.begin()
 
     run = Watched(run_folder)
     engine.train(runfile.read(run_folder / "run.json"), run)
     rows = [row for row in rundir.read_metrics(run_folder) if row.get("score") is not None]
-    found = between(times) | {
+    found = steps.found() | {
         "scores": [row["score"] for row in rows],
         "lengths": [row["length"] for row in rows],
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "adapter": str(run_folder / "model"),
     }
     Path(order["out"]).write_text(json.dumps(found))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
 
 from bench.parts import ppo_work, reference
-from bench.parts.turns import between, now
+from bench.parts.turns import Steps
 
 
 def main() -> None:
@@ -19,7 +18,7 @@ def main() -> None:
     import torch
     import transformers
     from datasets import Dataset
-    from peft import LoraConfig
+    from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
     from trl.experimental.ppo import PPOTrainer
 
@@ -29,32 +28,32 @@ def main() -> None:
     work, ppo = reference.load(folder), ppo_work.load(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder / "causal", padding_side="left")
     prompts = Dataset.from_dict({"input_ids": [prompt for prompt, _, _ in reference.texts(work)]})
-    times: list[tuple[float, float]] = []
+    steps = Steps(order)
     scores: list[float] = []
 
     class Watched(PPOTrainer):
         def log(self, logs: dict[str, float], *args: Any, **keys: Any) -> None:
             scores.append(logs["objective/scores"])
-            times.append(now())
+            steps.end()
+            steps.begin()
 
+    lora: dict[str, Any] = {"r": work.rank, "lora_alpha": 2 * work.rank, "target_modules": "all-linear"}
+    value = AutoModelForSequenceClassification.from_pretrained(folder / "classifier", num_labels=1)
     trainer = Watched(
         args=settings_of(order, folder, work, ppo),
         processing_class=tokenizer,
         model=AutoModelForCausalLM.from_pretrained(folder / "causal"),
         ref_model=None,
         reward_model=AutoModelForSequenceClassification.from_pretrained(folder / "classifier", num_labels=1),
-        value_model=AutoModelForSequenceClassification.from_pretrained(folder / "classifier", num_labels=1),
+        value_model=get_peft_model(value, LoraConfig(task_type="SEQ_CLS", **lora)) if order["lean"] else value,
         train_dataset=prompts,
         eval_dataset=prompts,
-        peft_config=LoraConfig(
-            task_type="CAUSAL_LM", r=work.rank, lora_alpha=2 * work.rank, target_modules="all-linear"
-        ),
+        peft_config=LoraConfig(task_type="CAUSAL_LM", **lora),
     )
-    times.append(now())
+    steps.begin()
     trainer.train()
-    found = between(times) | {
+    found = steps.found() | {
         "scores": scores,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "adapter": str(folder / f"trl-policy-{order['number']}"),
     }
     trainer.save_model(found["adapter"])

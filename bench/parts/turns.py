@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import multiprocessing
 import os
+import platform
 import resource
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +104,15 @@ class Run:
         return os.read(self._hear, 1) == b"."
 
 
+def built(build: Callable[..., None], *args: Any) -> None:
+    """Run `build` in a process of its own: a run inherits the peak memory of whoever starts it."""
+    process = multiprocessing.get_context("spawn").Process(target=build, args=args)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit("The work could not be built.")
+
+
 def in_turns(runs: list[Run]) -> list[dict[str, Any]]:
     """What they found when all of them have taken all their steps, one step each at a time."""
     while any(run.going for run in runs):
@@ -110,7 +122,11 @@ def in_turns(runs: list[Run]) -> list[dict[str, Any]]:
     return [run.result() for run in runs]
 
 
-def between(times: list[Moment]) -> dict[str, list[float]]:
-    """How long each step took, both ways."""
-    pairs = list(itertools.pairwise(times))
-    return {"seconds": [b[0] - a[0] for a, b in pairs], "cpu_seconds": [b[1] - a[1] for a, b in pairs]}
+def spread(values: list[float]) -> dict[str, float]:
+    """The median, and the middle half."""
+    low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    return {"median": statistics.median(values), "low": low, "high": high}
+
+
+def device() -> str:
+    return f"{platform.machine()}, {os.cpu_count()} cores"
