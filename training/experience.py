@@ -17,7 +17,6 @@ from training.prompts import Prompt
 from training.rundir import RunDir
 from training.runfile import RunFile
 
-PART_TENSORS = ("mask", "logps", "values", "advantages", "returns")
 NORM_ANSWERS = 256  # answers of the reference policy that fix the scale of the reward
 
 
@@ -32,30 +31,6 @@ class Experience:
     advantages: Tensor  # (N, T)
     returns: Tensor  # (N, T)
     metrics: dict[str, float]
-
-    def parts(self, players: Players, rows: Sequence[int]) -> list[Part]:
-        """The rows of a minibatch in parts of like length."""
-        tokens = self.mask[list(rows)].sum()
-        found = []
-        for picked in players.parted(self.answered, rows):
-            batch = players.pack([self.answered[row] for row in picked])
-            width = int(batch.lengths.max())
-            tensors = [getattr(self, name)[picked, :width] for name in PART_TENSORS]
-            found.append(Part(batch, float(tensors[0].sum() / tokens), *tensors))
-        return found
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some answers of a minibatch; `share` is their share of its tokens, so that shares of means add up to its mean."""
-
-    batch: forward.Batch
-    share: float
-    mask: Tensor
-    logps: Tensor
-    values: Tensor
-    advantages: Tensor
-    returns: Tensor
 
 
 def reference_scale(players: Players, learn: Sequence[Prompt], config: RunFile, run: RunDir) -> ScoreScale:

@@ -26,6 +26,7 @@ from training.prompts import Prompt
 from training.results import recent, save_checked
 from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile, RunFileError
+from training.updates import RATIO_TOLERANCE, take_step
 
 RELOAD_ROWS = 4
 
@@ -181,7 +182,7 @@ def improve(
     for _ in range(params.passes):
         for rows in torch.randperm(count, generator=generator).split(params.minibatch):
             row = minibatch_step(company, experience, rows.tolist(), optimizer, kind)
-            if not found and abs(row["ratio_max"] - 1) > ppo.RATIO_TOLERANCE:
+            if not found and abs(row["ratio_max"] - 1) > RATIO_TOLERANCE:
                 run.say("warning", f"The ratio was {row['ratio_max']:.4f} before any update of step {step}.")
             run.require_finite(step, **row)
             found.append(row)
@@ -212,7 +213,7 @@ def minibatch_step(
         clipped = losses.clip_fraction(ratio, seen, clip=params.clip, clip_high=high)
         result["clip_fraction"] += share * clipped.item()
         result["ratio_max"] = max(result["ratio_max"], ratio[seen].max().item())
-    return result | {"grad_norm": ppo.take_step(optimizer, company.policy_weights(), params.max_grad_norm)}
+    return result | {"grad_norm": take_step(optimizer, company.policy_weights(), params.max_grad_norm)}
 
 
 def part_loss(

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
-from training import answers, data, forward, losses, models, prompts, reports
+from training import answers, data, forward, models, prompts, reports
 from training.advantages import KLController, ScoreScale
 from training.company import Company, Players, speakers, value_base
 from training.data import RowAccount
-from training.experience import Experience, Part, gather, pick, reference_scale
+from training.experience import gather, pick, reference_scale
 from training.forward import Answered
+from training.lanes import Lanes, count_for
 from training.loop import Done, Look, Loop, Metrics
 from training.policies import SharedBase, ValueModel, load_scorer
 from training.prompts import Prompt
@@ -26,10 +26,10 @@ from training.results import recent, save_checked
 from training.rundir import RunDir, read_metrics
 from training.runfile import RunFile, RunFileError
 from training.schedule import learning_rate, set_rate
+from training.updates import improve, learner
 
 RELOAD_ROWS = 4
 ADAM_EPS = 1e-5  # as in the PPO baselines; Huang et al. (2024)
-RATIO_TOLERANCE = 1e-2  # how far the first ratio may be from 1 before somebody should know
 
 
 def train(config: RunFile, run: RunDir) -> None:
@@ -49,11 +49,15 @@ def train(config: RunFile, run: RunDir) -> None:
     state.begin(learn)
 
     def look(step: int) -> Metrics:
-        _, scores = shown.show(step)
+        with lanes.resting():
+            _, scores = shown.show(step)
         assert scores is not None
         return {"eval_score": scores.mean().item(), "eval_reward": state.scale(scores).mean().item()}
 
-    state.loop.go(lambda step: one_step(state, learn, step), [Look(params.sample_every if held_out else 0, look)])
+    count = count_for(players.base.lm, config.adapter.method if config.adapter else None)
+    with Lanes(list(state.loop.weights.values()), learner(players), count) as lanes:
+        looks = [Look(params.sample_every if held_out else 0, look)]
+        state.loop.go(lambda step: one_step(state, lanes, learn, step), looks)
     run.phase("evaluating")
     figures = evaluate(players, shown, state.scale, run) if held_out else {}
     last = [a.answered for a in shown.before[:RELOAD_ROWS]] or experience_probe(players, learn, config)
@@ -102,16 +106,17 @@ class LearningState:
         return {"scale": [self.scale.mean, self.scale.std], "beta": self.controller.beta}
 
 
-def one_step(state: LearningState, learn: Sequence[Prompt], step: int) -> Done:
+def one_step(state: LearningState, lanes: Lanes, learn: Sequence[Prompt], step: int) -> Done:
     """Answer some prompts, learn from the answers, and set the price of drifting for the next step."""
     config, players, controller = state.config, state.players, state.controller
     params = config.params
     set_rate(state.value_optimizer, learning_rate(params, step, params.steps) / params.learning_rate * state.value_rate)
     batch = pick(learn, step, params.rollout_batch, config.seed)
-    experience = gather(players, batch, state.scale, controller.beta, seed=config.seed * 1_000_003 + step)
+    with lanes.resting():
+        experience = gather(players, batch, state.scale, controller.beta, seed=config.seed * 1_000_003 + step)
     # While the value head finds its feet, its advantages would lead the policy astray.
     optimizer = state.policy_optimizer if step > params.value_warmup_steps else None
-    learnt = improve(players, experience, optimizer, state.value_optimizer, state.run, step, seed=config.seed)
+    learnt = improve(lanes, players, experience, optimizer, state.value_optimizer, state.run, step, seed=config.seed)
     epoch = step * params.rollout_batch / len(learn)
     row = experience.metrics | learnt | {"beta": controller.beta, "epoch": epoch}
     controller.update(experience.metrics["kl"], len(batch))
@@ -158,73 +163,6 @@ def samples_of(players: Company, held_out: list[Prompt], config: RunFile, run: R
         batch_size=params.rollout_batch, seed=config.seed,
         max_new_tokens=params.max_new_tokens, temperature=params.temperature,
     )  # fmt: skip
-
-
-def improve(
-    players: Players,
-    experience: Experience,
-    policy_optimizer: torch.optim.Optimizer | None,
-    value_optimizer: torch.optim.Optimizer,
-    run: RunDir,
-    step: int,
-    *,
-    seed: int,
-) -> dict[str, float]:
-    """Some passes over a step's answers; without a policy optimizer only the value learns. Returns metrics."""
-    params, count = players.params, len(experience.answered)
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
-    found: list[dict[str, float]] = []
-    for _ in range(params.ppo_epochs):
-        for rows in torch.randperm(count, generator=generator).split(params.minibatch):
-            parts = experience.parts(players, rows.tolist())
-            row = value_step(players, parts, value_optimizer)
-            if policy_optimizer:
-                row |= policy_step(players, parts, policy_optimizer)
-                if not found and abs(row["ratio_max"] - 1) > RATIO_TOLERANCE:
-                    run.say("warning", f"The ratio was {row['ratio_max']:.4f} before any update of step {step}.")
-            run.require_finite(step, **row)
-            found.append(row)
-    means = {name: sum(row[name] for row in found) / len(found) for name in found[0]}
-    return means | ({"ratio_max": max(row["ratio_max"] for row in found)} if policy_optimizer else {})
-
-
-def policy_step(players: Players, parts: Sequence[Part], optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """One update of the policy on a minibatch."""
-    params = players.params
-    row = dict.fromkeys(("policy_loss", "entropy", "clip_fraction", "ratio_max"), 0.0)
-    for part in parts:
-        with players.base.speaking_as(players.policy) as lm:
-            tokens, entropy = forward.token_logps(lm, part.batch, temperature=params.temperature)
-            logps = part.batch.per_answer(tokens)
-            loss, ratio = losses.policy_loss(logps, part.logps, part.advantages, part.mask, clip=params.clip)
-            (part.share * loss).backward()
-        row["policy_loss"] += part.share * loss.item()
-        row["entropy"] += part.share * entropy.mean().item()
-        row["clip_fraction"] += part.share * losses.clip_fraction(ratio, part.mask, clip=params.clip).item()
-        row["ratio_max"] = max(row["ratio_max"], ratio[part.mask].max().item())
-    return row | {"grad_norm": take_step(optimizer, players.policy_weights(), params.max_grad_norm)}
-
-
-def value_step(players: Players, parts: Sequence[Part], optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """One update of the value on a minibatch."""
-    params, total = players.params, 0.0
-    for part in parts:
-        with players.value.base.speaking_as(players.value.name):
-            values = players.value(part.batch)
-            loss = losses.value_loss(values, part.values, part.returns, part.mask, clip=params.value_clip)
-            (params.value_coefficient * part.share * loss).backward()
-        total += part.share * loss.item()
-    norm = take_step(optimizer, players.value.weights(), params.max_grad_norm)
-    return {"value_loss": total, "value_grad_norm": norm}
-
-
-def take_step(optimizer: torch.optim.Optimizer, weights: dict[str, Tensor], max_norm: float) -> float:
-    """Clip, update, forget the gradients; returns the norm before clipping. A step that is no number moves nothing."""
-    norm = clip_grad_norm_(weights.values(), max_norm)
-    if torch.isfinite(norm):
-        optimizer.step()
-    optimizer.zero_grad()
-    return norm.item()
 
 
 def evaluate(players: Company, shown: answers.BeforeAndAfter, scale: ScoreScale, run: RunDir) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import torch
 
 from tests.training.conftest import LORA, tiny_llama, tiny_tokenizer
 from tests.training.test_policies import CPU, stir, write_reward
-from training import experience, forward, models, policies, ppo, runfile
+from training import experience, forward, models, policies, ppo, runfile, updates
 from training.advantages import KLController, ScoreScale
+from training.lanes import Lanes
 from training.params import PPO
 from training.rundir import RunDir, read_metrics, read_report, read_samples, read_status
 
@@ -104,40 +105,42 @@ def test_after_learning_rollouts_still_agree_with_the_training_pass(players, pro
 def test_a_step_is_no_longer_than_the_clipped_gradient():
     weight = torch.nn.Parameter(torch.zeros(2))
     weight.grad = torch.tensor([3.0, 4.0])
-    assert ppo.take_step(torch.optim.SGD([weight], lr=1.0), {"weight": weight}, 1.0) == pytest.approx(5)
+    assert updates.take_step(torch.optim.SGD([weight], lr=1.0), {"weight": weight}, 1.0) == pytest.approx(5)
     assert weight.tolist() == pytest.approx([-0.6, -0.8], abs=1e-4) and weight.grad is None
 
 
-def test_the_policy_has_a_gradient_and_nobody_else_gets_one(players, prompts):
+def test_policy_and_value_have_a_gradient_of_their_own_and_nobody_else_gets_one(players, prompts):
     got = experience.gather(players, prompts, ScoreScale(), 0.1, seed=0)
-    optimizer = torch.optim.SGD(players.policy_weights().values(), lr=0.0)
-    row = ppo.policy_step(players, got.parts(players, range(12)), optimizer)
-    assert row["grad_norm"] > 1e-3
-    assert row["ratio_max"] == pytest.approx(1, abs=1e-4)
-    assert row["clip_fraction"] == 0
-    assert all(weight.grad is None for weight in players.value.weights().values())
+    policy, value = players.policy_weights(), players.value.weights()
+    with Lanes([], updates.learner(players), 1) as alone:
+        assert updates.gradients(alone, got, range(12), policy=False).keys() == {"value_loss"}
+        assert all(weight.grad is None for weight in policy.values())
+        assert updates.take_step(torch.optim.SGD(value.values(), lr=0.0), value, 1.0) > 1e-3
+        row = updates.gradients(alone, got, range(12))
+    assert row["ratio_max"] == pytest.approx(1, abs=1e-4) and row["clip_fraction"] == 0
+    assert updates.take_step(torch.optim.SGD(policy.values(), lr=0.0), policy, 1.0) > 1e-3
+    value_weights = {id(weight) for weight in value.values()}
+    assert all(id(w) in value_weights for w in players.base.lm.parameters() if w.grad is not None)
 
 
-def test_a_minibatch_in_parts_has_the_gradient_of_the_whole(players, prompts, monkeypatch):
+def test_a_minibatch_in_parts_and_in_lanes_has_the_gradient_of_the_whole(players, prompts, monkeypatch):
     got = experience.gather(players, prompts, ScoreScale(), 0.1, seed=0)
     stir(players.policy_weights().values())  # so that ratios differ from 1
+    weights = [*players.policy_weights().values(), *players.value.weights().values()]
     found = []
-    monkeypatch.setattr(
-        ppo, "take_step", lambda _, weights, __: found.append([w.grad.clone() for w in weights.values()])
-    )
-    for most in (10_000, 40):
+    for count, most in ((2, 10_000), (1, 10_000), (1, 40)):
         monkeypatch.setattr(forward, "tokens_at_once", lambda _, most=most: most)
-        parts = got.parts(players, range(12))
-        assert len(parts) == 1 if most > 40 else len(parts) > 2
-        row = ppo.policy_step(players, parts, None)
-        ppo.value_step(players, parts, None)
-        players.base.lm.zero_grad()
-        players.value.head.zero_grad()
-        found.append(row)
-    whole, parts = found[:3], found[3:]
-    for one, two in zip(whole[0] + whole[1], parts[0] + parts[1], strict=True):
-        assert torch.allclose(one, two, atol=1e-5)
-    assert all(whole[2][key] == pytest.approx(parts[2][key], abs=1e-5) for key in whole[2] if key != "grad_norm")
+        assert (len(players.parted(got.answered, range(12))) == 1) == (most > 40)
+        with Lanes(weights, updates.learner(players), count) as some:
+            row = updates.gradients(some, got, range(12))
+        found.append((row, [weight.grad.clone() for weight in weights]))
+        for weight in weights:
+            weight.grad = None
+    (lanes, in_lanes), (whole, at_once), (parts, in_parts) = found
+    for one, two, three in zip(at_once, in_lanes, in_parts, strict=True):
+        assert torch.allclose(one, two, atol=1e-5) and torch.allclose(one, three, atol=1e-5)
+    assert any(each.abs().max() > 1e-3 for each in at_once)
+    assert lanes == pytest.approx(whole, abs=1e-5) and parts == pytest.approx(whole, abs=1e-5)
 
 
 def test_the_reward_sits_on_the_last_token_and_a_missing_end_costs(players, prompts, monkeypatch):
@@ -235,19 +238,27 @@ def test_a_stop_in_the_step_that_shows_samples_loses_nothing(make_ppo):
 
 @pytest.mark.slow
 def test_it_raises_the_score_that_it_is_paid_for(make_ppo, monkeypatch):
-    def score(self, answered, pad_id):
-        """The share of tokens on one side of the embedding: half of them at first, and easy to learn."""
-        liked = self.base.lm.get_input_embeddings().weight[:, 0] > 0
-        return torch.stack([liked[torch.tensor(answer)].float().mean() for _, answer in answered])
+    def liked(base):
+        """The tokens on one side of the embedding: half of them, and easy to learn."""
+        return base.lm.get_input_embeddings().weight[:, 0] > 0
 
+    def score(self, answered, pad_id):
+        return torch.stack([liked(self.base)[torch.tensor(answer)].float().mean() for _, answer in answered])
+
+    kept = []
+    assemble = ppo.assemble
+    monkeypatch.setattr(ppo, "assemble", lambda *given: kept.append(assemble(*given)) or kept[0])
+    monkeypatch.setattr(models, "let_go", lambda model: None)  # what it ended with is looked at below
     monkeypatch.setattr(policies.SharedScorer, "score", score)
     # No penalty for a missing end: a random model hardly ever ends, and would learn that before anything else.
     goal = {"missing_eos_penalty": 0.0, "eval_prompts": 0, "max_new_tokens": 6, "beta": 0.01}
-    folder = make_ppo(params=goal | {"steps": 14, "learning_rate": 0.01, "rollout_batch": 32})
-    train(folder)
-    scores = [row["score"] for row in read_metrics(folder)]
-    # The embeddings of a fresh model are so short that even the best policy reaches no more than about 0.6.
-    assert sum(scores[-4:]) / 4 > sum(scores[:2]) / 2 + 0.05
+    train(make_ppo(params=goal | {"steps": 8, "learning_rate": 0.01, "rollout_batch": 32}))
+    base, asked = kept[0].base, torch.tensor([[5 + n, 6, 7] for n in range(12)])
+    shares = []
+    for name in (None, policies.POLICY):
+        with torch.no_grad(), base.speaking_as(name) as lm:
+            shares.append(lm(asked).logits[:, -1].softmax(dim=-1)[:, liked(base)].sum(dim=-1).mean().item())
+    assert shares[1] > shares[0] + 0.01  # of what it would draw: answers themselves are too few to tell
 
 
 def test_the_reference_can_be_the_adapter_that_the_policy_starts_from(make_ppo, tiny_model_dir, tmp_path):

@@ -14,7 +14,7 @@ from tests.training.engine import run_engine
 from tests.training.test_policies import write_reward
 from tests.training.test_reward_kinds import ranked, rated
 from tests.training.test_sft import run_here
-from training import experience, reward
+from training import experience, ppo, reward
 from training.rundir import RunDir, read_metrics, read_report, read_samples, read_status
 
 ROWS = {"batch_size": 8, "epochs": 2, "max_steps": 4, "learning_rate": 5e-3, "checkpoint_every": 2}
@@ -34,7 +34,7 @@ def log(self, step, **metrics):
 RunDir.log = log
 """
 EPOCHS = ROWS | {"batch_size": 24}  # two steps each: broken off in the second, the run knows where it is in it
-TWO_LANES = "from training import reward; reward.count_for = lambda *_: 2"
+TWO_LANES = "from training import ppo, reward; ppo.count_for = reward.count_for = lambda *_: 2"
 DROPOUT = LORA | {"dropout": 0.2}
 # name: kind, adapter, settings, snapshot
 METHODS = {
@@ -50,7 +50,7 @@ METHODS = {
     "grpo, ia3": ("grpo", {"method": "ia3"}, GROUPS, None),
     "rloo": ("rloo", LORA, GROUPS, None),
     "rloo, all weights": ("rloo", None, GROUPS, None),
-    "ppo": ("ppo", LORA, PPO, None),
+    "ppo, two lanes": ("ppo", LORA, PPO, None),
     "ppo, all weights": ("ppo", None, PPO, None),
     "best_of_n": ("best_of_n", None, {"samples": 2, "batch_size": 4, "max_new_tokens": 4}, None),
 }
@@ -104,7 +104,8 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_killed_between_checkpoints_a_run_ends_as_if_nothing_had_happened(make, method, monkeypatch):
     prelude = KILL_AT_3
     if method.endswith("two lanes"):
-        monkeypatch.setattr(reward, "count_for", lambda *_: 2)
+        for each in (ppo, reward):
+            monkeypatch.setattr(each, "count_for", lambda *_: 2)
         prelude += TWO_LANES
     whole, broken = make(method, "whole"), make(method, "broken")
     assert run_here(whole) == 0, (whole / "log.txt").read_text()
