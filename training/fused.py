@@ -149,14 +149,16 @@ def merge_lora(model: nn.Module) -> None:
             layer.forward = types.MethodType(_forward, layer)  # type: ignore[method-assign]
 
 
-def spoken(layer: Any) -> Linear | None:
-    """What a linear layer comes to now; None where it is more than such a sum, or its weight learns.
+def spoken(layer: Any, *, frozen: bool = True) -> Linear | None:
+    """What a linear layer comes to now; None where it is more than such a sum, or (`frozen`) its weight learns.
 
     One adapter and no dropout, in float32: in bfloat16 the sum of the weights would round the adapter away.
     """
     base = layer.base_layer if type(layer) is LoraLinear else layer
     weight = getattr(base, "weight", None)
-    if type(base) is not nn.Linear or weight is None or weight.requires_grad or weight.dtype != torch.float32:
+    if type(base) is not nn.Linear or weight is None or weight.dtype != torch.float32:
+        return None
+    if frozen and weight.requires_grad:
         return None
     if base is layer or ((layer.disable_adapters or not layer.active_adapters) and not layer.merged):
         return Linear(weight, base.bias)

@@ -35,13 +35,13 @@ def fuse(model: nn.Module) -> None:
 def frugal(model: nn.Module) -> bool:
     """Whether the layers of `model` compute that way as they are now."""
     layer: Any = next((each for each in model.modules() if hasattr(each, "hone_last")), None)
-    return layer is not None and _linears(layer, layer.input_layernorm.weight) is not None
+    return layer is not None and linears_of(layer, layer.input_layernorm.weight) is not None
 
 
 def _forward(layer: Any, hidden_states: Tensor, *args: Any, **keys: Any) -> Tensor:
     reading = attention.current()
     plain = reading is not None and not args and keys.get("past_key_values") is None
-    linears = _linears(layer, hidden_states) if plain else None
+    linears = linears_of(layer, hidden_states) if plain else None
     if reading is None or linears is None:
         return type(layer).forward(layer, hidden_states, *args, **keys)
     cos, sin = (each[0] for each in keys["position_embeddings"])
@@ -53,17 +53,19 @@ def _forward(layer: Any, hidden_states: Tensor, *args: Any, **keys: Any) -> Tens
     return GatedProduct.apply(found, norm.weight, norm.variance_epsilon, *_flat(linears[4:]))[None]
 
 
-def _linears(layer: Any, states: Tensor) -> list[Linear] | None:
-    """What its projections come to, None where one of them is more than a sum or something else than they learns."""
+def linears_of(layer: Any, states: Tensor, *, frozen: bool = True) -> list[Linear] | None:
+    """What its projections come to, None where one is more than a sum, or (`frozen`) more than an adapter learns."""
     attend, inner = layer.self_attn, layer.mlp
     norms = (layer.input_layernorm, layer.post_attention_layernorm)
     weights = [norm.weight for norm in norms]
-    if states.dtype != torch.float32 or any(w.requires_grad or w.dtype != torch.float32 for w in weights):
+    if states.dtype != torch.float32 or any(w.dtype != torch.float32 for w in weights):
+        return None
+    if frozen and any(w.requires_grad for w in weights):
         return None
     if any(part._forward_hooks or part._forward_pre_hooks for part in (attend, inner, *norms)):
         return None  # something sits behind it: a bottleneck adapter
-    found = [spoken(getattr(attend, name)) for name in ATTENTION]
-    found += [spoken(getattr(inner, name)) for name in FEED_FORWARD]
+    found = [spoken(getattr(attend, name), frozen=frozen) for name in ATTENTION]
+    found += [spoken(getattr(inner, name), frozen=frozen) for name in FEED_FORWARD]
     return None if None in found else found  # type: ignore[return-value]
 
 
@@ -98,7 +100,7 @@ def _flat(linears: list[Linear]) -> tuple[Any, ...]:
     return tuple(each for linear in linears for each in linear)
 
 
-def _linears_of(flat: tuple[Any, ...]) -> list[Linear]:
+def _unflat(flat: tuple[Any, ...]) -> list[Linear]:
     return [Linear(*flat[first : first + 5]) for first in range(0, len(flat), 5)]
 
 
@@ -107,7 +109,7 @@ class Projections(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, norm: Tensor, eps: float, *flat: Any) -> Tensor:
-        maps, scale = Maps(_linears_of(flat)), _inverse_size(states, eps)
+        maps, scale = Maps(_unflat(flat)), _inverse_size(states, eps)
         both = maps.of(_normed(states, scale, norm))
         ctx.save_for_backward(states, scale, norm, both[:, maps.width :].clone(), *_tensors(flat))
         ctx.scales = [linear.scale for linear in maps.linears]
@@ -130,7 +132,7 @@ class Added(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, x: Tensor, *flat: Any) -> Tensor:
-        maps = Maps(_linears_of(flat))
+        maps = Maps(_unflat(flat))
         ctx.save_for_backward(x, *_tensors(flat))
         ctx.scales = [linear.scale for linear in maps.linears]
         return maps.added_to(states, x)
@@ -148,7 +150,7 @@ class GatedProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, norm: Tensor, eps: float, *flat: Any) -> Tensor:
-        linears, scale = _linears_of(flat), _inverse_size(states, eps)
+        linears, scale = _unflat(flat), _inverse_size(states, eps)
         first = Maps(linears[:2])
         both = first.of(_normed(states, scale, norm))
         gate, up = both[:, : first.width].chunk(2, dim=1)
@@ -191,7 +193,7 @@ class Rotated(torch.autograd.Function):
         whole = mixed.unflatten(1, (sum(heads), -1))
         out = whole.clone() if turned < len(heads) else torch.empty_like(whole)
         many = sum(heads[:turned])
-        _rotate(whole[:, :many], cos, sin, out[:, :many])
+        rotate(whole[:, :many], cos, sin, out[:, :many])
         return tuple(part if layout is None else part.index_select(0, layout.places) for part in out.split(heads, 1))
 
     @staticmethod
@@ -199,11 +201,11 @@ class Rotated(torch.autograd.Function):
         (cos, sin), heads, layout = ctx.saved_tensors, ctx.heads, ctx.layout
         grad = torch.cat([each if layout is None else layout.gathered(each) for each in grads], dim=1)
         turned = grad[:, : sum(heads[: ctx.turned])]
-        turned.copy_(_rotate(turned, cos, -sin, torch.empty_like(turned)))
+        turned.copy_(rotate(turned, cos, -sin, torch.empty_like(turned)))
         return grad.flatten(1), None, None, None, None, None
 
 
-def _rotate(whole: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> Tensor:
+def rotate(whole: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> Tensor:
     half = whole.shape[-1] // 2
     cos, sin = cos[:, None, :half], sin[:, None, :half]
     first, second = whole[..., :half], whole[..., half:]
@@ -228,7 +230,7 @@ def _through_norm(grad: Tensor, states: Tensor, scale: Tensor, norm: Tensor) -> 
 
 
 def _tensors(flat: tuple[Any, ...]) -> list[Tensor | None]:
-    return [each for linear in _linears_of(flat) for each in linear[:4]]
+    return [each for linear in _unflat(flat) for each in linear[:4]]
 
 
 def _with_scales(tensors: list[Any], scales: list[float]) -> list[Linear]:

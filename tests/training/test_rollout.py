@@ -107,6 +107,7 @@ def test_top_p_keeps_the_smallest_set_that_holds_the_mass():
 
 
 def test_the_reserved_cache_gives_what_the_plain_one_gives(llama, monkeypatch):
+    monkeypatch.setattr(rollout, "steps_of", lambda *_: None)  # a last digit may decide which token is drawn
     monkeypatch.setattr(rollout.ReservedLayer, "reserve", 3)
     ours = sample(llama, samples=4)
     monkeypatch.setattr(rollout, "make_cache", lambda model: rollout.DynamicCache(config=model.config))
