@@ -69,7 +69,7 @@ class Steps:
         self.places = mask.sum(dim=1)
         cos, sin = decoder.rotary_emb(self.norm.weight, torch.arange(total, device=mask.device)[None])
         self.cos, self.sin = cos[0], sin[0]
-        self.hidden = None
+        self.hidden: Tensor | None = None
         if not mask.all():
             self.hidden = self.cos.new_zeros(len(mask), total)
             self.hidden[:, : self.used].masked_fill_(mask == 0, torch.finfo(self.cos.dtype).min)

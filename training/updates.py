@@ -58,7 +58,7 @@ def gradients(lanes: Lanes, experience: Experience, rows: Sequence[int], *, poli
     """Those of a minibatch, in the weights; returns its metrics."""
     lengths = experience.mask.sum(dim=1).tolist()
     sizes = [sum(map(len, experience.answered[row])) for row in rows]
-    told = {"policy": policy, "tokens": sum(lengths[row] for row in rows)}
+    told: dict[str, Any] = {"policy": policy, "tokens": sum(lengths[row] for row in rows)}
     jobs = []
     for part in lanes.split(rows, sizes):
         worth = {name: [getattr(experience, name)[row, : lengths[row]].tolist() for row in part] for name in WORTH}
