@@ -11,13 +11,23 @@ from tests import database
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = 60
-# A file is flushed to the disk when its last byte is written and it has not got its name yet; in a folder of several
-# that is half way.
-KILLED = """
-import os, signal, sys
-os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+# Loads Django once and forks a process for each command. One that is to be killed is so where a file is flushed to the
+# disk: its last byte is written and it has not got its name yet; in a folder of several that is half way.
+COMMANDS = """
+import json, os, signal, sys
+import django
 from django.core.management import execute_from_command_line
-execute_from_command_line(sys.argv)
+django.setup()
+for line in sys.stdin:
+    killed, words = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if killed:
+            os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+        execute_from_command_line(["manage.py", *words, "--skip-checks"])
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
@@ -33,18 +43,22 @@ def test_an_export_killed_before_its_end_leaves_nothing_under_its_name_and_a_sec
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     database.copy(migrated, tmp_path / "data/hone.sqlite3")
 
-    def manage(*words: str, program: tuple[str, ...] = ("manage.py",)) -> int:
-        words = (sys.executable, *program, *words)
-        return subprocess.run(words, env=environment, cwd=ROOT, capture_output=True, check=False).returncode
+    words = [sys.executable, "-c", COMMANDS]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(words, env=environment, cwd=ROOT, text=True, bufsize=1, **pipes) as commands:
 
-    assert manage("import_tasks", "pairs", str(path), "--create", "preference") == 0
-    for format in ("jsonl", "datasets"):
-        out = tmp_path / "out" / format
-        out.parent.mkdir(exist_ok=True)
-        words = ("export_dataset", "pairs", "--type", "preference", "--format", format, "--out", str(out))
-        assert manage(*words, program=("-c", KILLED)) == -signal.SIGKILL
-        left = [entry.name for entry in out.parent.iterdir() if entry.name.startswith(f".{format}.")]
-        assert left and not out.exists()
-        assert manage(*words) == 0
-        assert out.exists()
+        def manage(*words: str, killed: bool = False) -> int:
+            commands.stdin.write(json.dumps([killed, words]) + "\n")
+            return int(commands.stdout.readline())
+
+        assert manage("import_tasks", "pairs", str(path), "--create", "preference") == 0
+        for format in ("jsonl", "datasets"):
+            out = tmp_path / "out" / format
+            out.parent.mkdir(exist_ok=True)
+            words = ["export_dataset", "pairs", "--type", "preference", "--format", format, "--out", str(out)]
+            assert manage(*words, killed=True) == -signal.SIGKILL
+            left = [entry.name for entry in out.parent.iterdir() if entry.name.startswith(f".{format}.")]
+            assert left and not out.exists()
+            assert manage(*words) == 0
+            assert out.exists()
     assert len((tmp_path / "out" / "jsonl").read_text().splitlines()) == RECORDS

@@ -14,13 +14,13 @@ SETTINGS = ["params.epochs=1000", "params.batch_size=4", "params.checkpoint_ever
 
 
 def train(world, name):
-    options = ["--base", "tiny", "--snapshot", "pairs", "--name", name, "--no-wait"]
+    options = ["--base", "tiny", "--snapshot", "pairs", "--name", name, "--no-wait", "--skip-checks"]
     world.manage("train", "reward", *options, "--set", *SETTINGS, "hardware.device=cpu")
 
 
 def test_training_outlives_its_worker_and_a_run_outlives_its_process(world):
     train(world, "hardy")
-    worker = world.start("worker")
+    worker = world.start("worker", "--skip-checks")
     row = world.until("hardy", lambda row: row["state"] == "running" and row["step"] > 6)
     engine = row["pid"]
 
@@ -32,7 +32,7 @@ def test_training_outlives_its_worker_and_a_run_outlives_its_process(world):
     while rundir.read_status(world.folder("hardy"))["step"] < step + 5:
         assert time.monotonic() < deadline, "training stopped with its worker"
         time.sleep(0.05)
-    worker = world.start("worker")
+    worker = world.start("worker", "--skip-checks")
     row = world.until("hardy", lambda row: row["step"] > step + 5)
     assert (row["pid"], row["attempt"], row["losses"]) == (engine, 1, 0)
 
