@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Count, Sum
 from django.utils import timezone
@@ -27,6 +28,6 @@ def of_each(projects: Sequence[Project]) -> dict[int, Size]:
     told = reports.values_list("project", "data__stats__tasks__total", "data__stats__judgements__share")
     found = {pk: Size(total, share) for pk, total, share in told if total and total >= LARGE}
     rest = Task.objects.filter(project__in=[one for one in projects if one.pk not in found]).wanted()
-    sums = rest.order_by().values_list("project").annotate(n=Count("pk"), done=Sum("done"), need=Sum("need"))
+    sums: Any = rest.order_by().values_list("project").annotate(n=Count("pk"), done=Sum("done"), need=Sum("need"))
     found |= {pk: Size(n, min(1.0, done / need) if need else 0.0) for pk, n, done, need in sums}
     return found

@@ -8,16 +8,19 @@ from rlhf.models import Cut, Model, Round, Snapshot
 
 Json = dict[str, Any]
 
+DECIDED: tuple[Any, ...] = (Model.objects, Round.objects)
+CUT: tuple[Any, ...] = (Snapshot.objects, Cut.objects)
+
 
 def rename(before: str, name: str) -> None:
     """`name` instead of `before`, in decisions and in the recipes of what is or will be cut; files stay as they are."""
-    for decided in (Model, Round):
-        for pk, decision in decided._default_manager.filter(decision__by=before).values_list("pk", "decision"):
-            decided._default_manager.filter(pk=pk).update(decision=decision | {"by": name})
-    for cut in (Snapshot, Cut):
-        for pk, recipe in cut._default_manager.values_list("pk", "recipe"):
+    for rows in DECIDED:
+        for pk, decision in rows.filter(decision__by=before).values_list("pk", "decision"):
+            rows.filter(pk=pk).update(decision=decision | {"by": name})
+    for rows in CUT:
+        for pk, recipe in rows.values_list("pk", "recipe"):
             if before in (recipe.get("exclude_annotators") or ()):
-                cut._default_manager.filter(pk=pk).update(recipe=_renamed(recipe, before, name))
+                rows.filter(pk=pk).update(recipe=_renamed(recipe, before, name))
     for pk, plan in Round.objects.values_list("pk", "plan"):
         recipe = plan.get("snapshot") or {}
         if before in (recipe.get("exclude_annotators") or ()):

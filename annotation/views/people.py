@@ -191,12 +191,16 @@ def _page(request: PersonRequest, project: Project, *, status: int = 200, **cont
     newest = Annotation.objects.standing().filter(annotator=OuterRef("user"), project=project).order_by("-created_at")
     members = project.memberships.select_related("user").annotate(last=Subquery(newest.values("created_at")[:1]))
     rows, judged = list(members.order_by("user__username")), _judged(project)
-    for one in rows:
-        one.judged = judged.get(one.user_id, 0)  # type: ignore[attr-defined]
     context |= {
         "project": project,
         "members": [
-            (one, gettext(MAY[Role(one.role)]), accounts.may_close(request.user, one.user), standings.of(project, one))
+            (
+                one,
+                gettext(MAY[Role(one.role)]),
+                accounts.may_close(request.user, one.user),
+                standings.of(project, one),
+                judged.get(one.user_id, 0),
+            )
             for one in rows
         ],
         "roles": forms.worded(Role.choices),
