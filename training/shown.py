@@ -23,7 +23,8 @@ class Shown:
     def among(cls, pairs: Sequence[Pair]) -> Shown:
         """Those among some pairs, in the order in which they first come."""
         places: dict[tuple[tuple[int, ...], ...], int] = {}
-        rows, of, turned = [], [], []
+        rows: list[Pair] = []
+        of, turned = [], []
         for prompt, chosen, rejected in pairs:
             turn = chosen > rejected
             row = (prompt, rejected, chosen) if turn else (prompt, chosen, rejected)
