@@ -4,8 +4,8 @@ VAR is the data folder of a finished demo (`manage.py demo`), whose judgements c
 known noise; with `--stories` it is stories260k (`../shared/models`), judged in the same way. Reward models are held
 against what that noise allows, PPO against best-of-n and TRL's GRPO and RLOO at equal numbers of answers, DPO against
 TRL's. Every run is a process of its own and its figures stay in the work folder, so that a bench which was stopped,
-or ran out of `--minutes`, goes on where it was; figures of other settings are taken anew. `--set` changes PPO's own
-settings from those of the demo, to see what moves its frontier.
+or ran out of `--minutes`, goes on where it was; figures of other settings are taken anew. `--set` changes the settings
+of PPO from those of the demo, to see what moves its frontier; GRPO and RLOO get those of them that they know.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ STORIES = ROOT.parent / "shared" / "models" / "stories260k"
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 % by the number of seeds
 CLOSE_TO_CEILING = 0.02
 MEASURED = ("utility", "kl", "bound", "score")
+PLACES = ("n", "step", "beta")  # what tells the points of a curve apart
 FIRST_SEED = 100  # none that the demo itself was run with
 Order = dict[str, Any]
 
@@ -54,17 +55,22 @@ def main() -> None:
         def one(unit: str, module: str, order: Order) -> bool:
             """Whether the figures of this run are there; none begins past `--minutes`."""
             out = work / f"{unit}.json"
-            if out.is_file() and json.loads(out.read_text())["order"] == order:
+            if out.is_file() and json.loads(out.read_text()).get("order") == order:
                 return True
             if options.minutes and time.monotonic() - began > 60 * options.minutes:
                 return False
-            run(module, order | {"folder": str(work / f"{unit}.{os.getpid()}"), "out": str(out)})
+            folder = tempfile.mkdtemp(prefix=f"{unit}.", dir=work)
+            run(module, order | {"folder": f"{folder}/run", "out": str(out)})
             out.write_text(json.dumps(json.loads(out.read_text()) | {"order": order}))
+            shutil.rmtree(folder)
             print(f"{unit:18}{time.monotonic() - began:8.0f} s", flush=True)
             return True
 
-        with ThreadPoolExecutor(options.jobs) as pool:
+        pool = ThreadPoolExecutor(options.jobs)
+        try:
             done = list(pool.map(lambda unit: one(*unit), units))
+        finally:
+            pool.shutdown(cancel_futures=True)  # what failed is said at once, not after all others
         if not all(done):
             raise SystemExit(f"Out of time; what is done stays in {work}.")
         found = {unit: json.loads((work / f"{unit}.json").read_text()) for unit, _, _ in units}
@@ -123,9 +129,10 @@ def plan(options: argparse.Namespace) -> Iterator[tuple[str, str, Order]]:
         if "frontier" in options.studies:
             looks = common | {"steps": options.steps, "every": options.every}
             yield f"ppo-{seed}", "learning_hone", looks | {"study": "ppo", "params": changed}
-            yield f"best_of_n-{seed}", "learning_hone", common | {"study": "best_of_n", "most": options.most}
+            yield f"best_of_n-{seed}", "learning_best", common | {"most": options.most}
             for method in options.rivals:
-                yield f"{method}-{seed}", "learning_trl", looks | {"study": "online", "method": method}
+                order = looks | {"study": "online", "method": method, "params": changed}
+                yield f"{method}-{seed}", "learning_trl", order
         if "dpo" in options.studies:
             order = common | {"study": "dpo", "steps": options.pairs // 16}
             yield f"dpo-{seed}", "learning_hone", order
@@ -155,6 +162,7 @@ def report(found: dict[str, Any], options: argparse.Namespace) -> None:
         targets["reward below ceiling"] = target(gap, CLOSE_TO_CEILING, gap <= CLOSE_TO_CEILING)
     if "ppo" in groups:
         curves = {name: curve(groups[name]) for name in ("ppo", "best_of_n", *options.rivals)}
+        curves["optimum"] = curve([{"points": each["optimum"]} for each in groups["best_of_n"]])
         results["frontier"] = curves
         last = curves["ppo"][-1]
         for rival in options.rivals:
@@ -184,15 +192,15 @@ def rows(results: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         for method, points in each.items():
             for point in points:
-                place = "n" if "n" in point else "step"
+                place = next(key for key in PLACES if key in point)
                 yield f"{method} {place}={point[place]}", {key: point[key] for key in MEASURED if key in point}
 
 
 def curve(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The points of several seeds, place by place."""
     found = []
-    for points in zip(*(run["points"] for run in runs), strict=True):
-        place = {key: points[0][key] for key in ("n", "step") if key in points[0]}
+    for points in zip(*(run["points"] for run in runs), strict=False):  # an optimum may end sooner
+        place = {key: points[0][key] for key in PLACES if key in points[0]}
         found.append(place | ends(list(points)))
     return found
 
@@ -221,6 +229,7 @@ def at_kl(points: list[dict[str, Any]], kl: float) -> float:
 
 def picture(curves: dict[str, list[dict[str, Any]]]) -> str:
     names = {"ppo": "PPO", "best_of_n": "best of n", "grpo": "GRPO (TRL)", "rloo": "RLOO (TRL)"}
+    names["optimum"] = "best possible"
     drawn = {}
     for name, points in curves.items():
         heights = [{"low": p["utility"]["value"], "high": p["utility"]["value"]} | p["utility"] for p in points]

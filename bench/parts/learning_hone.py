@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from functools import partial
@@ -54,16 +53,22 @@ def reward(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
     engine.train(config, run)
     report = rundir.read_report(run.path)
     assert report is not None
-    return expected(demo, leads[-1]) | {"counted": report["eval"]["accuracy"]}
+    return expected(demo, held_out(config, run), leads[-1]) | {"counted": report["eval"]["accuracy"]}
 
 
-def expected(demo: Demo, leads: list[float]) -> dict[str, Any]:
+def held_out(config: Any, run: Any) -> list[tuple[Any, str, str]]:
+    """(prompt, chosen, rejected) of each held-out pair that the engine reads: it leaves out empty and equal answers."""
+    from training import data, models, reward_rows
+
+    tokenizer, (limit, _) = models.load_tokenizer(config, run.path), models.longest(config)
+    rows = [row | {"task_id": row.get("task_id")} for row in data.rows(config, "eval")]
+    read = reward_rows.READERS["preference"]
+    used = [row for row in rows if read(tokenizer, row, limit, config.params, ())[0]]
+    return [(row["prompt"], row["chosen"][-1]["content"], row["rejected"][-1]["content"]) for row in used]
+
+
+def expected(demo: Demo, pairs: list[tuple[Any, str, str]], leads: list[float]) -> dict[str, Any]:
     """The expected agreement of these leads with the judges, and of the truth, by the judges' known noise."""
-    import pyarrow.parquet as parquet
-
-    rows = parquet.read_table(demo.pairs / "eval.parquet", columns=["prompt", "chosen", "rejected"]).to_pylist()
-    pairs = [(row["prompt"], row["chosen"][-1]["content"], row["rejected"][-1]["content"]) for row in rows]
-    assert len(pairs) == len(leads)
     right = chosen = 0.0
     for (prompt, a, b), lead in zip(pairs, leads, strict=True):
         for for_a, for_b in demo.truth.verdicts(prompt, a, b):
@@ -129,68 +134,7 @@ def adapter(demo: Demo, folder: Path, order: dict[str, Any], config: Any) -> dic
     return learning_world.measure(*speaks, demo.prompts(order["prompts"]), tokenizer, truth=demo.truth)
 
 
-def best_of_n(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
-    """True utility of the best of n answers by the reward model, for every n, from `most` answers to each prompt.
-
-    With the answers ordered by score, the best of n drawn from all is the i-th with chance C(i-1, n-1) / C(most, n).
-    Its KL to the policy it draws from is at most log n - (n - 1) / n: Beirami et al. (2024). `kl` is an
-    estimate of the KL itself, see `best_kl`.
-    """
-    from training import answers, data, models
-    from training.policies import SharedBase, SharedScorer
-    from training.prompts import Prompt
-
-    most, config = order["most"], start(demo, order, "ppo")[0]
-    models.prepare(config.hardware, order["seed"])
-    tokenizer = models.load_tokenizer(config, Path(order["folder"]))
-    base = SharedBase(demo.start, config.hardware)
-    scorer = SharedScorer(base, demo.reward)
-    asked = [
-        Prompt(row["id"], row["prompt"], data.encode_prompt(tokenizer, row["prompt"]))
-        for row in demo.prompts(order["prompts"])
-    ]
-    written = answers.write_in_batches(
-        base, None, asked, tokenizer, batch_size=4, seed=order["seed"], samples=most,
-        max_new_tokens=learning_world.ANSWER_TOKENS,
-    )  # fmt: skip
-    scores = answers.scores(scorer, [each.answered for each in written], 128, tokenizer.pad_token_id).tolist()
-    worth = [demo.truth.utility(each.prompt.messages, each.text) for each in written]
-    points = []
-    for n in (2**power for power in range(int(math.log2(most)) + 1)):
-        chances = [math.comb(i, n - 1) / math.comb(most, n) for i in range(most)]
-        total = dict.fromkeys(("utility", "score", "kl"), 0.0)
-        for first in range(0, len(written), most):
-            order_of = sorted(range(first, first + most), key=scores.__getitem__)
-            drifted = best_kl([math.exp(written[row].logp) for row in order_of], [scores[row] for row in order_of], n)
-            for chance, row, drift in zip(chances, order_of, drifted, strict=True):
-                total["utility"] += chance * worth[row]
-                total["score"] += chance * scores[row]
-                total["kl"] += chance * drift
-        bound = math.log(n) - (n - 1) / n
-        points.append({"n": n, "bound": bound} | {key: value / len(asked) for key, value in total.items()})
-    return {"points": points}
-
-
-def best_kl(chances: list[float], scores: list[float], n: int) -> list[float]:
-    """By how much the best of n likes each of some answers more than the policy that wrote them does, in nats.
-
-    An answer of chance p among answers of which a share F scores lower is the best of n with chance (F + p)^n - F^n,
-    Beirami et al. (2024). `chances` are exact; F is counted among the answers, which are in order of score
-    and of which those with the same score are taken for one.
-    """
-    found = []
-    for chance, score in zip(chances, scores, strict=True):
-        below = sum(other < score for other in scores) / len(scores)
-        share = max(min(chance, 1 - below), 1e-300)
-        # A long answer's chance is far below what a difference of two powers can show.
-        growth = (
-            math.log(math.expm1(n * math.log1p(share / below))) + n * math.log(below) if below else n * math.log(share)
-        )
-        found.append(growth - math.log(share))
-    return found
-
-
-STUDIES = {"reward": reward, "ppo": ppo, "dpo": dpo, "best_of_n": best_of_n}
+STUDIES = {"reward": reward, "ppo": ppo, "dpo": dpo}
 
 if __name__ == "__main__":
     main()

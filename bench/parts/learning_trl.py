@@ -87,7 +87,7 @@ def online(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
     from training import answers, data, models, prompts
     from training.policies import SharedBase, SharedScorer
 
-    config = start(demo, order, "ppo", steps=order["steps"])[0]
+    config = start(demo, order, "ppo", steps=order["steps"], **order.get("params", {}))[0]
     models.prepare(config.hardware, order["seed"])
     transformers.utils.logging.set_verbosity_error()
     tokenizer = models.load_tokenizer(config, Path(order["folder"]))

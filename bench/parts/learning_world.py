@@ -13,7 +13,7 @@ from typing import Any
 
 ANSWERS_AT_ONCE = 128
 PROMPTS_AT_ONCE = 100
-ANSWERS = 2  # to each prompt in each look
+ANSWERS = 4  # to each prompt in each look
 ANSWER_TOKENS = 64  # the demo's own limit
 
 
