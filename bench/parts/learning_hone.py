@@ -82,7 +82,7 @@ def ppo(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
     from training import ppo as engine
     from training.policies import POLICY
 
-    short = {"value_warmup_steps": order["steps"] // 6, "eval_prompts": 8, "sample_every": 0}
+    short = {"value_warmup_steps": order["steps"] // 12, "eval_prompts": 8, "sample_every": 0}
     config, run = start(demo, order, "ppo", steps=order["steps"], **short | order.get("params", {}))
     prompts, points = demo.prompts(order["prompts"]), []
     players: list[Any] = []
