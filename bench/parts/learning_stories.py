@@ -100,7 +100,7 @@ def build(folder: Path, model: Path, threads: int) -> None:
     policy = {"base_model": start, "adapter": ADAPTER, "reference": "base", "snapshot": pairs} | common
     dpo = policy | {"kind": "dpo", "params": rows_of | {"learning_rate": 6e-4, "beta": 0.5}}
     # The pace and the price that did best on the demo's world (docs/benchmarks.md); none was tried on this one.
-    sampling = {"rollout_batch": 64, "minibatch": 32, "ppo_epochs": 4, "max_new_tokens": ANSWER_TOKENS}
+    sampling = {"rollout_batch": 64, "minibatch": 64, "ppo_epochs": 4, "max_new_tokens": ANSWER_TOKENS}
     ppo = policy | {"kind": "ppo", "reward_model": scorer, "params": sampling | {"learning_rate": 1e-3, "beta": 0.2}}
     lines = [{"id": str(number), "prompt": prompt} for number, prompt in enumerate(held_out)]
     (folder / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
