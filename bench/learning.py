@@ -37,7 +37,7 @@ STORIES = ROOT.parent / "shared" / "models" / "stories260k"
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 % by the number of seeds
 CLOSE_TO_CEILING = 0.02
 MEASURED = ("utility", "kl", "bound", "score")
-PLACES = ("n", "step", "beta")  # what tells the points of a curve apart
+PLACES = ("step", "beta", "n")  # what tells the points of a curve apart: the first of these that they have
 FIRST_SEED = 100  # none that the demo itself was run with
 Order = dict[str, Any]
 
@@ -200,8 +200,8 @@ def curve(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The points of several seeds, place by place."""
     found = []
     for points in zip(*(run["points"] for run in runs), strict=False):  # an optimum may end sooner
-        place = {key: points[0][key] for key in PLACES if key in points[0]}
-        found.append(place | ends(list(points)))
+        place = next(key for key in PLACES if key in points[0])
+        found.append({place: points[0][place]} | ends(list(points)))
     return found
 
 
