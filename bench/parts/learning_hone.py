@@ -63,7 +63,8 @@ def held_out(config: Any, run: Any) -> list[tuple[Any, str, str]]:
     tokenizer, (limit, _) = models.load_tokenizer(config, run.path), models.longest(config)
     rows = [row | {"task_id": row.get("task_id")} for row in data.rows(config, "eval")]
     read = reward_rows.READERS["preference"]
-    used = [row for row in rows if read(tokenizer, row, limit, config.params, ())[0]]
+    encoder = data.Encoder(tokenizer)
+    used = [row for row in rows if read(encoder, row, limit, config.params, ())[0]]
     return [(row["prompt"], row["chosen"][-1]["content"], row["rejected"][-1]["content"]) for row in used]
 
 
