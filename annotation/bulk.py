@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import chain, islice, repeat
+from itertools import chain, islice
 from typing import Any, cast
 
 from django.db import connection, models
@@ -52,22 +52,40 @@ def insert(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
             for row in _ready(rows, changes, constants):
                 copy.write_row(row)
         return
-    head, width, waiting = f"INSERT INTO {table} ({columns}) VALUES ", len(given) + len(constants), iter(rows)  # noqa: S608  our own names
-    while piece := list(islice(waiting, MOST_VALUES // width)):
-        by_column: list[Iterable[Any]] = list(zip(*piece, strict=True))
-        for place, change in changes:
-            by_column[place] = map(change, by_column[place])
-        values = list(
-            chain.from_iterable(zip(*by_column, *map(repeat, constants), strict=False))
-        )  # constants never end
+    changing, waiting = dict(changes), iter(rows)
+    while piece := list(islice(waiting, MOST_VALUES // (len(given) + len(constants)))):
+        same, differing, by_column = list(constants), [], []
+        same_columns = [str(field.column) for field in others]
+        for place, values in enumerate(zip(*piece, strict=True)):
+            change = changing.get(place)
+            if _is_one(values, is_json=change is as_json):
+                same_columns.append(str(given[place].column))
+                same.append(change(values[0]) if change else values[0])
+            else:
+                differing.append(str(given[place].column))
+                by_column.append(map(change, values) if change else values)
+        order = (*same_columns, *differing)
+        statement = _statement(table, order, len(same), len(piece))
+        bound = [*same, *chain.from_iterable(zip(*by_column, strict=True))]
         with connection.cursor(), connection.wrap_database_errors:
             # Django's own execute would put every mark into another notation.
-            cast(Any, connection.connection).execute(_statement(head, width, len(piece)), values)
+            cast(Any, connection.connection).execute(statement, bound)
 
 
-@lru_cache(maxsize=32)
-def _statement(head: str, width: int, rows: int) -> str:
-    return head + ", ".join(["(" + ", ".join("?" * width) + ")"] * rows)
+def _is_one(values: Sequence[Any], *, is_json: bool) -> bool:
+    """Whether a column's values are all the same, so that one of them is enough; of JSON only null, {} and [] tell."""
+    first = values[0]
+    if is_json and first is not None and (first or type(first) not in EMPTY):
+        return False  # 1, 1.0 and true are equal here and not the same there
+    return values.count(first) == len(values)
+
+
+@lru_cache(maxsize=64)
+def _statement(table: str, columns: tuple[str, ...], same: int, rows: int) -> str:
+    """An INSERT of that many rows: the first `same` columns hold one value in all of them and are bound once."""
+    marks = [*(f"?{number}" for number in range(1, same + 1)), *("?" for _ in columns[same:])]
+    named = ", ".join(map(connection.ops.quote_name, columns))
+    return f"INSERT INTO {table} ({named}) VALUES " + ", ".join([f"({', '.join(marks)})"] * rows)  # noqa: S608  our own names
 
 
 def update(model: type[models.Model], names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -80,10 +80,10 @@ def strict_json(data: bytes | str) -> Any:
     surrogates and absurd depth. A byte-order mark at the start is skipped.
     """
     text = decode(data) if isinstance(data, bytes | bytearray) else data.removeprefix("\ufeff")
-    if not text.strip():
+    if not text or text.isspace():
         raise CleaningError("", gettext("Is empty where JSON was expected."))
     try:
-        value = DECODER.decode(text)
+        value = _value(text)
     except json.JSONDecodeError as error:
         raise CleaningError(
             "",
@@ -95,7 +95,8 @@ def strict_json(data: bytes | str) -> Any:
             "", gettext("Is nested more than %(max_depth)s levels deep.") % {"max_depth": MAX_DEPTH}
         ) from None
     # Only an escape brings NUL or a surrogate out of sound text, only brackets bring depth: most lines need no walk.
-    suspicious = ESCAPED_TROUBLE.search(text) or len(text) > MAX_TEXT or (not text.isascii() and SURROGATE.search(text))
+    escaped = "\\u" in text and ESCAPED_TROUBLE.search(text)
+    suspicious = escaped or len(text) > MAX_TEXT or (not text.isascii() and SURROGATE.search(text))
     if suspicious or text.count("[") + text.count("{") > MAX_DEPTH:
         clean_json(value)
     return value
@@ -106,7 +107,7 @@ def decode(data: bytes | bytearray, field: str = "") -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise CleaningError(field, gettext("Is UTF-16; save it as UTF-8."))
     try:
-        return bytes(data).decode("utf-8-sig")
+        return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise CleaningError(
@@ -150,6 +151,16 @@ def _check_scalar(item: object, place: str) -> None:
 
 def _root(place: str) -> str:
     return re.split(r"[.\[]", place, maxsplit=1)[0]
+
+
+def _value(text: str) -> Any:
+    try:
+        value, end = DECODER.scan_once(text, 0)  # what decode does between two searches for white space
+        if end == len(text):
+            return value
+    except (StopIteration, json.JSONDecodeError):
+        pass
+    return DECODER.decode(text)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -32,9 +32,9 @@ class SamePrompts:
     def add(self, prompts: list[tuple[int, Prompt]]) -> None:
         """Take prompts with their lines."""
         texts = [texts_of(prompt) for _, prompt in prompts]
-        self.keys.extend(int(key_of(one)[:16], 16) for one in texts)
-        self.lines.extend(line for line, _ in prompts)
-        self.near.add([" ".join(one[1::2]) for one in texts])
+        self.keys.extend([int(key_of(one)[:16], 16) for one in texts])
+        self.lines.extend([line for line, _ in prompts])
+        self.near.add([one[1] if len(one) == 2 else " ".join(one[1::2]) for one in texts])
 
     def know(self, prompts: Iterable[Prompt]) -> None:
         """Take prompts that stood in the project before: what says the same is told with 0 for the other's line."""

@@ -21,7 +21,10 @@ def prompt_key(prompt: Iterable[dict[str, str]]) -> str:
 
 def texts_of(prompt: Iterable[dict[str, str]]) -> list[str]:
     """Role and plain text of each message, one after the other."""
-    return [part for message in prompt for part in (message["role"], plain(message["content"]))]
+    found: list[str] = []
+    for message in prompt:
+        found += (message["role"], plain(message["content"]))
+    return found
 
 
 def key_of(texts: list[str]) -> str:

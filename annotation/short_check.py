@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 from annotation.cleaning import MAX_TEXT, SURROGATE
 
 LONGEST_ID = 200  # characters
-LETTERED = ({"prompt", "response_a", "response_b"}, {"id", "prompt", "response_a", "response_b"})
-LISTED = ({"prompt", "responses"}, {"id", "prompt", "responses"})
+# The fields that such a record has, in every order: looked up whole, which is quicker than to compare sets.
+LETTERED = {order for names in ("prompt response_a response_b", "id prompt response_a response_b")
+            for order in permutations(names.split())}  # fmt: skip
+LISTED = {order for names in ("prompt responses", "id prompt responses") for order in permutations(names.split())}
 # What most records do not have, and what they get in its place.
 PLAIN: dict[str, Any] = {
     "priority": 0, "gold": None, "qualification": False, "need": None, "assigned_to": [], "done": 0,
@@ -32,14 +36,15 @@ class ShortCheck:
 
     def fields_of(self, raw: dict[str, Any]) -> dict[str, Any] | None:
         """What records.Record keeps of it; None where the long way must look."""
-        names, prompt = raw.keys(), raw.get("prompt")
+        names = tuple(raw)
         if names in LETTERED:
             sides = [raw["response_a"], raw["response_b"]]
         elif names in LISTED and type(raw["responses"]) is list:
             sides = raw["responses"]
         else:
             return None
-        if not self.least <= len(sides) <= self.most or not is_sound(prompt) or not all(map(is_sound, sides)):
+        prompt = raw["prompt"]
+        if not self.least <= len(sides) <= self.most or not are_sound((prompt, *sides)):
             return None
         if not prompt or prompt.isspace() or (self.is_pair and sides[0] == sides[1]):
             return None
@@ -51,11 +56,14 @@ class ShortCheck:
         return {**PLAIN, "prompt": messages, "responses": responses, "metadata": {}, "id": identifier}
 
 
-def is_sound(text: Any) -> bool:
-    """Whether cleaning.clean_text would take it."""
-    if type(text) is not str or len(text) > MAX_TEXT or "\x00" in text:
-        return False
-    return text.isascii() or SURROGATE.search(text) is None
+def are_sound(texts: Iterable[Any]) -> bool:
+    """Whether cleaning.clean_text would take them."""
+    for text in texts:
+        if type(text) is not str or len(text) > MAX_TEXT or "\x00" in text:
+            return False
+        if not text.isascii() and SURROGATE.search(text):
+            return False
+    return True
 
 
 def is_identifier(text: str) -> bool:

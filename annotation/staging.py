@@ -95,8 +95,8 @@ class Staging:
         """Store new tasks with their responses and judgements, out of sight."""
         with write_transaction():
             added = tasks.insert(self.project, [record.fields for record in records], purpose)
-            rows = [row for one, record in zip(added, records, strict=True) for row in self._judged(one, record)]
-            if rows:
+            judged = [both for both in zip(added, records, strict=True) if both[1].judgements]
+            if rows := [row for one, record in judged for row in self._judged(one, record)]:
                 judgement_rows.store(rows, fresh=True)
 
     def _judged(self, task: tasks.Added, record: Record) -> Iterator[NewRow]:

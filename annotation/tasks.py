@@ -82,28 +82,23 @@ def insert(project: Project, records: list[Record], purpose: str, source: str = 
     if not records:
         return []
     given = [record.get("responses") or [] for record in records]
-    ids = iter(bulk.next_ids(Response, sum(map(len, given))))
-    added = [
-        Added(task, shuffled([next(ids) for _ in responses]))
-        for task, responses in zip(bulk.next_ids(Task, len(records)), given, strict=True)
-    ]
-    rows = [_task(project, one, record, purpose) for one, record in zip(added, records, strict=True)]
+    ids, used = bulk.next_ids(Response, sum(map(len, given))), 0
+    added = []
+    for task, responses in zip(bulk.next_ids(Task, len(records)), given, strict=True):
+        added.append(Added(task, shuffled(ids[used : used + len(responses)])))
+        used += len(responses)
+    rows = _tasks(project, added, records, purpose)
     bulk.insert(Task, TASK, rows)
-    bulk.insert(
-        Response,
-        RESPONSE,
-        (
-            row
-            for one, responses in zip(added, given, strict=True)
-            for row in _responses(one.id, one.responses, responses, source)
-        ),
-    )
-    Assignment.objects.bulk_create(
+    bulk.insert(Response, RESPONSE, _responses(added, given, source))
+    seats = [
         seat_for(project.pk, one.id, person, one.responses)
         for one, record in zip(added, records, strict=True)
-        for person in record.get("assigned_to") or []
-    )
-    _restart_cursors(project, rows)
+        for person in record.get("assigned_to") or ()
+    ]
+    if seats:
+        Assignment.objects.bulk_create(seats)
+    if not project.is_staging:  # nobody looks for a task there
+        _restart_cursors(project, rows)
     return added
 
 
@@ -131,25 +126,30 @@ def _restart_cursors(project: Project, rows: list[tuple[Any, ...]]) -> None:
         restart_passed_cursors(project, priority=MAX_PRIORITY, rank=0)
 
 
-def _task(project: Project, added: Added, record: Record, purpose: str) -> tuple[Any, ...]:
-    lot, answer, done = draws.lot_of(record.get("id")), record.get("gold"), record.get("done") or 0
-    named = len(record.get("assigned_to") or [])
-    pool = pool_of(project, answer, bool(record.get("qualification")))
-    need = 0 if pool in CHECKS else max(record.get("need") or named or wanted(project, lot), named)
-    # As given, all ranks are equal and the ids decide, so that a later import comes after every cursor.
-    drawn = project.order == Order.RANDOM or pool in CHECKS
-    rank = random.randrange(1, MAX_RANK) if drawn else 0
-    expected = None if answer is None else gold.expected_of(answer, added.responses)
-    return (
-        added.id, project.pk, record.get("id"), record["prompt"], record.get("metadata") or {}, purpose,
-        record.get("priority") or 0, rank, need, max(need - named - done, 0),
-        done, answer is not None, answer, expected, int(pool), lot,
-    )  # fmt: skip
+def _tasks(project: Project, added: list[Added], records: list[Record], purpose: str) -> list[tuple[Any, ...]]:
+    """The rows of new tasks in the order of TASK; what all have in common is asked of the project once."""
+    rows, key, is_random = [], project.pk, project.order == Order.RANDOM
+    for one, record in zip(added, records, strict=True):
+        get = record.get
+        identifier, answer, done, named = get("id"), get("gold"), get("done") or 0, len(get("assigned_to") or ())
+        lot, pool, expected = draws.lot_of(identifier), 0, None
+        if answer is not None:
+            pool = int(pool_of(project, answer, bool(get("qualification"))))
+            expected = gold.expected_of(answer, one.responses)
+        need = 0 if pool and pool in CHECKS else max(get("need") or named or wanted(project, lot), named)
+        # As given, all ranks are equal and the ids decide, so that a later import comes after every cursor.
+        rank = random.randrange(1, MAX_RANK) if is_random or (pool and pool in CHECKS) else 0
+        rows.append((
+            one.id, key, identifier, record["prompt"], get("metadata") or {}, purpose, get("priority") or 0, rank,
+            need, max(need - named - done, 0), done, answer is not None, answer, expected, pool, lot,
+        ))  # fmt: skip
+    return rows
 
 
 def wanted(project: Project, lot: int) -> int:
     """How many judgements a task with this lot wants: those of the agreement sample want another number."""
-    return project.agreement_overlap if lot < round(project.agreement_share * draws.LOTS) else project.overlap
+    share = project.agreement_share
+    return project.agreement_overlap if share and lot < round(share * draws.LOTS) else project.overlap
 
 
 def pool_of(project: Project, expected: object, qualification: bool) -> Pool:
@@ -164,7 +164,7 @@ def pool_of(project: Project, expected: object, qualification: bool) -> Pool:
 def add_responses(task: int, responses: list[Record]) -> None:
     """Store the responses of a task that has none; the caller holds the transaction."""
     ids = shuffled(bulk.next_ids(Response, len(responses)))
-    bulk.insert(Response, RESPONSE, _responses(task, ids, responses, ""))
+    bulk.insert(Response, RESPONSE, _responses([Added(task, ids)], [responses], ""))
 
 
 def shuffled(ids: list[int]) -> list[int]:
@@ -175,12 +175,16 @@ def shuffled(ids: list[int]) -> list[int]:
     return ids
 
 
-def _responses(task: int, ids: list[int], responses: list[Record], source: str) -> Iterator[tuple[Any, ...]]:
-    for position, (identifier, response) in enumerate(zip(ids, responses, strict=True)):
-        yield (
+def _responses(added: list[Added], given: list[list[Record]], source: str) -> list[tuple[Any, ...]]:
+    """The rows of new responses in the order of RESPONSE."""
+    return [
+        (
             identifier, task, position, response["text"], response.get("source") or source,
             response.get("params") or {}, response.get("score"),
-        )  # fmt: skip
+        )
+        for (task, ids), responses in zip(added, given, strict=True)
+        for position, (identifier, response) in enumerate(zip(ids, responses, strict=True))
+    ]  # fmt: skip
 
 
 def restart_passed_cursors(project: Project, *, priority: int, rank: int) -> None:
