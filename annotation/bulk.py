@@ -54,7 +54,9 @@ def insert(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
         return
     changing, waiting = dict(changes), iter(rows)
     while piece := list(islice(waiting, MOST_VALUES // (len(given) + len(constants)))):
-        same, differing, by_column = list(constants), [], []
+        same = list(constants)
+        differing: list[str] = []
+        by_column: list[Iterable[Any]] = []
         same_columns = [str(field.column) for field in others]
         for place, values in enumerate(zip(*piece, strict=True)):
             change = changing.get(place)
@@ -64,12 +66,34 @@ def insert(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
             else:
                 differing.append(str(given[place].column))
                 by_column.append(map(change, values) if change else values)
-        order = (*same_columns, *differing)
-        statement = _statement(table, order, len(same), len(piece))
-        bound = [*same, *chain.from_iterable(zip(*by_column, strict=True))]
-        with connection.cursor(), connection.wrap_database_errors:
-            # Django's own execute would put every mark into another notation.
-            cast(Any, connection.connection).execute(statement, bound)
+        _execute(table, (*same_columns, *differing), same, by_column, len(piece))
+
+
+def insert_columns(model: type[models.Model], same: dict[str, Any], columns: dict[str, Sequence[Any]]) -> None:
+    """Store rows given by their columns, JSON as its text; `same` is what all of them have in common."""
+    _, given, others = _plan(model, (*same, *columns))
+    alike = [*same.values(), *(_stored(field)(_default(field)) for field in others)]
+    names = [str(field.column) for field in given]
+    names[len(same) : len(same)] = [str(field.column) for field in others]
+    table, number = connection.ops.quote_name(model._meta.db_table), len(next(iter(columns.values())))
+    if connection.vendor == "postgresql":
+        copying = f"COPY {table} ({', '.join(map(connection.ops.quote_name, names))}) FROM STDIN"
+        with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(copying) as copy:
+            for row in zip(*columns.values(), strict=True):
+                copy.write_row((*alike, *row))
+        return
+    at_once = MOST_VALUES // len(columns)
+    for start in range(0, number, at_once):
+        pieces = [values[start : start + at_once] for values in columns.values()]
+        _execute(table, tuple(names), alike, pieces, len(pieces[0]))
+
+
+def _execute(table: str, columns: tuple[str, ...], same: list[Any], differing: list[Any], rows: int) -> None:
+    """One statement of SQLite for many rows: values that they have in common, then the columns in which they differ."""
+    bound = [*same, *chain.from_iterable(zip(*differing, strict=True))]
+    with connection.cursor(), connection.wrap_database_errors:
+        # Django's own execute would put every mark into another notation.
+        cast(Any, connection.connection).execute(_statement(table, columns, len(same), rows), bound)
 
 
 def _is_one(values: Sequence[Any], *, is_json: bool) -> bool:

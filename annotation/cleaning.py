@@ -28,6 +28,9 @@ class CleaningError(ValueError):
         self.field = field
         self.message = message
 
+    def __reduce__(self) -> tuple[type[CleaningError], tuple[str, str]]:
+        return type(self), (self.field, self.message)  # a process that reads ahead sends them
+
 
 def clean_text(value: object, field: str, *, limit: int = MAX_TEXT) -> str:
     """`value` itself when it is text that both databases can hold and no longer than `limit` characters."""
@@ -156,7 +159,7 @@ def _root(place: str) -> str:
 def _value(text: str) -> Any:
     try:
         value, end = DECODER.scan_once(text, 0)  # what decode does between two searches for white space
-        if end == len(text):
+        if end == len(text) or text[end:].strip(" \t\r\n") == "":
             return value
     except (StopIteration, json.JSONDecodeError):
         pass
@@ -193,4 +196,4 @@ def _constant(name: str) -> None:
     )
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant)
+DECODER: Any = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant)

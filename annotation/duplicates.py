@@ -6,18 +6,39 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from annotation.nearness import NearPrompts, first_of_each
-from annotation.sameness import key_of, texts_of
+from annotation.nearness import NearPrompts, bands_and_bits, first_of_each
+from annotation.sameness import digest_of, plain, texts_of
 
 MOST_TOLD = 20
 TOGETHER = 1000  # prompts taken together
 Places = npt.NDArray[np.int64]
 Prompt = list[dict[str, str]]
+
+
+class Sketches(NamedTuple):
+    """What is kept of prompts, one after the other: eight bytes that tell the same ones, and those of nearness.py."""
+
+    keys: bytes
+    bands: bytes
+    bits: bytes
+
+
+def sketches_of(texts: list[str]) -> Sketches:
+    """Of prompts of one user message each."""
+    return _sketches([["user", plain(text)] for text in texts])
+
+
+def _sketches(prompts: list[list[str]]) -> Sketches:
+    """Of prompts that sameness.texts_of took apart."""
+    digests = b"".join([digest_of(one) for one in prompts])
+    starts = np.frombuffer(digests, dtype=">u8").reshape(len(prompts), -1)[:, 0]
+    texts = [one[1] if len(one) == 2 else " ".join(one[1::2]) for one in prompts]
+    return Sketches(starts.astype(np.uint64).tobytes(), *bands_and_bits(texts))
 
 
 @dataclass
@@ -31,10 +52,15 @@ class SamePrompts:
 
     def add(self, prompts: list[tuple[int, Prompt]]) -> None:
         """Take prompts with their lines."""
-        texts = [texts_of(prompt) for _, prompt in prompts]
-        self.keys.extend([int(key_of(one)[:16], 16) for one in texts])
-        self.lines.extend([line for line, _ in prompts])
-        self.near.add([one[1] if len(one) == 2 else " ".join(one[1::2]) for one in texts])
+        if prompts:
+            self.take([line for line, _ in prompts], _sketches([texts_of(prompt) for _, prompt in prompts]))
+
+    def take(self, lines: list[int], sketches: Sketches) -> None:
+        """Take prompts that were sketched before, with their lines."""
+        self.keys.frombytes(sketches.keys)
+        self.lines.extend(lines)
+        self.near.bands += sketches.bands
+        self.near.bits += sketches.bits
 
     def know(self, prompts: Iterable[Prompt]) -> None:
         """Take prompts that stood in the project before: what says the same is told with 0 for the other's line."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from django.utils import timezone
 
-from annotation import incoming, mapping_memory, revising, staging
+from annotation import ahead, incoming, mapping_memory, revising, staging
+from annotation.batches import Batch, Raw, batches
 from annotation.cleaning import CleaningError, clean_json, storable
 from annotation.duplicates import SamePrompts
 from annotation.incoming import FORMATS, Incoming
@@ -36,7 +37,6 @@ SAMPLES, SAMPLE_TEXT = 10, 4000  # records and characters of each text
 MOST_PROBLEMS = 10_000  # told one by one; more are counted
 
 Progress = Callable[["ImportReport"], None]
-Raw = tuple[int, "dict[str, Any] | CleaningError"]
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,7 @@ def import_records(
     ImportJob.objects.filter(pk=job.pk).update(state=ImportJob.State.RUNNING, heartbeat=timezone.now())
     place = Staging(job, raters)
     run = _Import(project, checker, raters, update, skip_bad, progress, place, purpose, partial(staging.beat, job))
+    run.reads_ahead = ahead.pays(source, rows.container)
     report = _published(run, rows, place)
     if report.applied and mapping is not None:
         mapping_memory.keep(project, rows.names, rows.mapping.becomes, by)
@@ -172,21 +173,25 @@ class _Import:
     same: SamePrompts = field(default_factory=SamePrompts)
     report: ImportReport = field(default_factory=ImportReport)
     mapping: Mapping = field(default_factory=Mapping)
+    reads_ahead: bool = False  # whether a process of its own reads the file
     began_empty: bool | None = None
     started: float = field(default_factory=time.monotonic)
     seen: Seen = field(default_factory=Seen)
 
     def read(self, source: Incoming) -> ImportReport:
         self.report.source, self.mapping = source.as_dict(), source.mapping
-        rows = iter(source)
-        while batch := list(islice(rows, BATCH)):
-            self.report.read += len(batch)
-            self._take(list(self._checked(batch)))
-            self.report.kept_as_metadata = sorted(self.checker.kept_as_metadata)
-            if self.beat:
-                self.beat(self.report.read, time.monotonic() - self.started)
-            if self.progress:
-                self.progress(self.report)
+        # By columns only what is stored, in a project where no id can be known.
+        found = batches(source, self.checker.short if self.place and self._is_empty() else None, BATCH)
+        with closing(ahead.ahead(found) if self.reads_ahead else found) as given:
+            for batch in given:
+                self.report.read += len(batch.lines)
+                if not self._taken_at_once(batch):
+                    self._take(list(self._checked(batch.rows())))
+                self.report.kept_as_metadata = sorted(self.checker.kept_as_metadata)
+                if self.beat:
+                    self.beat(self.report.read, time.monotonic() - self.started)
+                if self.progress:
+                    self.progress(self.report)
         self.same.know(self._prompts_there())
         self.report.same_prompts = self.same.found()
         self.same, self.seen = SamePrompts(), Seen()  # publishing needs the memory
@@ -194,7 +199,22 @@ class _Import:
         self.report.personal = [asdict(found) for found in source.personal.in_order()]
         return self.report
 
-    def _checked(self, batch: list[Raw]) -> Iterator[tuple[int, Record]]:
+    def _taken_at_once(self, batch: Batch) -> bool:
+        """Stage a batch by columns where all of it is plain and each id is new; else do nothing."""
+        if (
+            self.place is None
+            or batch.plain is None
+            or batch.sketches is None
+            or not self.seen.add_all(batch.plain.ids)
+        ):
+            return False
+        self.same.take(batch.lines, batch.sketches)
+        if self.report.bad_count == 0 or self.skip_bad:
+            self.place.add_plain(batch.plain, purpose=self.purpose)
+        self.report.created += len(batch.lines)
+        return True
+
+    def _checked(self, batch: Iterable[Raw]) -> Iterator[tuple[int, Record]]:
         for line, raw in batch:
             try:
                 if isinstance(raw, CleaningError):
@@ -235,9 +255,13 @@ class _Import:
 
     def _known(self, ids: list[str]) -> Iterable[Task]:
         """Those of the ids that the project had when the import began; publishing refuses what came in since."""
+        return () if self._is_empty() or not ids else self.project.tasks.filter(external_id__in=ids)
+
+    def _is_empty(self) -> bool:
+        """Whether the project had no tasks when the import began."""
         if self.began_empty is None:
             self.began_empty = not self.project.tasks.exists()
-        return () if self.began_empty or not ids else self.project.tasks.filter(external_id__in=ids)
+        return self.began_empty
 
     def _prompts_there(self) -> Iterator[list[dict[str, str]]]:
         """Prompts of the project's latest items, without those that the file brings again."""

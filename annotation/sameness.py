@@ -29,11 +29,17 @@ def texts_of(prompt: Iterable[dict[str, str]]) -> list[str]:
 
 def key_of(texts: list[str]) -> str:
     """The digest of a prompt that `texts_of` took apart."""
-    return hashlib.sha256("\x00".join(texts).encode()).hexdigest()
+    return digest_of(texts).hex()
+
+
+def digest_of(texts: list[str]) -> bytes:
+    return hashlib.sha256("\x00".join(texts).encode()).digest()
 
 
 def plain(text: str) -> str:
     """The text without the differences that do not make another prompt."""
     if text.isascii():
-        return " ".join(text.lower().split()).rstrip(ENDS)
+        if "  " in text or text[:1] == " " or not text.isprintable():  # else there is nothing to fold
+            text = " ".join(text.split())
+        return text.lower().rstrip(ENDS)
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(ENDS)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from array import array
 
+import numpy as np
+import numpy.typing as npt
+
 LEAST = 1024  # slots
 MARK = 2**64 - 1
 
@@ -29,6 +32,29 @@ class Seen:
             self._grow()
         return True
 
+    def add_all(self, texts: list[str]) -> bool:
+        """Takes them all where each is new; else none of them, and says False."""
+        marks = np.fromiter(map(hash, texts), dtype=np.int64, count=len(texts)).view(np.uint64)
+        marks[marks == 0] = 1
+        if len(set(texts)) < len(texts) or self._has_any(marks):
+            return False
+        while 2 * (self.count + len(marks)) > len(self.slots):
+            self._grow()
+        _put(self.slots, marks)
+        self.count += len(marks)
+        return True
+
+    def _has_any(self, marks: npt.NDArray[np.uint64]) -> bool:
+        slots, last = np.frombuffer(self.slots, dtype=np.uint64), np.uint64(len(self.slots) - 1)
+        places = marks & last
+        while len(marks):
+            there = slots[places]
+            if (there == marks).any():
+                return True
+            taken = there != 0
+            marks, places = marks[taken], (places[taken] + np.uint64(1)) & last
+        return False
+
     def __contains__(self, text: str) -> bool:
         return bool(self.slots[self._place((hash(text) & MARK) or 1)])
 
@@ -40,8 +66,17 @@ class Seen:
         return place
 
     def _grow(self) -> None:
-        marks = self.slots
+        marks = np.frombuffer(self.slots, dtype=np.uint64)
         self.slots = array("Q", bytes(16 * len(marks)))
-        for mark in marks:
-            if mark:
-                self.slots[self._place(mark)] = mark
+        _put(self.slots, marks[marks != 0])
+
+
+def _put(table: array[int], marks: npt.NDArray[np.uint64]) -> None:
+    """Each of the marks, all new and different, into the first free slot from its own on."""
+    slots, last = np.frombuffer(table, dtype=np.uint64), np.uint64(len(table) - 1)
+    places = marks & last
+    while len(marks):
+        free = slots[places] == 0
+        slots[places[free]] = marks[free]
+        left = slots[places] != marks  # the slot was taken before, or by another one just now
+        marks, places = marks[left], (places[left] + np.uint64(1)) & last

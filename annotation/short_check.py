@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import permutations
-from typing import Any
+from itertools import chain, permutations, repeat
+from json.encoder import encode_basestring_ascii as as_text
+from operator import contains, eq, itemgetter
+from typing import Any, NamedTuple
 
 from annotation.cleaning import MAX_TEXT, SURROGATE
+from annotation.draws import lot_of
 
 LONGEST_ID = 200  # characters
 # The fields that such a record has, in every order: looked up whole, which is quicker than to compare sets.
@@ -24,6 +27,26 @@ LISTED = {order for names in ("prompt responses", "id prompt responses") for ord
 PLAIN: dict[str, Any] = {
     "priority": 0, "gold": None, "qualification": False, "need": None, "assigned_to": [], "done": 0,
 }  # fmt: skip
+
+
+class Plain(NamedTuple):
+    """Records of an id and sound texts alone, by columns: each has one prompt and `each` responses among `texts`.
+
+    What follows from them is worked out here, where another process may do it: the messages as JSON, and the lots.
+    """
+
+    ids: list[str]
+    prompts: list[str]
+    texts: list[str]
+    each: int
+    messages: list[str]
+    lots: list[int]
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The same, each by itself under Hone's names."""
+        for place, (identifier, prompt) in enumerate(zip(self.ids, self.prompts, strict=True)):
+            texts = self.texts[place * self.each : (place + 1) * self.each]
+            yield {"id": identifier, "prompt": prompt, "responses": texts}
 
 
 @dataclass(frozen=True)
@@ -54,6 +77,43 @@ class ShortCheck:
             return None
         responses = [{"text": text, "source": ""} for text in sides]
         return {**PLAIN, "prompt": messages, "responses": responses, "metadata": {}, "id": identifier}
+
+    def columns_of(self, raws: list[Any]) -> Plain | None:
+        """The same of many records with an id, if all of them are such; None where any must be looked at alone.
+
+        It asks of whole columns what `fields_of` asks of each record, which takes a fifth of the time.
+        """
+        orders = set(map(tuple, raws)) if set(map(type, raws)) == {dict} else set()
+        if len(orders) != 1 or "id" not in (names := orders.pop()):
+            return None
+        if names in LETTERED:
+            sides = list(map(itemgetter("response_a", "response_b"), raws))
+        elif names in LISTED:
+            sides = list(map(itemgetter("responses"), raws))
+        else:
+            return None
+        prompts, ids = list(map(itemgetter("prompt"), raws)), list(map(itemgetter("id"), raws))
+        if set(map(type, sides)) not in ({list}, {tuple}):
+            return None
+        numbers = set(map(len, sides))
+        each, texts = max(numbers), list(chain.from_iterable(sides))
+        if len(numbers) > 1 or not each or not self.least <= each <= self.most:
+            return None
+        if not (_all_sound(prompts) and _all_sound(texts) and set(map(type, ids)) == {str}):
+            return None
+        if not all(prompts) or any(map(str.isspace, prompts)) or not all(map(is_identifier, ids)):
+            return None
+        if self.is_pair and any(map(eq, texts[::2], texts[1::2])):
+            return None
+        messages = [f'[{{"role": "user", "content": {as_text(prompt)}}}]' for prompt in prompts]
+        return Plain(ids, prompts, texts, each, messages, list(map(lot_of, ids)))
+
+
+def _all_sound(texts: list[Any]) -> bool:
+    """are_sound of many texts, one question after the other."""
+    if set(map(type, texts)) != {str} or max(map(len, texts)) > MAX_TEXT or any(map(contains, texts, repeat("\x00"))):
+        return False
+    return all(map(str.isascii, texts)) or are_sound(texts)
 
 
 def are_sound(texts: Iterable[Any]) -> bool:

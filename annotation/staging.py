@@ -33,6 +33,7 @@ from annotation.models import (
 from annotation.raters import Raters
 from annotation.records import Record
 from annotation.revising import Changes
+from annotation.short_check import Plain
 from annotation.versions import Versions
 from annotation.writes import write_transaction
 
@@ -98,6 +99,11 @@ class Staging:
             judged = [both for both in zip(added, records, strict=True) if both[1].judgements]
             if rows := [row for one, record in judged for row in self._judged(one, record)]:
                 judgement_rows.store(rows, fresh=True)
+
+    def add_plain(self, given: Plain, *, purpose: str) -> None:
+        """Store new tasks that are nothing but texts, out of sight."""
+        with write_transaction():
+            tasks.insert_plain(self.project, given, purpose)
 
     def _judged(self, task: tasks.Added, record: Record) -> Iterator[NewRow]:
         revisions: dict[str, int] = defaultdict(int)

@@ -15,6 +15,7 @@ from django.utils import timezone
 from annotation import bulk, draws, gold
 from annotation.models import Assignment, Cursor, Order, Pool, Project, Purpose, Response, Task
 from annotation.models.tasks import CHECKS, MAX_PRIORITY, MAX_RANK
+from annotation.short_check import Plain
 from annotation.writes import write_transaction
 
 Record = dict[str, Any]
@@ -102,6 +103,40 @@ def insert(project: Project, records: list[Record], purpose: str, source: str = 
     return added
 
 
+def insert_plain(project: Project, given: Plain, purpose: str) -> None:
+    """Store tasks of which nothing is said but id, prompt and texts; the caller holds the transaction.
+
+    They come out as `insert` would store them, by columns, of which most are the same in every row.
+    """
+    tasks, many = bulk.next_ids(Task, len(given.ids)), given.each
+    ids = bulk.next_ids(Response, len(given.texts))
+    ids = [one for at in range(0, len(ids), many) for one in shuffled(ids[at : at + many])]
+    needs = [wanted(project, lot) for lot in given.lots] if project.agreement_share else [project.overlap] * len(tasks)
+    is_random = project.order == Order.RANDOM
+    ranks = [random.randrange(1, MAX_RANK) if is_random else 0 for _ in tasks]
+    bulk.insert_columns(
+        Task,
+        {
+            "project_id": project.pk, "metadata": "{}", "purpose": purpose, "priority": 0, "done": 0,
+            "is_gold": False, "gold": None, "expected": None, "pool": int(Pool.QUEUE),
+        },
+        {
+            "id": tasks, "external_id": given.ids, "prompt": given.messages, "rank": ranks, "need": needs,
+            "open_slots": needs, "lot": given.lots,
+        },
+    )  # fmt: skip
+    bulk.insert_columns(
+        Response,
+        {"source": "", "params": "{}", "score": None},
+        {
+            "id": ids,
+            "task_id": [task for task in tasks for _ in range(many)],
+            "position": list(range(many)) * len(tasks),
+            "text": given.texts,
+        },
+    )
+
+
 def seat_for(project: int, task: int, person: int, responses: list[int]) -> Assignment:
     """An assignment that keeps a slot of the task for one person; its sides are drawn now."""
     shown = random.sample(responses, len(responses))
@@ -128,11 +163,13 @@ def _restart_cursors(project: Project, rows: list[tuple[Any, ...]]) -> None:
 
 def _tasks(project: Project, added: list[Added], records: list[Record], purpose: str) -> list[tuple[Any, ...]]:
     """The rows of new tasks in the order of TASK; what all have in common is asked of the project once."""
-    rows, key, is_random = [], project.pk, project.order == Order.RANDOM
+    rows: list[tuple[Any, ...]] = []
+    key, is_random = project.pk, project.order == Order.RANDOM
     for one, record in zip(added, records, strict=True):
         get = record.get
         identifier, answer, done, named = get("id"), get("gold"), get("done") or 0, len(get("assigned_to") or ())
-        lot, pool, expected = draws.lot_of(identifier), 0, None
+        lot, pool = draws.lot_of(identifier), 0
+        expected: Any = None
         if answer is not None:
             pool = int(pool_of(project, answer, bool(get("qualification"))))
             expected = gold.expected_of(answer, one.responses)

@@ -22,7 +22,9 @@ import os, signal, sys
 import django
 from django.core.management import execute_from_command_line
 django.setup()
+from annotation import ahead
 from annotation.management.commands.import_tasks import Command
+ahead.LEAST_BYTES = 0  # another process reads the file
 Command._tell = lambda self, report, started: report.read < 2_000 or os.kill(os.getpid(), signal.SIGKILL)
 execute_from_command_line(sys.argv)
 """
@@ -67,11 +69,14 @@ def test_an_import_killed_half_way_leaves_nothing_and_a_second_run_completes(
     environment = {**os.environ, "HONE_DATA": str(tmp_path), "DATABASE_URL": url}
     environment["DJANGO_SETTINGS_MODULE"] = "config.settings"
     path = tmp_path / "pairs.jsonl"
-    rows = ({"id": f"q{n}", "prompt": f"{n}?", "chosen": f"yes {n}", "rejected": "no"} for n in range(RECORDS))
+    long = "no " * 400  # more than a pipe holds: whoever reads the file has not come to its end
+    rows = ({"id": f"q{n}", "prompt": f"{n}?", "chosen": f"yes {n}", "rejected": long} for n in range(RECORDS))
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     words = manage("import_tasks", "pairs", str(path), "--create", "preference", "--skip-checks")
-    killed = subprocess.run([sys.executable, "-c", KILLED, *words[2:]], env=environment, cwd=ROOT, check=False)
+    command = [sys.executable, "-c", KILLED, *words[2:]]
+    # Its output ends when the process that reads the file has ended, too.
+    killed = subprocess.run(command, env=environment, cwd=ROOT, check=False, stdout=subprocess.PIPE, timeout=120)
     assert killed.returncode == -signal.SIGKILL
 
     assert count("annotation_task") == 0

@@ -1,0 +1,85 @@
+"""A file read and looked at by a process of its own, while the one that asked for it stores what was read before.
+
+The second process is a fork, which needs no start of its own, and asks no database. It ends when nobody reads what it
+says any more: at the latest at its next word, so that none stays behind a parent that was killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Generator, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from annotation.reading import TEXT_READERS, UnreadableFile
+
+T = TypeVar("T")
+
+LEAST_BYTES = 4 * 1024**2  # of a file, from which a second process is worth its while
+PIPE = 1024**2  # bytes that may wait: a batch of usual records
+
+
+def pays(source: Path | str | Iterable[Any], container: str) -> bool:
+    """Whether a source is large enough, another core is there, and nothing else runs that a fork would tear apart."""
+    if not isinstance(source, str | Path) or container not in TEXT_READERS or sys.platform != "linux":
+        return False
+    large = Path(source).is_file() and Path(source).stat().st_size >= LEAST_BYTES
+    return large and len(os.sched_getaffinity(0)) > 1 and threading.active_count() == 1
+
+
+def ahead(items: Iterable[T]) -> Generator[T, None, None]:
+    """The same items, made by another process; what goes wrong there is raised here. Closing this ends that."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(reader)
+        _tell(items, writer)
+    os.close(writer)
+    try:
+        with os.fdopen(reader, "rb") as told:
+            while True:
+                try:
+                    said, item = pickle.load(told)  # noqa: S301  our own process wrote it
+                except (EOFError, pickle.UnpicklingError):
+                    raise UnreadableFile("The process that reads the file died; start the import again.") from None
+                if said == "end":
+                    return
+                if said == "error":
+                    raise item
+                yield item
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _tell(items: Iterable[Any], writer: int) -> None:
+    """The other process: it never returns, nor does it run anything that the first one left to be run at its end."""
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first one ends this one
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        gc.freeze()  # what both share stays shared
+        with suppress(OSError):  # a system may grant less
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE)
+        with os.fdopen(writer, "wb") as out:
+            for word in _words(items):
+                pickle.dump(word, out, pickle.HIGHEST_PROTOCOL)  # into the pipe at once: no second copy of long texts
+                out.flush()
+    finally:
+        os._exit(0)
+
+
+def _words(items: Iterable[Any]) -> Generator[tuple[str, Any], None, None]:
+    try:
+        for item in items:
+            yield "item", item
+    except Exception as error:  # the border of a process
+        yield "error", error
+    else:
+        yield "end", None
