@@ -60,7 +60,7 @@ def settings_for(size: int, *, ours: bool, judges: int = 1) -> Settings:
     longest = 128 if ours else 512  # tokens of prompt and answer
     answer = 64 if ours else 192  # tokens; good answers have about 25 of our own, other tokenizers need more
     # Models of a few million parameters bear, and need, larger steps than the engine's defaults, which suit billions.
-    sft, reward, dpo, ppo = ({"learning_rate": rate} if small else {} for rate in (5e-4, 1e-3, 6e-4, 5e-4))
+    sft, reward, dpo, ppo = ({"learning_rate": rate} if small else {} for rate in (5e-4, 1e-3, 6e-4, 1e-3))
     rows = {"batch_size": 16, "max_length": longest, "max_dropped_share": 0.05}
     sampling = {"temperature": 1.0, "max_new_tokens": answer, "batch_size": 256 if small else 32}
     return Settings(
@@ -84,8 +84,8 @@ _PPO: dict[str, Any] = {
     "rollout_batch": 64,
     "minibatch": 32,
     "ppo_epochs": 2,
-    "beta": 0.05,
-    "value_warmup_steps": 4,
+    "beta": 0.2,
+    "value_warmup_steps": 2,
     "sample_every": 16,
     "checkpoint_every": 16,
 }
