@@ -18,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from django.utils.translation import gettext
+
 from annotation.reading import TEXT_READERS, UnreadableFile
 
 T = TypeVar("T")
@@ -48,7 +50,8 @@ def ahead(items: Iterable[T]) -> Generator[T, None, None]:
                 try:
                     said, item = pickle.load(told)  # noqa: S301  our own process wrote it
                 except (EOFError, pickle.UnpicklingError):
-                    raise UnreadableFile("The process that reads the file died; start the import again.") from None
+                    died = gettext("The process that reads the file died; start the import again.")
+                    raise UnreadableFile(died) from None
                 if said == "end":
                     return
                 if said == "error":

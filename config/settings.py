@@ -179,6 +179,7 @@ SPECTACULAR_SETTINGS = {
         "CutStateEnum": "rlhf.models.cuts.Cut.State",
         "PushStateEnum": "rlhf.models.pushes.Push.State",
         "ImportStateEnum": "annotation.models.projects.ImportJob.State",
+        "TemplateEnum": "training.runfile.TEMPLATES",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -130,7 +130,7 @@ def draw(
     # Inverse transform sampling: one random number a row, where multinomial draws one a token of the vocabulary. It is
     # above zero and at most the whole, so that no token without weight is found.
     point = (1 - torch.rand(len(logits), 1, generator=generator, device=logits.device)) * below[:, -1:]
-    token = torch.searchsorted(below, point)
+    token = torch.searchsorted(below, point).clamp(max=logits.shape[-1] - 1)  # past the end where there are NaNs
     whole = below[:, -1:] if top_p >= 1 else (logits - highest).exp_().sum(dim=-1, keepdim=True)
     return token[:, 0], (logits.gather(-1, token) - highest - whole.log())[:, 0]
 

@@ -149,7 +149,7 @@ class ModelInput(StrictSerializer):
     folder = CleanCharField(max_length=500, help_text="A folder on the server.")
     project = serializers.SlugField(required=False)
     role = serializers.ChoiceField(choices=Model.Role.choices, default=Model.Role.POLICY)
-    template = serializers.ChoiceField(choices=["", "plain", "chatml"], default="")
+    template = serializers.ChoiceField(choices=["", *runfile.TEMPLATES], default="")
     parent = VisibleModel(required=False)  # type: ignore[assignment]
 
 

@@ -17,7 +17,7 @@ from rlhf.demo.raters import RATERS
 from rlhf.models import Model, Round, Run, Snapshot
 from training import rundir
 
-POLL_SECONDS = 0.3
+POLL_SECONDS = 1.0  # each look costs some 30 ms, and both cores are busy
 # Seconds on two idle cores; they only serve to guess the time left.
 STEPS = {
     "base": Step("Base model", 180),

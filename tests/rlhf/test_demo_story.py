@@ -55,9 +55,9 @@ def test_the_demo_ends_with_the_figures_of_the_contract_and_a_second_one_keeps_a
 
     assert {project.slug for project in made_ready} == {plan.DEMO_PROJECT, plan.LABEL_PROJECT}
 
-    before = (Run.objects.count(), Annotation.objects.count())
+    before, played = (Run.objects.count(), Annotation.objects.count()), len(said.getvalue())
     assert play() == round and (Run.objects.count(), Annotation.objects.count()) == before
-    assert said.getvalue().count("(kept from before)") == len(story.STEPS)
+    assert said.getvalue()[played:].count("(kept from before)") == len(story.STEPS)
 
 
 def test_a_demo_that_is_stopped_goes_on_from_a_checkpoint(engine, until, monkeypatch):
