@@ -68,7 +68,7 @@ def settings_for(size: int, *, ours: bool, judges: int = 1) -> Settings:
         sft_adapter=None if small else LORA,
         generate=sampling,
         # Small batches: what was learnt in more steps was nearer to the ceiling (docs/benchmarks.md).
-        reward=rows | reward | {"epochs": 3, "batch_size": 8, "labels": "strength", "off_topic": 0.6},
+        reward=rows | reward | {"epochs": 2, "batch_size": 6, "labels": "strength", "off_topic": 0.6},
         dpo=rows | dpo | {"epochs": 1 / judges, "beta": 0.5, "max_new_tokens": answer},
         ppo=ppo | _PPO | {"max_new_tokens": answer},
         evaluate=sampling,

@@ -98,7 +98,7 @@ def _preferred(measured: dict[str, Any], n: int) -> dict[str, Any]:
     """The share that prefers a model to the base; the base against itself is a tie on every prompt."""
     if "preferred" not in measured:
         return {"value": 0.5, "low": 0.5, "high": 0.5, "n": n}
-    return {key: round_to(value) for key, value in measured["preferred"].items()}
+    return {key: round_to(measured["preferred"][key]) for key in ("value", "low", "high", "n")}
 
 
 def _mean(values: list[float]) -> dict[str, Any]:
