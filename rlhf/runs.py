@@ -94,14 +94,16 @@ def create(
     files: dict[str, str | bytes | Path] = dict(extra_files or {})
     if prompts is not None:
         files["prompts.jsonl"] = _prompt_lines(prompts)
-    if kind == Run.Kind.PRETRAIN and data["params"]["corpus"] not in files:
-        raise RunFileError(
-            "params.corpus",
-            gettext("names %(corpus)s, which is not among the run's files") % {"corpus": data["params"]["corpus"]},
-        )
+    _require_corpus(data, files)
     rows = {"start_model": start_model, "reward_model": reward_model, "snapshot": snapshot, "round": round}
     run = Run(project=project, kind=kind, name=data["name"], config=data, part=part, created_by=by, **rows)
     return _store(run, files)
+
+
+def _require_corpus(data: Mapping[str, Any], files: Files) -> None:
+    if data["kind"] == Run.Kind.PRETRAIN and (corpus := data["params"]["corpus"]) not in files:
+        said = gettext("names %(corpus)s, which is not among the run's files") % {"corpus": corpus}
+        raise RunFileError("params.corpus", said)
 
 
 def describe(

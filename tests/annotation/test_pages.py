@@ -7,7 +7,7 @@ from django.http import QueryDict
 from django.test import Client
 
 from annotation import judging, projects, question_form, queue
-from annotation.models import Annotation, ApiToken, Assignment, Membership, Project, Role, User
+from annotation.models import Annotation, Assignment, Membership, Project, Role, User
 from annotation.questions import check_questions, questions_of
 from annotation.templates import TEMPLATES
 from annotation.views.projects import FIELDS
@@ -331,40 +331,6 @@ def test_my_work_lists_ones_own_answers_only() -> None:
         judging.submit(assignment.task, judge, {"choice": choice, "strength": 3})
     html = client.get("/my-work/").content.decode()
     assert "A much better" in html and "B much better" not in html
-
-
-def test_preferences_are_kept_and_the_server_renders_the_theme() -> None:
-    _, person, client = preference()
-    assert (
-        client.post("/account/preferences/", {"theme": "dark", "single_keys": "0"}, headers=SCRIPT).status_code == 204
-    )
-    person.refresh_from_db()
-    assert person.preferences == {"theme": "dark", "single_keys": False}
-    assert b'data-theme="dark"' in client.get("/my-work/").content
-    assert client.post("/account/preferences/", {"theme": "neon"}, headers=SCRIPT).status_code == 422
-
-
-def test_a_token_is_shown_once_and_can_be_revoked() -> None:
-    person = factories.user()
-    client = signed_in(person)
-    html = client.post("/account/tokens/", {"name": "export", "scope": "read", "days": "7"}).content.decode()
-    secret = html.split('id="secret" class="anywhere">')[1].split("<")[0]
-    token = ApiToken.find(secret)
-    assert token is not None and token.scope == "read"
-    assert secret not in client.get("/account/").content.decode()
-    assert signed_in(factories.user()).post(f"/account/tokens/{token.pk}/revoke/").status_code == 404
-    client.post(f"/account/tokens/{token.pk}/revoke/")
-    assert ApiToken.find(secret) is None
-
-
-def test_a_password_is_changed_only_with_the_old_one() -> None:
-    person = factories.user()
-    client = signed_in(person)
-    new = {"new_password1": "another-long-one-7", "new_password2": "another-long-one-7"}
-    assert client.post("/account/", new | {"old_password": "wrong"}).status_code == 422
-    assert client.post("/account/", new | {"old_password": "correct horse battery"}).status_code == 302
-    person.refresh_from_db()
-    assert person.check_password("another-long-one-7")
 
 
 def test_pages_that_do_not_exist_look_like_ours() -> None:
