@@ -226,12 +226,12 @@ async function saveDraft() {
   const body = fields();
   try {
     const reply = await box.post(url, body);
-    if (item() !== at) return;
+    if (item() !== at || at.dataset.sent) return;   // what is said of the answer stands above what is said of its draft
     if (reply.status === 204) { lastRenewed = performance.now(); if (fields().toString() === body.toString()) forget(at.dataset.task); saved(gettext('Draft saved')); } else if (reply.status === 409) {
       ranOut();
     } else if (reply.status === 401) $('#signin').showModal();
     else saved(gettext('Draft kept in this browser'), false);
-  } catch { if (item() === at) saved(gettext('Draft kept in this browser'), false); }
+  } catch { if (item() === at && !at.dataset.sent) saved(gettext('Draft kept in this browser'), false); }
 }
 
 function changed() {
@@ -252,8 +252,9 @@ function tick() {
   $('#timer').textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
   if (now - lastRenewed > RENEW && now - lastActive < IDLE && item().dataset.renew) {
     lastRenewed = now;
-    box.post(item().dataset.renew, new URLSearchParams()).then(reply => {
-      if (reply.status === 409) ranOut();
+    const at = item();
+    box.post(at.dataset.renew, new URLSearchParams()).then(reply => {
+      if (reply.status === 409 && item() === at && !at.dataset.sent) ranOut();
     }).catch(() => {});
   }
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from annotation import judging, queue
 from annotation.models import Annotation, Assignment
@@ -16,7 +16,7 @@ from tests.browser.test_states import ready, start, work
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SAVED = {"ranking": "ranked", "rating": "rated", "demonstration": "written"}
-LETTERS = ("b", "1", "a", "2", "c", "3", "c", "t", "Enter", "Enter")
+KEYS = {"ranking": ("b", "1", "a", "2", "c", "3", "c", "t", "Enter"), "rating": tuple("5342"), "demonstration": ("r",)}
 # Where an answer that was taken back shows again.
 AGAIN = {
     "ranking": '.slot[data-place="2"] .rung >> nth=1',
@@ -25,14 +25,22 @@ AGAIN = {
 }
 
 
-def answer(page: Page, kind: str) -> None:
-    """One judgement by keys alone."""
+def compose(page: Page, kind: str) -> None:
+    """One judgement by keys alone, but for the one that sends it."""
     ready(page)
-    if kind == "demonstration":
-        page.keyboard.press("r")
-        page.keyboard.type("Water.")
-    for key in {"ranking": LETTERS, "rating": (*"5342", "Enter"), "demonstration": ("Control+Enter",)}[kind]:
+    for key in KEYS[kind]:
         page.keyboard.press(key)
+    if kind == "demonstration":
+        page.keyboard.type("Water.")
+
+
+def send(page: Page, kind: str) -> None:
+    page.keyboard.press("Control+Enter" if kind == "demonstration" else "Enter")
+
+
+def answer(page: Page, kind: str) -> None:
+    compose(page, kind)
+    send(page, kind)
 
 
 def stored_as(stored: Annotation) -> dict[str, Any]:
@@ -77,7 +85,7 @@ def test_no_answer_is_lost_whatever_happens(open_page: Open, kind: str) -> None:
     expect(page.locator(AGAIN[kind])).to_be_attached()
     page.context.clear_cookies(name="sessionid")
     ready(page)
-    page.keyboard.press("Control+Enter" if kind == "demonstration" else "Enter")
+    send(page, kind)
     page.locator("#signin-p").fill("correct horse battery")
     page.keyboard.press("Enter")
     expect(saved).to_have_text(f"1 saved: {SAVED[kind]}")
@@ -94,7 +102,13 @@ def test_no_answer_is_lost_whatever_happens(open_page: Open, kind: str) -> None:
 
     ready(page)
     taken_by_somebody_else(page, kind)
-    answer(page, kind)
+    late: list[Route] = []
+    page.route("**/draft/", late.append)
+    with page.expect_request("**/draft/"):
+        compose(page, kind)
+    send(page, kind)
     expect(saved).to_have_text("Not saved")
+    with page.expect_response("**/draft/"):  # what is said of a draft that was under way hides nothing
+        late[0].continue_()
     expect(problems.locator("textarea" if kind == "demonstration" else "p")).to_be_visible()
     assert Annotation.objects.standing().filter(annotator=person).count() == 2
