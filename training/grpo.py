@@ -70,7 +70,7 @@ def train(config: RunFile, run: RunDir) -> None:
     shown = ppo.samples_of(company, held_out, config, run)  # before a checkpoint is put back
     weights = company.policy_weights()
     optimizer = torch.optim.AdamW(
-        weights.values(), lr=params.learning_rate, weight_decay=params.weight_decay, eps=ppo.ADAM_EPS
+        weights.values(), lr=params.learning_rate, weight_decay=params.weight_decay, eps=ppo.ADAM_EPS, fused=True
     )
     loop = Loop(config, run, weights, {"optimizer": optimizer}, params.steps)
 

@@ -150,7 +150,7 @@ def over_rows(
     """
     params = config.params
     weights = models.trainable(model)
-    optimizer = torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
+    optimizer = torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay, fused=True)
     total, per_epoch = data.steps_of(lengths, params)
     budget.follow(wrapper or model, optimizer, total, run)
     loop = Loop(config, run, models.learning(model), {"optimizer": optimizer}, total)

@@ -84,9 +84,9 @@ class LearningState:
         policy, value = players.policy_weights(), players.value.weights()
         self.value_rate = params.value_learning_rate or params.learning_rate
         self.policy_optimizer = torch.optim.AdamW(
-            policy.values(), lr=params.learning_rate, weight_decay=params.weight_decay, eps=ADAM_EPS
+            policy.values(), lr=params.learning_rate, weight_decay=params.weight_decay, eps=ADAM_EPS, fused=True
         )
-        self.value_optimizer = torch.optim.AdamW(value.values(), lr=self.value_rate, eps=ADAM_EPS)
+        self.value_optimizer = torch.optim.AdamW(value.values(), lr=self.value_rate, eps=ADAM_EPS, fused=True)
         self.controller = KLController(params.beta, params.kl_target, params.kl_horizon)
         self.scale = ScoreScale()
         optimizers = {"policy_optimizer": self.policy_optimizer, "value_optimizer": self.value_optimizer}
@@ -112,8 +112,7 @@ def one_step(state: LearningState, lanes: Lanes, learn: Sequence[Prompt], step: 
     params = config.params
     set_rate(state.value_optimizer, learning_rate(params, step, params.steps) / params.learning_rate * state.value_rate)
     batch = pick(learn, step, params.rollout_batch, config.seed)
-    with lanes.resting():
-        experience = gather(players, batch, state.scale, controller.beta, seed=config.seed * 1_000_003 + step)
+    experience = gather(players, batch, state.scale, controller.beta, seed=config.seed * 1_000_003 + step, lanes=lanes)
     # While the value head finds its feet, its advantages would lead the policy astray.
     optimizer = state.policy_optimizer if step > params.value_warmup_steps else None
     learnt = improve(lanes, players, experience, optimizer, state.value_optimizer, state.run, step, seed=config.seed)

@@ -1,7 +1,7 @@
 """The updates of one step of PPO: some passes over its answers, every minibatch computed in lanes.
 
 A lane is told the answers that it computes and what their tokens were worth, as plain numbers, and adds the gradients
-of policy and value; the process that leads moves the weights.
+of policy and value; the process that leads moves the weights. The same lanes write the answers before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from training import forward, losses
 from training.company import Players
-from training.experience import Experience
+from training.experience import Experience, tell
 from training.forward import Batch
 from training.lanes import Lanes, Learn
 from training.rundir import RunDir
@@ -67,9 +67,11 @@ def gradients(lanes: Lanes, experience: Experience, rows: Sequence[int], *, poli
 
 
 def learner(players: Players) -> Learn:
-    """What a lane does: the gradients of some answers of a minibatch, in parts."""
+    """What a lane does: answer some prompts, or add the gradients of some answers of a minibatch, in parts."""
 
-    def learn(job: dict[str, Any]) -> dict[str, float]:
+    def learn(job: dict[str, Any]) -> dict[str, Any]:
+        if "asked" in job:
+            return tell(players, job)
         answered = [(prompt, answer) for prompt, answer in job["answered"]]
         found = []
         for picked in players.parted(answered, range(len(answered))):

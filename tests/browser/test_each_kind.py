@@ -103,7 +103,7 @@ def test_no_answer_is_lost_whatever_happens(open_page: Open, kind: str) -> None:
     ready(page)
     taken_by_somebody_else(page, kind)
     late: list[Route] = []
-    page.route("**/draft/", late.append)
+    page.route("**/draft/", lambda route: late.append(route))
     with page.expect_request("**/draft/"):
         compose(page, kind)
     send(page, kind)

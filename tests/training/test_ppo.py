@@ -143,6 +143,20 @@ def test_a_minibatch_in_parts_and_in_lanes_has_the_gradient_of_the_whole(players
     assert lanes == pytest.approx(whole, abs=1e-5) and parts == pytest.approx(whole, abs=1e-5)
 
 
+def test_a_step_whose_answers_were_written_in_lanes_is_weighed_as_one(players, prompts):
+    with Lanes([], updates.learner(players), 2) as pair:
+        got, again = (experience.gather(players, prompts, ScoreScale(), 0.1, seed=3, lanes=pair) for _ in "ab")
+    assert got.answered == again.answered and [prompt for prompt, _ in got.answered] == [
+        prompt.ids for prompt in prompts[::2] + prompts[1::2]
+    ]
+    first = experience.gather(players, prompts[::2], ScoreScale(), 0.1, seed=3)
+    assert got.answered[:6] == first.answered and got.answered[6:] != first.answered
+    assert torch.allclose(got.logps[:6, : first.logps.shape[1]], first.logps, atol=1e-5)
+    scores = players.scorer.score(got.answered, players.pad_id)
+    assert got.metrics["score"] == pytest.approx(scores.mean().item(), abs=1e-4)
+    assert got.advantages[got.mask].mean() == pytest.approx(0, abs=1e-4)  # of both lanes' answers together
+
+
 def test_the_reward_sits_on_the_last_token_and_a_missing_end_costs(players, prompts, monkeypatch):
     seen = {}
     genuine = experience.advantages.token_rewards
