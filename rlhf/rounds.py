@@ -196,25 +196,37 @@ def _snapshot(round: Round) -> bool:
 
 
 def _reward(round: Round) -> bool:
+    """The reward model; policies that need none wait behind it, for a place of their own."""
     options = _plan(round).reward
     run = _run(round, "reward", "reward", start_model=round.start_model, snapshot=round.snapshot, **options)
-    if run is None or not _succeeded(round, run):
+    if run is None or _policies(round, rolls_out=False) is None or not _succeeded(round, run):
         return False
     return _move(round, State.REWARD, State.POLICY, reward_model=run.model)
 
 
 def _policy(round: Round) -> bool:
-    made = []
-    for index, method in enumerate(_plan(round).policies):
-        options = {key: value for key, value in method.items() if key != "kind"}
-        options |= {"start_model": round.start_model, "snapshot": round.snapshot}
-        options |= {"reward_model": round.reward_model} if method["kind"] in Run.ROLLS_OUT else {}
-        run = _run(round, f"policy-{index}", method["kind"], **options)
-        if run is None:
-            return False
-        made.append(run)
+    made = _policies(round)
+    if made is None:
+        return False
     succeeded = [_succeeded(round, run) for run in made]  # looks at all of them: each may have a problem to tell
     return all(succeeded) and _move(round, State.POLICY, State.EVALUATE)
+
+
+def _policies(round: Round, *, rolls_out: bool | None = None) -> list[Run] | None:
+    """The runs of the policies, of all or of those that answer prompts (or do not); None where one is refused."""
+    made = []
+    for index, method in enumerate(_plan(round).policies):
+        with_reward = method["kind"] in Run.ROLLS_OUT
+        if rolls_out not in (None, with_reward):
+            continue
+        options = {key: value for key, value in method.items() if key != "kind"}
+        options |= {"start_model": round.start_model, "snapshot": round.snapshot}
+        options |= {"reward_model": round.reward_model} if with_reward else {}
+        run = _run(round, f"policy-{index}", method["kind"], **options)
+        if run is None:
+            return None
+        made.append(run)
+    return made
 
 
 def _evaluate(round: Round) -> bool:

@@ -212,7 +212,8 @@ def _policy(round: Round, runs: dict[str, Run], done: dict[str, dict[str, int]])
     if not made:
         return stage
     now = next((run for run in made if not run.is_ended), made[-1])
-    _pill(stage, now, gettext("Trained"))
+    if not now.is_ended or len(made) == len(planned):  # else some wait for the reward model
+        _pill(stage, now, gettext("Trained"))
     stage.lines = [_run_line(run) for run in made]
     if now.is_ended:
         good = sum(run.state == Run.State.SUCCEEDED for run in made)

@@ -47,7 +47,7 @@ class Settings:
     dpo: dict[str, Any]
     ppo: dict[str, Any]
     evaluate: dict[str, Any]
-    at_once: int  # policies that may train beside each other
+    at_once: int  # runs that may train beside each other
     shared: dict[str, Any]  # hardware of those that do
 
 
@@ -72,8 +72,9 @@ def settings_for(size: int, *, ours: bool, judges: int = 1) -> Settings:
         dpo=rows | dpo | {"epochs": 1 / judges, "beta": 0.5, "max_new_tokens": answer},
         ppo=ppo | _PPO | {"max_new_tokens": answer},
         evaluate=sampling,
-        # Steps this small do not fill two cores: DPO and PPO, which do not wait for each other, take half of them
-        # each. A large model needs the whole machine, and all of its memory.
+        # Steps this small do not fill two cores: the reward model and DPO, which do not wait for each other, take half
+        # of them each, and PPO has its answers and its minibatches in lanes. A large model needs the whole machine,
+        # and all of its memory.
         at_once=2 if small else 1,
         shared={"threads": max(1, machine.cores() // 2)} if small else {},
     )

@@ -25,9 +25,9 @@ STEPS = {
     "sft": Step("SFT", 15),
     "generate": Step("Answers to judge", 38),
     "label": Step("Judgements", 45),
-    "reward": Step("Reward model", 150),
-    "dpo": Step("DPO", 130),  # with PPO beside it, which goes on afterwards
-    "ppo": Step("PPO", 40),
+    "reward": Step("Reward model", 150),  # with DPO beside it
+    "dpo": Step("DPO", 1),
+    "ppo": Step("PPO", 75),
     "evaluate": Step("Held-out answers", 22),
     "compare": Step("Blind comparison", 4),
     "next": Step("Next batch", 3),
@@ -235,10 +235,10 @@ def _start_round(
             overlap=judges,
             generation=settings.generate,
             snapshot=plan.SNAPSHOT,
-            reward={"params": settings.reward, "adapter": plan.REWARD_LORA},
+            reward={"params": settings.reward, "adapter": plan.REWARD_LORA, "hardware": settings.shared},
             policies=[
                 {"kind": "dpo", "params": settings.dpo, "adapter": plan.LORA, "hardware": settings.shared},
-                {"kind": "ppo", "params": settings.ppo, "adapter": plan.LORA, "hardware": settings.shared},
+                {"kind": "ppo", "params": settings.ppo, "adapter": plan.LORA},
             ],
             eval_prompts=plan.EVAL_PROMPTS,
             evaluation=settings.evaluate,
@@ -269,7 +269,7 @@ def _part(round: Round, part: str, progress: Progress) -> Round:
             raise DemoFailed(
                 round.problem or f"The round is at {round.get_state_display().lower()} and has no run for {part}."
             )
-        _wait(run, progress, _settings(round.base_model).at_once if part.startswith("policy") else None)
+        _wait(run, progress, _settings(round.base_model).at_once)
     round = rounds.advance(round)
     if round.problem:
         raise DemoFailed(round.problem)

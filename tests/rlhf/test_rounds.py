@@ -4,7 +4,7 @@ import pytest
 
 from annotation import judging, queue
 from annotation.models import Purpose, Task
-from rlhf import plans, prompts, rounds, runner, runs
+from rlhf import plans, prompts, rounds, runner, runs, stages
 from rlhf.models import Model, Round, Run
 from rlhf.plans import Plan, PlanError
 from tests import factories
@@ -72,6 +72,13 @@ def test_a_whole_round_ends_with_a_promoted_policy_that_people_prefer(loop_engin
     assert rounds.progress(round)["label"] == {"done": 0, "wanted": 12, "tasks": 12}
     assert rounds.advance(round).state == State.LABEL  # nothing happens until people have judged
     judge(project, yes)
+
+    round = rounds.advance(round)
+    assert round.state == State.REWARD
+    waiting = list(Run.objects.queued().values_list("part", flat=True))
+    assert waiting == ["reward", "policy-0"]  # DPO asks nothing of the reward model and waits for a place alone
+    policy = next(stage for stage in stages.stages_of(round) if stage.key == "policy")
+    assert (policy.css, policy.pill, policy.number) == ("waiting", "Queued", "")
 
     round = go(round, State.COMPARE)
     assert round.snapshot.counts["train"] + round.snapshot.counts["eval"] == 12
@@ -150,7 +157,9 @@ def test_a_failed_run_stops_the_round_with_one_sentence_and_can_be_made_anew(loo
     script = loop_engine.script
     round = go(start(), State.LABEL)
     judge(round.project, yes)
-    loop_engine.behave(at_end="raise rundir.Diverged('loss became nan.', 'Lower it.')")
+    known = 'kind, report = config["kind"], {}'
+    fails = "raise rundir.Diverged('loss became nan.', 'Lower it.')"
+    loop_engine.script = script.replace(known, f"{known}\n    if kind == 'reward': {fails}")
     round = go(round, State.POLICY)
     assert round.state == State.REWARD
     assert round.problem == "rm-r1 did not finish. loss became nan."
