@@ -149,7 +149,7 @@ def waiting(user: User) -> list[dict[str, Any]]:
                 "drafts": drafts.get(project.pk, 0),
             }
         )
-    return sorted(rows, key=lambda row: (-row["drafts"], -row["done"], row["project"].name))
+    return sorted(rows, key=lambda row: (row["left"] == 0, -row["drafts"], -row["done"], row["project"].name))
 
 
 def returned(user: User) -> list[Returned]:

@@ -51,11 +51,19 @@ BELONGS = {
     "annotation:import": "annotation:project",
     "annotation:queue": "annotation:project",
     "annotation:import_job": "annotation:project",
+    "annotation:adjudicate": "annotation:review",
+    "annotation:pseudonymise": "annotation:people",
+    "annotation:guideline_changes": "annotation:settings",
+    "rlhf:new_round": "rlhf:loop",
     "rlhf:snapshot": "rlhf:datasets",
     "rlhf:new_snapshot": "rlhf:datasets",
+    "rlhf:diff_snapshots": "rlhf:datasets",
+    "rlhf:cut": "rlhf:datasets",
+    "rlhf:data_lineage": "rlhf:datasets",
     "rlhf:run": "rlhf:runs",
     "rlhf:new_run": "rlhf:runs",
     "rlhf:model": "rlhf:models",
+    "rlhf:model_lineage": "rlhf:models",
 }
 
 _counters: dict[str, Callable[[Project], str]] = {}
