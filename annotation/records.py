@@ -44,6 +44,10 @@ RARE = {"annotations", "assigned_to", "gold", "need", "priority", "qualification
 ROLES = ("system", "user", "assistant")
 RESPONSES = {Kind.PREFERENCE: (2, 2), Kind.RANKING: (2, 26), Kind.RATING: (1, 1), Kind.DEMONSTRATION: (0, 1)}
 MAX_MESSAGES = 1000
+TEXT_ALONE = (
+    "Is missing: a text without a prompt (TRL's language modeling) has no answer to judge; map text to prompt to have "
+    "it answered."
+)
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ class Checker:
             sides = [_response(good, "chosen", "chosen"), _response(bad, "rejected", "rejected")]
             return _prompt(prompt), sides, self._preferred()
         if "prompt" not in given:
-            raise CleaningError("prompt", "Is missing.")
+            raise CleaningError("prompt", TEXT_ALONE if given.keys() & {"text"} else "Is missing.")
         prompt = _prompt(given["prompt"])
         if "completion" in given:
             text = clean_text(trl.answer_of(given["completion"], "completion"), "completion")

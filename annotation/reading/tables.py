@@ -14,6 +14,7 @@ from annotation.reading.lines import MAX_RECORD, physical_lines
 
 JSON_CELLS = {"responses", "ranks", "metadata", "gold", "annotations"}
 MAYBE_JSON_CELLS = {"prompt", "chosen", "rejected", "completion"}  # text, or a list of messages
+LIST_CELLS = {"completions", "labels"}  # lists of other tools' shapes; any other text under such a name is text
 LONE_RETURN = re.compile(r"(?<=\r)(?!\n|$)")  # some spreadsheets still end lines with nothing else
 QUOTED_FORMULA = re.compile(r"'+[=+\-@\t\r]")
 
@@ -97,11 +98,12 @@ def _record(header: list[str], row: list[str]) -> dict[str, Any] | CleaningError
 
 def cell_value(name: str, cell: str) -> Any:
     """What a text cell of that column holds: itself, or the value of its JSON."""
-    if name in JSON_CELLS or (name in MAYBE_JSON_CELLS and cell.lstrip().startswith("[{")):
+    begins = "[" if name in LIST_CELLS else "[{" if name in MAYBE_JSON_CELLS else None
+    if name in JSON_CELLS or (begins and cell.lstrip().startswith(begins)):
         try:
             return cleaning.strict_json(cell)
         except CleaningError as error:
-            if name in MAYBE_JSON_CELLS:
+            if name not in JSON_CELLS:
                 return cell
             raise CleaningError(name, error.message) from None
     return cell

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_noop
 from annotation.cleaning import CleaningError
 from annotation.models import Kind
 from annotation.reading import Read
-from annotation.shapes import alpaca, argilla, chat, label_studio, mt_bench, own_rows, raw, trl, ultrafeedback
+from annotation.shapes import alpaca, argilla, chat, label_studio, mt_bench, own_rows, raw, stepwise, trl, ultrafeedback
 from annotation.shapes.shape import Row, Shape, Target
 
 __all__ = ["NAMES", "OWN", "SHAPES", "Shape", "Target", "detect", "records"]
@@ -31,6 +31,7 @@ SHAPES = {
         chat.SHAREGPT,
         trl.PAIRS,
         trl.BINARY,
+        stepwise.SHAPE,
         trl.TRANSCRIPTS,
         chat.MESSAGES,
         alpaca.SHAPE,

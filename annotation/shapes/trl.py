@@ -76,13 +76,18 @@ def _is_pairs(row: Row) -> bool:
 def _pair_records(row: Row, target: Target) -> Iterator[Row]:
     record = dict(without(row, "messages", *SCORES))
     sides = [row.get("chosen"), row.get("rejected")]
-    if "prompt" in row and all(isinstance(side, list) and len(side) > 1 for side in sides):
+    if "prompt" in row and all(isinstance(side, list) and len(side) > 1 and not _answers(side) for side in sides):
         if not all(_repeats(row["prompt"], side[:-1]) for side in sides):  # type: ignore[index]
             raise CleaningError("chosen", "Repeats another prompt than the one in prompt.")
         del record["prompt"]
     if scores := {name: row[name] for name in SCORES if row.get(name) is not None}:
         record["metadata"] = {**scores, **_object(row.get("metadata"))}
     yield record
+
+
+def _answers(side: Messages) -> bool:
+    """Whether a list of messages begins with an answer, and so repeats no prompt."""
+    return isinstance(side[0], dict) and side[0].get("role") == "assistant"
 
 
 def _repeats(prompt: Any, messages: Messages) -> bool:
@@ -110,20 +115,24 @@ def _label(row: Row) -> bool | None:
 def _binary_records(row: Row, target: Target) -> Iterator[Row]:
     """A completion that somebody found good or bad.
 
-    A rating project with one aspect of two points takes the label as that rating; a demonstration project takes a good
-    completion as a demonstration and a bad one as a draft to be improved. Elsewhere the label is kept as metadata.
+    A demonstration project takes a good completion as a demonstration and a bad one as a draft to be improved.
     """
     label = _label(row)
     if label is None:
         raise CleaningError("label", "Must be true or false.")
-    record = dict(row)
+    if target.kind == Kind.DEMONSTRATION and not label:
+        yield dict(without(row, "completion")) | {"responses": [answer_of(row.get("completion"), "completion")]}
+    else:
+        yield label_record(row, label, target)
+
+
+def label_record(row: Row, label: bool, target: Target) -> Row:
+    """A completion with its label as the rating where the project asks for one of two points, else as metadata."""
     sole = next(iter(target.aspects)) if len(target.aspects) == 1 else ""
-    if target.kind == Kind.RATING and target.aspects.get(sole) == 2 and target.annotator:
-        del record["label"]
-        record["annotations"] = [{"annotator": target.annotator, "ratings": {sole: 2 if label else 1}}]
-    elif target.kind == Kind.DEMONSTRATION and not label:
-        record["responses"] = [answer_of(record.pop("completion"), "completion")]
-    yield record
+    if target.kind != Kind.RATING or target.aspects.get(sole) != 2 or not target.annotator:
+        return row | {"label": label}
+    judged = {"annotator": target.annotator, "ratings": {sole: 2 if label else 1}}
+    return dict(without(row, "label")) | {"annotations": [judged]}
 
 
 def _text_records(row: Row, target: Target) -> Iterator[Row]:

@@ -31,7 +31,9 @@ def _records(row: Row, target: Target) -> Iterator[Row]:
     found = _completions(row.get("completions"))
     rest = dict(without(row, *USED))
     if target.kind == Kind.RATING:
-        yield from (_rated(prompt, one, rest, target) for one in found)
+        for number, one in enumerate(found, start=1):
+            own = {"id": f"{rest['id']}#{number}"} if rest.get("id") is not None else {}
+            yield _rated(prompt, one, rest | own, target)
     elif target.kind == Kind.RANKING:
         yield {"prompt": prompt, "responses": [_response(one) for one in found], **_ranking(found, target), **rest}
     elif target.kind == Kind.PREFERENCE:

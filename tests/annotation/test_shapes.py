@@ -96,6 +96,7 @@ def told(row: dict[str, Any], target: Target, name: str | None = None) -> list[A
         (ARGILLA, "argilla"),
         (HH, "hh"),
         ({"prompt": "x", "completion": "y", "label": True}, "trl-binary"),
+        ({"prompt": "x", "completions": ["y", "z"], "labels": [True, False]}, "trl-steps"),
         ({"prompt": "x", "chosen": [*ASKED, *ASKED], "rejected": [*ASKED, *ASKED]}, "trl-pairs"),
         ({"prompt": "x", "chosen": "y", "rejected": "z"}, "hone"),
         ({"prompt": "x", "response_a": "y", "response_b": "z"}, "hone"),
@@ -142,6 +143,7 @@ def test_rated_completions_become_what_the_project_judges() -> None:
     assert first["ratings"] == {"honesty": 2.0}
     assert second["annotations"][0]["body"] == {"ratings": {"helpful": 1}}
     assert "annotations" not in third and third["source"] == "evol"
+    assert [one["id"] for one in told(ULTRAFEEDBACK | {"id": 7}, RATING)] == ["7#1", "7#2", "7#3"]
     (ranked,) = told(ULTRAFEEDBACK, RANKING)
     assert ranked["annotations"][0]["body"] == {"ranking": [[0], [1, 2]]}
     (pair,) = told(ULTRAFEEDBACK, PAIRS)
@@ -294,6 +296,11 @@ def test_a_label_becomes_the_rating_of_two_points_or_stays_with_the_record() -> 
         ({"fields": {"prompt": "x"}, "responses": {"q": [{"value": 1}]}}, "argilla", "responses"),
         ({"fields": {"prompt": "x"}, "metadata": [1]}, "argilla", "metadata"),
         ({"prompt": "x", "completion": "y", "label": "yes"}, "trl-binary", "label"),
+        ({"prompt": "x", "completions": ["y"], "labels": [True]}, "trl-steps", "completions"),
+        ({"prompt": "x", "completions": ["y"], "labels": [1]}, "trl-steps", "labels[0]"),
+        ({"prompt": "x", "completions": ["y"], "labels": [True, True]}, "trl-steps", "labels"),
+        ({"prompt": "x", "completions": ["y", 3], "labels": [True, True]}, "trl-steps", "completions[1]"),
+        ({"prompt": "x", "completions": "y", "labels": "true"}, "trl-steps", "completions"),
     ],
 )
 def test_a_row_of_another_shape_is_told_by_its_field(row: dict[str, Any], name: str, field: str) -> None:

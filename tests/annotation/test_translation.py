@@ -42,7 +42,7 @@ FORMATS = {
     "messages",
     "alpaca",
 }
-FORMATS |= {"ranking", "texts", "mt", "bench", "batch", "may"}  # of files, and an example of metadata
+FORMATS |= {"ranking", "texts", "steps", "mt", "bench", "batch", "may"}  # of files, and an example of metadata
 
 
 class Brackets(gettext.NullTranslations):
