@@ -33,7 +33,7 @@ def check(snapshot: Snapshot, repository: str) -> None:
 
 
 def push(snapshot: Snapshot, repository: str, *, public: bool = False, api: Any = None) -> str:
-    """Push the folder, in a private repository unless `public`, and give the address of the commit.
+    """Push the folder in one commit, to a private repository unless `public`, and give the address of the commit.
 
     Nothing is sent unless HF_TOKEN is set. The commit is tagged with the content hash, so that the very rows of a
     version can be asked for for ever.
@@ -43,18 +43,30 @@ def push(snapshot: Snapshot, repository: str, *, public: bool = False, api: Any 
         from huggingface_hub import HfApi  # only who pushes pays for loading it
 
         api = HfApi(token=settings.HF_TOKEN)
-    about: dict[str, Any] = {"repo_id": repository, "repo_type": "dataset"}
     try:
-        api.create_repo(**about, private=not public, exist_ok=True)
+        made = api.create_repo(repo_id=repository, repo_type="dataset", private=not public, exist_ok=True)
+        # A name without its owner is the token's owner's: the hub tells it whole.
+        about: dict[str, Any] = {"repo_id": made.repo_id, "repo_type": "dataset"}
         message = f"{snapshot}, {snapshot.content_hash[:16]}"
         done = api.upload_folder(
             **about, folder_path=str(snapshot.folder), allow_patterns=list(FILES), commit_message=message
         )
         api.create_tag(**about, tag=snapshot.content_hash[:16], revision=done.oid, exist_ok=True)
     except Exception as error:  # the border: the hub's own errors, the network's, the disk's
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        reason = reason.replace(settings.HF_TOKEN, "…")  # what is told is kept and shown
         raise HubError(
-            gettext("The hub did not take %(snapshot)s: %(reason)s") % {"snapshot": snapshot, "reason": reason}
-        ) from error
+            gettext("The hub did not take %(snapshot)s: %(reason)s") % {"snapshot": snapshot, "reason": _reason(error)}
+        ) from None  # the hub's own errors carry the request, and the token with it
     return str(done.commit_url)
+
+
+def _reason(error: Exception) -> str:
+    """Why, in words without the token: what is told is kept and shown."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 401:
+        return gettext("it does not know the token; set HF_TOKEN to one that may write datasets.")
+    if status == 403:
+        return gettext("the token may not write there; give it the right to, or name another owner.")
+    if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.startswith("httpx"):
+        return gettext("the hub cannot be reached; try again when there is a network.")
+    said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return said.replace(settings.HF_TOKEN, "…")

@@ -206,6 +206,22 @@ def test_training_rows_come_back_the_same(
     assert content(copy) == content(project)
 
 
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet", "datasets"])
+def test_labels_of_good_and_bad_come_back_the_same(format: str, tmp_path: Path) -> None:
+    asked = {"aspects": [{"name": "right", "label": "Right", "points": 2}]}
+    project, copy = (factories.project("rating", questions=asked) for _ in range(2))
+    judged = [votes({"ratings": {"right": 1 + place % 2}}) for place in range(len(TEXTS))]
+    rows = [{"prompt": text, "responses": [text], "annotations": one} for text, one in zip(TEXTS, judged, strict=True)]
+    assert import_records(project, rows).applied
+    exporting.write(project, "binary", format, path := tmp_path / f"rows.{format}", threshold=2)
+    report = import_records(copy, path)
+    assert (report.bad, report.annotations) == ([], len(TEXTS))
+    mine, theirs = (
+        [row | {"task_id": 0} for row in exporting.rows(one, "binary", threshold=2)] for one in (project, copy)
+    )
+    assert theirs == mine and {row["label"] for row in mine} == {True, False}
+
+
 @pytest.mark.parametrize("format", ["jsonl", "label-studio", "argilla"])
 def test_highlights_reasons_and_an_improved_winner_come_back(format: str, tmp_path: Path) -> None:
     project, copy = (factories.project(questions={"improve": True}) for _ in range(2))

@@ -93,7 +93,7 @@ def test_the_manifest_tells_everything_and_its_hashes_hold():
     assert manifest["hone_version"]
 
 
-def test_the_same_judgements_and_recipe_give_the_same_bytes():
+def test_the_same_judgements_and_recipe_give_the_same_bytes_and_nothing_edits_them(client):
     project = judged()
     first = snapshots.cut(project, name="prefs", type="preference")
     before = {path.name: path.read_bytes() for path in first.folder.iterdir()}
@@ -106,6 +106,11 @@ def test_the_same_judgements_and_recipe_give_the_same_bytes():
     assert snapshots.cut(project, name="other", type="preference") == again
     more = snapshots.cut(project, name="other", type="preference", recipe={"split": {"by": "prompt", "seed": 1}})
     assert (more.version, more.content_hash == first.content_hash) == (2, False)
+    assert {path.name: path.read_bytes() for path in again.folder.iterdir()} == before
+    client.force_login(factories.admin())
+    for method in (client.patch, client.put, client.delete):
+        reply = method(f"/api/v1/snapshots/{again.pk}/", {"name": "x"}, content_type="application/json")
+        assert reply.status_code == 405
 
 
 def test_all_rows_of_a_prompt_are_in_one_split_and_stay_there_as_data_grows():
