@@ -143,6 +143,7 @@ def _opened(url: str) -> Any:
     try:
         return urllib.request.urlopen(request, timeout=SECONDS)  # noqa: S310
     except urllib.error.HTTPError as error:
+        error.close()
         raise _Refused(error.code) from None
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", error)

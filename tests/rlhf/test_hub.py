@@ -60,9 +60,7 @@ def test_a_snapshot_is_pushed_as_it_is_and_only_with_a_token(settings, snapshot)
         hub.push(snapshot, "team/full", api=api)
 
 
-@pytest.mark.parametrize("large", [False, True])
-def test_the_real_client_pushes_to_a_hub_and_the_rows_come_back_by_name(settings, snapshot, monkeypatch, caplog, large):
-    """The storage for large files of today (Xet) cannot be stood in for, so its forerunner, git's, is tried."""
+def test_the_real_client_pushes_to_a_hub_and_the_rows_come_back_by_name(settings, snapshot, monkeypatch, caplog):
     caplog.set_level("DEBUG")
     settings.HF_TOKEN = TOKEN
     monkeypatch.setenv("HF_TOKEN", TOKEN)
