@@ -6,8 +6,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from django.utils.translation import gettext
 
+from annotation import sealing
 from annotation.lookups import Lookup
 from annotation.models import Project, Role, Task, User
+from annotation.sealing import Of
 
 ANY_ROLE = tuple(Role.values)
 BIGGEST_ID = 2**63 - 1  # what is in an address may be any number
@@ -39,15 +41,25 @@ def project_for(user: User, slug: str, roles: tuple[str, ...] = ANY_ROLE) -> Pro
     return project
 
 
-def task_for(user: User, task_id: int, roles: tuple[str, ...] = ANY_ROLE) -> Task:
-    """The task and its project, with `task.project.my_role` set; refused as `project_for` refuses."""
-    found = TASK.first(task=task_id, user=user.pk) if task_id <= BIGGEST_ID else None
+def task_for(user: User, number: int, roles: tuple[str, ...] = ANY_ROLE) -> Task:
+    """The task and its project, with `task.project.my_role` set; refused as `project_for` refuses.
+
+    `number` is its id or what stands for that; a check is mixed in where an annotator must not use the former.
+    """
+    found = TASK.first(task=sealing.plain(Of.TASK, number), user=user.pk) if number <= BIGGEST_ID else None
     if found is None:
         raise Http404(gettext("There is no such task."))
     task: Task
     task, task.project, role = found
     task.project.my_role = _checked_role(user, role, roles, "task")
+    check_number(task.project, number)
     return task
+
+
+def check_number(project: Project, number: int) -> None:
+    """404 for the id of a task where this person may only use what stands for it."""
+    if not sealing.takes(project, number):
+        raise Http404(gettext("There is no such task."))
 
 
 def _checked_role(user: User, role: str | None, roles: tuple[str, ...], what: str) -> str:

@@ -153,7 +153,7 @@ def _ranking(body: Body, questions: Questions, shown: Shown) -> Body:
     named = [response for place in places for response in place]
     if any(type(response) is not int for response in named) or sorted(named) != sorted(shown.ids):
         raise CleaningError(
-            "ranking", gettext("Must name each of %(names)s once.") % {"names": ", ".join(map(str, sorted(shown.ids)))}
+            "ranking", gettext("Must name each of the %(count)s responses once.") % {"count": len(shown.ids)}
         )
     if not questions["tie"] and len(places) < len(named):
         raise CleaningError("ranking", gettext("Ties are not allowed here; give each response a place of its own."))

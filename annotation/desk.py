@@ -123,7 +123,7 @@ def _item(task: Task, user: User, ids: list[int], draft: dict[str, Any] | None) 
     """The task as the judging page would show it, in the reviewer's order."""
     now = timezone.now()
     held = Assignment(task=task, project=task.project, annotator=user, shown=ids, draft=draft, lease_until=now)
-    return screen.of(held)
+    return screen.item(presenting.leased_task(held))
 
 
 def _verdict(kind: str, vote: Annotation, ids: list[int]) -> Verdict:

@@ -8,6 +8,7 @@ from django import forms
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from annotation import sealing
 from annotation.cleaning import CleaningError, clean_text, strict_json
 from annotation.models import ApiToken, Kind, Order, Project, Role, SkipTo, User
 from annotation.questions import STEPS
@@ -252,7 +253,7 @@ def draft_of(project: Project, sent: Any) -> dict[str, Any]:
             turn, _, aspect = name.partition("-")
             body.setdefault("turns", {}).setdefault(turn, {})[aspect] = value
     elif project.kind == Kind.RANKING:
-        body["ranking"] = _ranking({int(k): v for k, v in _prefixed(sent, "place-").items() if k.isdigit()})
+        body["ranking"] = _ranking(_placed(project, _prefixed(sent, "place-")))
     else:
         body["text"] = str(sent.get("text", "")).replace("\r\n", "\n")
     return body
@@ -272,6 +273,12 @@ def _spans(sent: str) -> Any:
         return strict_json(sent) if sent else None
     except CleaningError:
         return sent
+
+
+def _placed(project: Project, sent: dict[str, str]) -> dict[int, str]:
+    """{response id: place} from the numbers that the page has for the responses."""
+    number = sealing.response_of(project)
+    return {number(int(name)): place for name, place in sent.items() if name.isdecimal() and len(name) < 20}
 
 
 def _ranking(places: dict[int, str]) -> list[list[int]]:

@@ -53,10 +53,7 @@ def _response(given: dict[str, Any], place: str, shown: list[int]) -> int:
     """The response meant: by its side, by its id, or the first one."""
     if "response" in given:
         if type(given["response"]) is not int or given["response"] not in shown:
-            raise CleaningError(
-                f"{place}.response",
-                gettext("Must be one of %(names)s.") % {"names": ", ".join(map(str, sorted(shown)))},
-            )
+            raise CleaningError(f"{place}.response", gettext("Must be the id of a response of this task."))
         return int(given["response"])
     side, sides = given.get("side", "a"), ascii_lowercase[: len(shown)]
     if not isinstance(side, str) or len(side) != 1 or side not in sides:

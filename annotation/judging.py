@@ -254,12 +254,7 @@ def _check_changeable(assignment: Assignment) -> None:
 def _earlier(pk: int, task: Task) -> Annotation:
     annotation = Annotation.objects.get(pk=pk)
     if annotation.task_id != task.pk:
-        raise BodyError(
-            {
-                "idempotency_key": gettext("Was used for task %(task_id)s before; make a new key.")
-                % {"task_id": annotation.task_id}
-            }
-        )
+        raise BodyError({"idempotency_key": gettext("Was used for another task before; make a new key.")})
     return annotation
 
 

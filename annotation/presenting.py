@@ -1,11 +1,13 @@
-"""A leased task as its annotator may see it: nothing about where the responses come from."""
+"""A leased task as its annotator may see it: nothing about where the responses come from, or what it is for."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from annotation.models import Assignment
+from annotation import sealing
+from annotation.models import Assignment, Project
 from annotation.questions import questions_of
+from annotation.sealing import Of
 
 
 def leased_task(assignment: Assignment) -> dict[str, Any]:
@@ -24,3 +26,29 @@ def leased_task(assignment: Assignment) -> dict[str, Any]:
         "draft": assignment.draft,
         "questions": questions_of(project),
     } | ({"returned": assignment.returned} if assignment.returned else {})
+
+
+def for_program(assignment: Assignment) -> dict[str, Any]:
+    """The same as the API tells it: with ids, or with numbers in place of them where ids would tell the checks."""
+    told = leased_task(assignment)
+    return _sealed(told, salt=0) if sealing.needed(assignment.project) else told
+
+
+def body_for_program(project: Project, body: Any) -> Any:
+    """A draft or a stored body in the same terms."""
+    return sealing.renumbered(body, sealing.sealed_response) if sealing.needed(project) else body
+
+
+def for_page(assignment: Assignment) -> dict[str, Any]:
+    """The same as a page tells it: with numbers always, and those of a repeat are not those of the first time.
+
+    A page stays open while the project's rules change, so that what it sends must be right before and after.
+    """
+    is_repeat = assignment.pk is None
+    return _sealed(leased_task(assignment), salt=int(is_repeat))
+
+
+def _sealed(told: dict[str, Any], *, salt: int) -> dict[str, Any]:
+    responses = [one | {"id": sealing.sealed_response(one["id"])} for one in told["responses"]]
+    draft = sealing.renumbered(told["draft"], sealing.sealed_response)
+    return told | {"id": sealing.seal(Of.TASK, told["id"], salt=salt), "responses": responses, "draft": draft}

@@ -1,6 +1,6 @@
 """What the judging page shows of one leased task: rendered texts, the questions with their keys, the saved draft.
 
-Everything comes from `presenting.leased_task`, so that the page can show no more than the API tells: no source, model
+Everything comes from `presenting.for_page`, so that the page can show no more than the API tells: no source, model
 name, gold mark or caller's id.
 """
 
@@ -60,7 +60,7 @@ class Side:
 class Item:
     """One task on the judging page."""
 
-    task_id: int
+    task_id: int  # what stands for it
     kind: str
     prompt: list[dict[str, Any]]
     sides: list[Side]
@@ -227,8 +227,8 @@ class Item:
 
 
 def of(assignment: Assignment) -> Item:
-    """The item that `assignment` leases, as its annotator sees it."""
-    found = item(presenting.leased_task(assignment))
+    """The item that `assignment` leases, as its annotator sees it, with its draft as the answer."""
+    found = item(presenting.for_page(assignment))
     found.returned = assignment.returned
     return found
 

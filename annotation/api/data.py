@@ -20,7 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation import access, exporting, importing, jobs, reading, splitting
+from annotation import access, exporting, importing, jobs, presenting, reading, sealing, splitting
 from annotation.api.authentication import caller
 from annotation.api.parsers import JSONLinesParser, JSONRecordsParser
 from annotation.api.problems import Problem
@@ -31,6 +31,7 @@ from annotation.mapping import Mapping
 from annotation.models import Annotation, ImportJob, Project
 from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
 from annotation.reading import hub
+from annotation.sealing import Of
 
 SMALL_RECORDS = 2000  # what is imported while the caller waits
 PAGING = ("limit", "cursor")
@@ -140,7 +141,7 @@ class Annotations(generics.GenericAPIView[Annotation]):
         if not reads_data:
             rows = rows.filter(annotator=caller(request))
         page = self.paginate_queryset(rows.select_related("annotator", "guideline", "task"))
-        context = {"name_of": _name_of(project), "reads_data": reads_data}
+        context = {"name_of": _name_of(project), "reads_data": reads_data} | _numbers(project)
         return self.get_paginated_response(AnnotationSerializer(page, many=True, context=context).data)
 
 
@@ -214,11 +215,24 @@ def _narrowed(project: Project, reads_data: bool, filters: dict[str, Any]) -> Qu
     }
     hidden = set() if reads_data else {"external_id", "purpose"}
     hidden |= set() if project.my_role in SEES_NAMES else {"annotator"}
+    if "task" in filters:
+        number = filters["task"]
+        filters = filters | {"task": sealing.plain(Of.TASK, number) if sealing.takes(project, number) else 0}
     if refused := sorted(hidden & filters.keys()):
         raise PermissionDenied(
             gettext("Your role here does not see what %(refused)s filters by.") % {"refused": refused[0]}
         )
     return Annotation.objects.filter(project=project, **{columns[name]: value for name, value in filters.items()})
+
+
+def _numbers(project: Project) -> dict[str, Callable[[Any], Any]]:
+    """How a row names its task and responses: to annotators as `next` does."""
+    if project.my_role in READS_DATA or not sealing.needed(project):
+        return {"number_of": int, "body_of": dict}
+    return {
+        "number_of": lambda task: sealing.seal(Of.TASK, task),
+        "body_of": lambda body: presenting.body_for_program(project, body),
+    }
 
 
 def _name_of(project: Project) -> Callable[[Annotation], str]:

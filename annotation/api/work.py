@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation import access, judging, qualifying, queue
+from annotation import access, judging, qualifying, queue, sealing
 from annotation.api.authentication import caller
 from annotation.api.serializers.work import (
     BodySerializer,
@@ -25,7 +25,7 @@ from annotation.api.serializers.work import (
 )
 from annotation.models import Annotation, Project, User
 from annotation.models.people import JUDGES
-from annotation.presenting import leased_task
+from annotation.presenting import body_for_program, for_program
 
 NEXT = OpenApiParameter("next", bool, description="0 leaves the next task out.", default=True)
 KEY = OpenApiParameter(
@@ -48,7 +48,7 @@ class Annotations(APIView):
         """Submit a judgement; again makes a new revision. 409 when the lease was lost and the task is full."""
         wants_next = _wants_next(request)
         task = access.task_for(caller(request), task_id, JUDGES)
-        body, seconds = _body_and_seconds(request.data)
+        body, seconds = _body_and_seconds(sealing.renumbered(request.data, sealing.response_of(task.project)))
         key = request.headers.get("Idempotency-Key")
         annotation = judging.submit(task, caller(request), body, key=key, seconds=seconds)
         answer: dict[str, Any] = {"id": annotation.pk, "revision": annotation.revision}
@@ -64,8 +64,10 @@ class Draft(APIView):
     def put(self, request: Request, task_id: int) -> Response:
         """Keep a half-finished judgement and renew the lease."""
         task = access.task_for(caller(request), task_id, JUDGES)
-        assignment = judging.save_draft(task, caller(request), request.data)
-        return Response({"draft": assignment.draft, "lease_until": assignment.lease_until})
+        draft = sealing.renumbered(request.data, sealing.response_of(task.project))
+        assignment = judging.save_draft(task, caller(request), draft)
+        kept = body_for_program(task.project, assignment.draft)
+        return Response({"draft": kept, "lease_until": assignment.lease_until})
 
 
 class Skip(APIView):
@@ -89,7 +91,7 @@ class Undo(APIView):
         if annotation is None:
             raise Http404(gettext("There is no such annotation of yours."))
         access.project_for(caller(request), annotation.project.slug, JUDGES)
-        return Response(leased_task(judging.undo(annotation, caller(request))))
+        return Response(for_program(judging.undo(annotation, caller(request))))
 
 
 def _json(data: dict[str, Any], status: int = 200) -> HttpResponse:
@@ -100,7 +102,7 @@ def _json(data: dict[str, Any], status: int = 200) -> HttpResponse:
 
 def _next(project: Project, user: User) -> dict[str, Any] | None:
     assignment = queue.lease_next(project, user)
-    return None if assignment is None else leased_task(assignment)
+    return None if assignment is None else for_program(assignment)
 
 
 def _onward(project: Project, user: User) -> dict[str, Any]:

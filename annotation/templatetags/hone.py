@@ -11,7 +11,7 @@ from django.utils.html import format_html, format_html_join, json_script
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from annotation import rendering, shell, words
+from annotation import rendering, sealing, shell, words
 
 register = template.Library()
 
@@ -48,6 +48,12 @@ def side_keys(context: template.Context) -> SafeString:
         "<div><dt><kbd>G</kbd><kbd>{}</kbd></dt><dd>{}</dd></div>",
         ((link.key.upper(), link.label) for link in links),
     )
+
+
+@register.filter
+def sealed(task_id: int) -> int:
+    """The number that stands for a task in addresses that annotators see."""
+    return sealing.seal(sealing.Of.TASK, task_id)
 
 
 @register.simple_tag

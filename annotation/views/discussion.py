@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, discussing, rendering, wording
+from annotation import access, discussing, rendering, sealing, wording
 from annotation.models import Annotation, Assignment, Comment, Task
 from annotation.models.people import JUDGES, SEES_NAMES
 from annotation.shell import PersonRequest, signed_in
@@ -74,7 +74,7 @@ def _say(request: PersonRequest, task: Task) -> HttpResponse:
             messages.warning(
                 request, gettext("Nobody was told who is called %(names)s: only reviewers here are.") % {"names": names}
             )
-    return redirect("annotation:talk", task.pk)
+    return redirect("annotation:talk", sealing.seal(sealing.Of.TASK, task.pk))
 
 
 def _page(request: PersonRequest, task: Task) -> HttpResponse:

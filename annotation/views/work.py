@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from django.contrib import messages
@@ -24,6 +25,7 @@ from annotation import (
     queue,
     rendering,
     screen,
+    sealing,
     shortcuts,
 )
 from annotation.models import Annotation, Assignment, Project, User
@@ -31,6 +33,7 @@ from annotation.models.people import JUDGES
 from annotation.progress import Progress
 from annotation.qualifying import Feedback
 from annotation.questions import question_line, questions_of
+from annotation.sealing import Of
 from annotation.shell import PersonRequest, signed_in
 
 
@@ -52,7 +55,7 @@ def judge(request: PersonRequest, task_id: int) -> HttpResponse:
     task = access.task_for(request.user, task_id, JUDGES)
     form = forms.JudgementForm(request.POST)
     if not form.is_valid():
-        return _refused(request, task.project, task_id, form.sentences())
+        return _refused(request, task.project, task.pk, form.sentences())
     try:
         annotation = judging.submit(
             task,
@@ -66,7 +69,7 @@ def judge(request: PersonRequest, task_id: int) -> HttpResponse:
     except freezing.Frozen as error:
         return _lost(request, task.project, str(error))
     except bodies.BodyError as error:
-        return _refused(request, task.project, task_id, error.errors)
+        return _refused(request, task.project, task.pk, error.errors)
     return _onward(request, task.project, annotation, told=qualifying.feedback(task, annotation))
 
 
@@ -87,7 +90,9 @@ def skip(request: PersonRequest, task_id: int) -> HttpResponse:
 def undo(request: PersonRequest, annotation_id: int) -> HttpResponse:
     """Take one's last judgement back: its task again, with the earlier answer selected."""
     annotation = get_object_or_404(
-        Annotation.objects.select_related("project"), pk=annotation_id, annotator=request.user
+        Annotation.objects.select_related("project"),
+        pk=sealing.plain(Of.ANNOTATION, annotation_id),
+        annotator=request.user,
     )
     project = access.project_for(request.user, annotation.project.slug, JUDGES)
     try:
@@ -118,7 +123,7 @@ def draft(request: PersonRequest, task_id: int) -> HttpResponse:
     except queue.LeaseLost:
         return _lost(request, task.project)
     except bodies.BodyError as error:
-        return _refused(request, task.project, task_id, error.errors)
+        return _refused(request, task.project, task.pk, error.errors)
     return HttpResponse(status=204) if _by_script(request) else redirect("annotation:work", task.project.slug)
 
 
@@ -127,8 +132,8 @@ def draft(request: PersonRequest, task_id: int) -> HttpResponse:
 def renew(request: PersonRequest, task_id: int) -> HttpResponse:
     """Hold the task for another while, because its annotator is at work."""
     rows = Assignment.objects.select_related("project")
-    assignment = get_object_or_404(rows, task=task_id, annotator=request.user)
-    access.project_for(request.user, assignment.project.slug, JUDGES)
+    assignment = get_object_or_404(rows, task=sealing.plain(Of.TASK, task_id), annotator=request.user)
+    access.check_number(access.project_for(request.user, assignment.project.slug, JUDGES), task_id)
     try:
         queue.renew(assignment)
     except queue.LeaseLost:
@@ -140,8 +145,10 @@ def renew(request: PersonRequest, task_id: int) -> HttpResponse:
 @signed_in
 def ahead(request: PersonRequest, task_id: int) -> HttpResponse:
     """The task after the one on display, leased already, so that it can be shown at once."""
-    held = get_object_or_404(Assignment.objects.select_related("project"), task=task_id, annotator=request.user)
+    rows = Assignment.objects.select_related("project")
+    held = get_object_or_404(rows, task=sealing.plain(Of.TASK, task_id), annotator=request.user)
     project = access.project_for(request.user, held.project.slug, JUDGES)
+    access.check_number(project, task_id)
     try:
         following = queue.prefetch_next(project, request.user, besides=held)
     except queue.NotNow:  # what is on display may still be judged; its reply says why nothing follows
@@ -212,12 +219,11 @@ def _page(
     changing: bool = False,
     blocked: str = "",
 ) -> HttpResponse:
+    if assignment and answer:
+        assignment.draft = answer
     item = screen.of(assignment) if assignment else None
-    if item and answer:
-        item.answer = answer
     if item:
         item.changing = changing
-    last = _last_annotation(project, request.user)
     reads_data = project.my_role != "annotator"
     guideline = project.guideline
     context = {
@@ -228,7 +234,7 @@ def _page(
         "guideline": guideline,
         "news": guidelines.news(project, request.user, guideline),
         "keys": shortcuts.key_list(project, questions_of(project)),
-        "last": last,
+        "undo": _undo_url(_last_annotation(project, request.user)),
         "saved": saved,
         "errors": errors,
         "blocked": blocked,
@@ -243,7 +249,13 @@ def _last_annotation(project: Project, user: User) -> int | None:
 
 
 def _undo_url(annotation_id: int | None) -> str:
-    return reverse("annotation:undo", args=[annotation_id]) if annotation_id else ""
+    """Where the judgement is taken back: at a new number each time, as an answer to a repeat has that of the first."""
+    salt = random.getrandbits(sealing.SALT)
+    return (
+        reverse("annotation:undo", args=[sealing.seal(Of.ANNOTATION, annotation_id, salt=salt)])
+        if annotation_id
+        else ""
+    )
 
 
 def _onward(
@@ -253,13 +265,8 @@ def _onward(
         if told:
             messages.info(request, gettext("%(title)s %(sentence)s") % {"title": told.title, "sentence": told.sentence})
         return redirect("annotation:work", project.slug)
-    shown = str(request.POST.get("next", ""))
     reply: dict[str, Any] = {"undo": _undo_url(annotation.pk)} if annotation and not told else {}
-    on_display = (
-        Assignment.objects.filter(task=int(shown), annotator=request.user, project=project).first()
-        if shown.isdigit()
-        else None
-    )
+    on_display = _on_display(request, project)
     following, blocked = None, ""
     try:
         if on_display:
@@ -274,6 +281,16 @@ def _onward(
     else:
         reply["item"] = _item(request, project, following, counts, told=told, blocked=blocked)
     return JsonResponse(reply | counts.as_dict())
+
+
+def _on_display(request: PersonRequest, project: Project) -> Assignment | None:
+    """The item that the page says to show already."""
+    shown = str(request.POST.get("next", ""))
+    number = int(shown) if shown.isdecimal() and len(shown) < 20 else 0
+    if not sealing.takes(project, number):
+        return None
+    mine = Assignment.objects.filter(annotator=request.user, project=project)
+    return mine.filter(task=sealing.plain(Of.TASK, number)).first()
 
 
 def _refused(request: PersonRequest, project: Project, task_id: int, errors: dict[str, str]) -> HttpResponse:

@@ -7,7 +7,9 @@ from html.parser import HTMLParser
 import pytest
 from django.test import Client
 
+from annotation import sealing
 from annotation.models import Annotation, Assignment, Project
+from annotation.sealing import Of
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -85,7 +87,7 @@ def test_a_ranking_is_given_by_plain_selects() -> None:
     assert "Not saved" in html and not Annotation.objects.exists()
     html = send(client, Form(html), dict(zip(places, "121", strict=True)))
     body = Annotation.objects.get().body
-    first = [int(name.removeprefix("place-")) for name in places]
+    first = [sealing.plain(Of.RESPONSE, int(name.removeprefix("place-"))) for name in places]
     assert body["ranking"] == [sorted([first[0], first[2]]), [first[1]]]
     form = Form(html)
     client.post(form.buttons["Other reason"], form.fields | {"reason": "Other reason"})

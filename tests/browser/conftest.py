@@ -8,7 +8,9 @@ import pytest
 from django.test import Client
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
+from annotation import sealing
 from annotation.models import User
+from annotation.sealing import Of
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
@@ -82,6 +84,11 @@ def open_page(browser: Browser, live_server: Any, seen: Seen) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert seen.complaints == []
+
+
+def task_on(page: Page) -> int:
+    """The id of the task that the page shows."""
+    return sealing.plain(Of.TASK, int(page.locator("#item").get_attribute("data-task") or 0))
 
 
 def ready(page: Page) -> None:

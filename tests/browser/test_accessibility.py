@@ -9,7 +9,7 @@ from annotation.models import Assignment, Project, Role, Task, User
 from rlhf.models import Model, Round
 from rlhf.rounds import Plan
 from tests import factories
-from tests.browser.conftest import DESKTOP, PHONE, Open, ready
+from tests.browser.conftest import DESKTOP, PHONE, Open, ready, task_on
 from tests.browser.test_loop_pages import live
 from tests.rlhf import rows
 
@@ -149,7 +149,7 @@ def test_what_becomes_of_an_answer_has_no_findings(open_page: Open) -> None:
     page.context.set_offline(False)
     expect(page.locator("#saved")).to_have_text("1 saved: B better")
     ready(page)
-    held = Assignment.objects.filter(task=page.locator("#item").get_attribute("data-task"))
+    held = Assignment.objects.filter(task=task_on(page))
     held.update(state=Assignment.State.EXPIRED)
     Task.objects.filter(pk=held.get().task_id).update(open_slots=0)  # somebody else took the slot that went back
     page.locator("#rationale").fill("It names its source")

@@ -5,7 +5,7 @@ from playwright.sync_api import Page, expect
 
 from annotation.models import Annotation, Assignment, Project, User
 from tests import factories
-from tests.browser.conftest import Open, ready
+from tests.browser.conftest import Open, ready, task_on
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -118,7 +118,7 @@ def test_the_winner_is_improved_in_a_box_that_begins_with_its_text(open_page: Op
     project, person = start(questions={"improve": True})
     page = opened(open_page, project, person)
     press(page, "i", "Escape", "2")
-    shown = Assignment.objects.get(annotator=person, task__pk=page.locator("#item").get_attribute("data-task")).shown
+    shown = Assignment.objects.get(annotator=person, task=task_on(page)).shown
     texts = dict(Project.objects.get().tasks.first().responses.values_list("pk", "text")) | dict(
         Project.objects.get().tasks.last().responses.values_list("pk", "text")
     )

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Route, expect
 from annotation import judging, queue
 from annotation.models import Annotation, Assignment
 from tests import factories
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, task_on
 from tests.browser.test_states import ready, start, work
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -54,11 +54,11 @@ def stored_as(stored: Annotation) -> dict[str, Any]:
 
 def taken_by_somebody_else(page: Page, kind: str) -> None:
     """The item on display, judged by another person after its lease ran out."""
-    task = page.locator("#item").get_attribute("data-task")
+    task = task_on(page)
     Assignment.objects.filter(task=task).update(lease_until=timezone.now() - timedelta(minutes=1))
     quicker = factories.member(Assignment.objects.filter(task=task)[0].project)
     taken = queue.lease_next(quicker.memberships.get().project, quicker)
-    assert taken is not None and str(taken.task_id) == task
+    assert taken is not None and taken.task_id == task
     ratings = dict.fromkeys(("helpful", "correct", "harmless", "clear"), 1)
     body = {"ranking": {"ranking": [[pk] for pk in taken.shown]}, "rating": {"ratings": ratings}}
     judging.submit(taken.task, quicker, body.get(kind, {"text": "Oil."}))

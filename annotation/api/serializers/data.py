@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from drf_spectacular.utils import OpenApiTypes, extend_schema_field
 from rest_framework import serializers
 
 from annotation.api.serializers.fields import (
     CleanCharField,
     NamesField,
     NumbersField,
-    StoredBodyField,
     StrictSerializer,
 )
 from annotation.cleaning import MAX_INT
@@ -19,11 +21,11 @@ class AnnotationSerializer(serializers.ModelSerializer[Annotation]):
     """One judgement as it is stored; names only for those who may see them."""
 
     annotation_id = serializers.IntegerField(source="pk")
-    task_id = serializers.IntegerField()
+    task_id = serializers.SerializerMethodField()
     annotator = serializers.SerializerMethodField()
     external_id = serializers.SerializerMethodField()
     guideline_version = serializers.SerializerMethodField()
-    body = StoredBodyField()
+    body = serializers.SerializerMethodField()
 
     class Meta:
         model = Annotation
@@ -32,6 +34,14 @@ class AnnotationSerializer(serializers.ModelSerializer[Annotation]):
             "guideline_version", "body", "status",
         ]  # fmt: skip
         read_only_fields = fields
+
+    def get_task_id(self, annotation: Annotation) -> int:
+        return int(self.context["number_of"](annotation.task_id))
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_body(self, annotation: Annotation) -> Any:
+        """As stored, with response ids in place of the sides."""
+        return self.context["body_of"](annotation.body)
 
     def get_annotator(self, annotation: Annotation) -> str:
         return str(self.context["name_of"](annotation))
