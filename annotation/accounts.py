@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -54,13 +54,19 @@ class MayNot(Exception):
 
 def may_close(by: User, user: User) -> bool:
     """Site admins may; so may a manager of every project that the person works in, unless it is an admin's account."""
-    if by.pk == user.pk:
-        return False
+    return user.pk in closable(by, [user])
+
+
+def closable(by: User, users: Sequence[User]) -> set[int]:
+    """The ids of those among `users` whose account `by` may close, asked at once."""
+    others = [user for user in users if user.pk != by.pk]
     if by.is_superuser:
-        return True
-    theirs = set(user.memberships.values_list("project", flat=True))
-    managed = set(by.memberships.filter(role=Role.MANAGER).values_list("project", flat=True))
-    return bool(theirs) and theirs <= managed and not user.is_superuser
+        return {user.pk for user in others}
+    managed = by.memberships.filter(role=Role.MANAGER).values("project")
+    seats = Membership.objects.filter(user__in=others).order_by()
+    elsewhere = set(seats.exclude(project__in=managed).values_list("user", flat=True))
+    theirs = set(seats.values_list("user", flat=True)) - elsewhere
+    return {user.pk for user in others if user.pk in theirs and not user.is_superuser}
 
 
 def deactivate(user: User, *, by: User) -> None:

@@ -79,7 +79,7 @@ def progress(project: Project) -> str:
     if (known := cache.get(f"progress:{project.pk}")) is not None:
         return str(known)
     size = sizes.of_each([project]).get(project.pk)
-    share = f"{int(100 * size.share + 1e-9)}%" if size else ""
+    share = f"{int(100 * size.share + 1e-9)}%" if size and size.counted else ""
     cache.set(f"progress:{project.pk}", share, PROGRESS_SECONDS)
     return share
 

@@ -75,14 +75,22 @@ def callings(project: Project, ids: Iterable[int], *, names: bool) -> dict[int, 
 
 
 def inventory(project: Project) -> dict[str, Any]:
-    """Standing judgements by version of the guidelines, by its id as JSON has it, and the items that check people."""
+    """Standing judgements by version of the guidelines, by its id as JSON has it, items that check people, and open
+    ones; "unfinished" has [judgements there, items] of those of the queue that are not finished."""
     standing = Annotation.objects.standing().filter(project=project).order_by()
     made_under = standing.exclude(guideline=None).values_list("guideline").annotate(n=Count("pk"))
     checks = project.tasks.filter(is_gold=True).aggregate(
         gold=Count("pk", filter=~Q(pool=Pool.QUALIFICATION)),
         qualification=Count("pk", filter=Q(pool=Pool.QUALIFICATION)),
     )
-    return {"guidelines": {str(pk): n for pk, n in made_under}, **checks}
+    queued = project.tasks.filter(pool=Pool.QUEUE).order_by()
+    unfinished = queued.filter(done__lt=F("need")).values_list("done").annotate(n=Count("pk"))
+    return {
+        "guidelines": {str(pk): n for pk, n in made_under},
+        "open": queued.filter(open_slots__gt=0).count(),
+        "unfinished": [list(row) for row in unfinished],
+        **checks,
+    }
 
 
 def _progress(project: Project) -> dict[str, Any]:

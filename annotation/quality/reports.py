@@ -35,7 +35,7 @@ PAUSE, SHARE = timedelta(minutes=1), 20  # at least this long between refreshes,
 MOST_AT_ONCE = 20
 LONGEST_KEY = 500
 WANTING = ("overlap", "agreement_share", "agreement_overlap", "gold_share")  # what is still wanted depends on them
-FORM = 4  # of the report; one of an earlier form is worked out anew
+FORM = 5  # of the report; one of an earlier form is worked out anew
 
 
 def of(project: Project) -> QualityReport:

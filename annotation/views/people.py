@@ -191,13 +191,14 @@ def _page(request: PersonRequest, project: Project, *, status: int = 200, **cont
     newest = Annotation.objects.standing().filter(annotator=OuterRef("user"), project=project).order_by("-created_at")
     members = project.memberships.select_related("user").annotate(last=Subquery(newest.values("created_at")[:1]))
     rows, judged = list(members.order_by("user__username")), _judged(project)
+    closable = accounts.closable(request.user, [one.user for one in rows])
     context |= {
         "project": project,
         "members": [
             (
                 one,
                 gettext(MAY[Role(one.role)]),
-                accounts.may_close(request.user, one.user),
+                one.user_id in closable,
                 standings.of(project, one),
                 judged.get(one.user_id, 0),
             )

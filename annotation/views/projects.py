@@ -75,6 +75,7 @@ def home(request: PersonRequest) -> HttpResponse:
                 "href": shell.first_page(project, role),
                 "tasks": size.tasks,
                 "share": size.share,
+                "counted": size.counted,
             }
         )
     return render(request, "annotation/home.html", {"rows": rows, "may_create": rules.may_create(user)})
@@ -256,7 +257,7 @@ def _settings_page(request: PersonRequest, found: Project, *, status: int = 200,
         "guideline": now,
         "next_version": number,
         "seen": json.dumps(conflicts.values_of(found, FIELDS)),
-        "open": found.tasks.open().count(),
+        "open": counted["open"],
     }
     context |= {"gold": counted["gold"], "qualification": counted["qualification"]}
     context["cost"] = context["before"] = cost.of(found)
@@ -265,8 +266,8 @@ def _settings_page(request: PersonRequest, found: Project, *, status: int = 200,
 
 
 def _counted(found: Project) -> dict[str, Any]:
-    """Judgements by guidelines and items that check people; a large project's are those of its report."""
+    """Judgements by guidelines, and open items and those that check people; a large project's are of its report."""
     if reports.is_small(found):
         return statistics.inventory(found)
-    nothing: dict[str, Any] = {"guidelines": {}, "gold": 0, "qualification": 0}
+    nothing: dict[str, Any] = {"guidelines": {}, "gold": 0, "qualification": 0, "open": None}
     return nothing | reports.of(found).data.get("inventory", {})

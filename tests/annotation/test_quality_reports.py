@@ -1,5 +1,6 @@
 """Reports of quality: kept, worked out by the worker where they are large, and shown by page and API."""
 
+import re
 from typing import Any
 
 import pytest
@@ -99,12 +100,25 @@ def test_a_page_of_a_large_project_computes_nothing(
     monkeypatch.setattr(sizes, "LARGE", 3)
     cache.clear()
     with CaptureQueriesContext(connection) as asked:
-        pages = [client.get(path) for path in ("/", f"{base}people/", f"{base}settings/")]
-    assert [page.status_code for page in pages] == [200] * 3 and pages[0].context["rows"][0]["tasks"] == 6
-    sums = [
-        sql for one in asked if "SUM(" in (sql := one["sql"]) or ("GROUP BY" in sql and "annotation_annotation" in sql)
-    ]
-    assert sums == []
+        paths = ("/", f"{base}people/", f"{base}settings/", base, f"{base}review/", f"{base}queue/", "/my-work/")
+        pages = [client.get(path) for path in paths]
+        costs = client.post(f"{base}settings/cost/", {"overlap": "3"})
+    assert [page.status_code for page in pages] == [200] * 7 and pages[0].context["rows"][0]["tasks"] == 6
+    assert (costs.context["cost"].items, pages[2].context["open"], pages[2].context["cost"].counted) == (0, 0, True)
+    assert [one["sql"] for one in asked if counts_all(one["sql"])] == []
+    QualityReport.objects.all().delete()
+    cache.clear()
+    with CaptureQueriesContext(connection) as asked:
+        home, waiting = client.get("/"), client.get(f"{base}settings/")
+    assert [one["sql"] for one in asked if counts_all(one["sql"])] == []
+    assert b"Being counted" in home.content and b"Being counted; look again" in waiting.content
+
+
+def counts_all(sql: str) -> bool:
+    """Whether a statement adds up a whole project's rows: not one person's, nor up to a limit, nor by a small index."""
+    adds_up = re.search(r"(COUNT|SUM)\(", sql) and re.search(r'FROM "annotation_(task|annotation|assignment)"', sql)
+    bounded = re.search(r"annotator_id\" = \d|LIMIT \d|pool > 2|state\" = 'assigned'", sql)
+    return bool(adds_up and not bounded)
 
 
 def test_the_page_tells_each_question_by_people_sources_and_time() -> None:

@@ -67,7 +67,9 @@ def test_the_page_of_a_gold_item_is_that_of_any_other(turns, kind):
         held = queue.lease_next(project, person)
         assert held.task.is_gold == (turn == Turn.GOLD) and (held.pk is None) == (turn == Turn.REPEAT)
         assert numbers(html) and all(map(sealing.is_sealed, numbers(html)))
-        pages.append(re.sub(r"<title>.*?</title>|data-\w+=\"\d+\"|>[^<>]*<|valuenow=\S+|class=\"p\d+\"", "", bare(html)))
+        pages.append(
+            re.sub(r"<title>.*?</title>|data-\w+=\"\d+\"|>[^<>]*<|valuenow=\S+|class=\"p\d+\"", "", bare(html))
+        )
         action = re.search(r'/tasks/(\d+)/judge/" aria', html)[1]
         sent = dict.fromkeys(re.findall(r"place-\d+", html), "1") | {"verdict": "2", "key": f"k{number}"}
         if turn == Turn.GOLD:
