@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 from django.utils.translation import trans_real
@@ -130,6 +131,7 @@ def test_the_judging_page_is_wholly_in_the_readers_language(client: Client, brac
 
 
 def test_the_other_pages_of_a_labeling_project_are_too(client: Client, brackets: None) -> None:
+    cache.clear()
     project = casts.judged([{"zoe": "a", "kai": "b"}, {"zoe": "a", "kai": "a"}], name="Ω", question="", overlap=3)
     person = factories.member(project, Role.MANAGER)
     project.write_guidelines("1")
