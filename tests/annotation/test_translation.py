@@ -2,7 +2,10 @@
 
 import ast
 import gettext
+import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -192,3 +195,31 @@ def test_every_refusal_that_a_person_reads_can_be_translated() -> None:
             spoken = [one for one in sentences if " " in one and re.search("[a-z]{2}", re.sub(r"{.*?}", "", one))]
             left += [f"{name}:{raised.lineno} {sentence}" for sentence in spoken]
     assert looked_at > 200 and left == []
+
+
+@pytest.mark.skipif(not shutil.which("xgettext"), reason="GNU gettext is not installed")
+def test_what_scripts_say_reaches_translators_and_their_words_reach_the_page(client, settings, tmp_path) -> None:
+    scripts = sorted((Path(words.__file__).parent.parent / "static" / "js").glob("*.mjs"))
+    folder = tmp_path / "de" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    # As `makemessages --domain djangojs --extension mjs` calls it.
+    asked = ["xgettext", "--language=JavaScript", "--from-code=UTF-8", "--no-wrap", "--output=-", *map(str, scripts)]
+    template = subprocess.run(asked, capture_output=True, check=True, text=True).stdout
+    known = {json.loads(one) for one in re.findall(r'^msgid (".+")$', template, re.M)}
+    said = {text for path in scripts for text in re.findall(r"\bn?gettext\('((?:[^'\\]|\\.)+)'", path.read_text())}
+    assert len(said) > 60 and said - known == set()
+    unsaid = [path.name for path in scripts if re.search(r"\bn?gettext\([^'\"\s]", path.read_text())]
+    assert unsaid == ["words.mjs"]  # which defines them; anywhere else a text must stand where it is looked for
+
+    in_german = 'msgid "Draft saved"\nmsgstr "Entwurf gesichert"\n'
+    header = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n'
+    (folder / "djangojs.po").write_text(header + in_german)
+    subprocess.run(["msgfmt", "-o", folder / "djangojs.mo", folder / "djangojs.po"], check=True)
+    settings.LOCALE_PATHS, settings.LANGUAGES = [tmp_path], [("en", "English"), ("de", "Deutsch")]
+    words._catalog.cache_clear()
+    project = factories.project()
+    client.force_login(factories.member(project))
+    page = client.get(f"/projects/{project.slug}/work/", headers={"accept-language": "de"}).content.decode()
+    words._catalog.cache_clear()
+    told = json.loads(re.search(r'<script id="words" type="application/json">(.*?)</script>', page)[1])
+    assert told["catalog"]["Draft saved"] == "Entwurf gesichert" and told["plurals"][:3] == [1, 0, 1]
