@@ -137,6 +137,8 @@ def test_training_rows_and_formats(project, annotator, manager):
     assert {"prompt", "chosen", "rejected"} <= set(pair)
     assert manager.get(base, type="preference", format="parquet").getvalue()[:4] == b"PAR1"
     assert b"annotator" in manager.get(base, type="raw", format="csv").getvalue()
+    for tool, part in (("label-studio", "annotations"), ("argilla", "responses")):
+        assert json.loads(manager.get(base, type="raw", format=tool).getvalue())[0][part]
     for query in ({}, {"type": "odd"}, {"type": "raw", "format": "xml"}, {"type": "rating"}, {"type": "raw", "x": "1"}):
         problem(manager.get(base, **query), 400)
 

@@ -52,6 +52,10 @@ FILES = {
     "empty-conversation.jsonl": (lines({"messages": []}), 1, "messages", "no turn"),
     "tool-call.jsonl": (lines({"messages": [{"role": "tool", "content": "x"}]}), 1, "messages[0].role", "tool"),
     "alpaca-without-text.jsonl": (lines({"instruction": [], "output": "x"}), 1, "instruction", "not a list"),
+    "steps-of-one-answer.jsonl": (
+        lines({"prompt": "p", "completions": ["x", "y"], "labels": [True, False]}), 1, "completions", "stepwise",
+    ),
+    "text-without-a-prompt.jsonl": (lines({"text": "x"}), 1, "prompt", "language modeling"),
     "ratings-of-nothing.jsonl": (
         lines({"instruction": "p", "completions": [{"response": "x"}]}), 1, "completions", "no pair",
     ),
