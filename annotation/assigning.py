@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import reduce
 from itertools import cycle
+from operator import or_
 from typing import Any
 
-from django.db.models import Count, F, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.db.models.fields.json import KeyTransform
 from django.utils.translation import gettext
 
 from annotation import queue, tasks
+from annotation.cleaning import CleaningError, strict_json
 from annotation.models import Assignment, Project, Task, User
 from annotation.models.people import JUDGES
 from annotation.writes import write_transaction
@@ -57,14 +60,24 @@ def chosen(
     metadata: dict[str, Any] | None = None,
     priority: int | None = None,
 ) -> QuerySet[Task]:
-    """The open tasks of the queue that a lead's filter means."""
+    """The open tasks of the queue that a lead's filter means; a tuple in `metadata` stands for any of its values."""
     rows = project.tasks.open()
     if ids is not None:
         rows = rows.filter(external_id__in=ids)
     for number, (name, value) in enumerate((metadata or {}).items()):
         said = f"said_{number}"
-        rows = rows.annotate(**{said: KeyTransform(name, "metadata")}).filter(**{said: value})
+        wanted = reduce(or_, (Q(**{said: one}) for one in (value if isinstance(value, tuple) else (value,))))
+        rows = rows.annotate(**{said: KeyTransform(name, "metadata")}).filter(wanted)
     return rows if priority is None else rows.filter(priority=priority)
+
+
+def as_typed(text: str) -> tuple[Any, ...]:
+    """What somebody may mean who types a value of metadata: the characters, or the number, true or false they spell."""
+    try:
+        value = strict_json(text)
+    except CleaningError:
+        return (text,)
+    return (text, value) if isinstance(value, bool | int | float) else (text,)
 
 
 def assign(

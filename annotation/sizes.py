@@ -32,7 +32,7 @@ def of_each(projects: Sequence[Project]) -> dict[int, Size]:
     for pk, computed_at, total, share in told:
         if total and total >= LARGE:
             found[pk] = Size(total, share)
-            if computed_at < old:
+            if computed_at is not None and computed_at < old:
                 reports.of(next(one for one in projects if one.pk == pk))
     rest = _small([one for one in projects if one.pk not in found], found)
     rows = Task.objects.filter(project__in=rest).wanted().order_by()

@@ -46,7 +46,7 @@ class AssignForm(PageForm):
         """What `assigning.chosen` takes."""
         sent = self.cleaned_data
         ids = [line.strip() for line in sent["ids"].splitlines() if line.strip()]
-        metadata = {sent["field"]: sent["value"]} if sent["field"] else None
+        metadata = {sent["field"]: assigning.as_typed(sent["value"])} if sent["field"] else None
         return {"ids": ids or None, "metadata": metadata}
 
 

@@ -58,6 +58,20 @@ def test_items_are_dealt_out_or_given_to_everybody_named() -> None:
     assert queue.lease_next(project, factories.member(project)) is None
 
 
+def test_a_filter_on_metadata_finds_numbers_and_truth_values_as_it_finds_text() -> None:
+    project = factories.project()
+    for value in ("3", 3, 2.5, True, False, "3 and more"):
+        factories.task(project, metadata={"level": value})
+
+    def found(value: Any) -> list[Any]:
+        return [one.metadata["level"] for one in assigning.chosen(project, metadata={"level": value}).order_by("pk")]
+
+    assert [found("3"), found(3), found(2.5)] == [["3"], [3], [2.5]] and found(True) == [True]  # as a program says it
+    assert [found(assigning.as_typed(text)) for text in ("3", "2.5", "true", "3 and more", "[3]", "")] == [
+        ["3", 3], [2.5], [True], ["3 and more"], [], [],
+    ]  # fmt: skip
+
+
 def test_what_somebody_had_before_is_not_given_to_them_again() -> None:
     project = factories.project(overlap=2)
     person = factories.member(project)
