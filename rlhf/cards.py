@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from annotation.leaks import Leak
+from rlhf.figures import simulated_percent
 
 # Of the hub's identifiers those that data sets are mostly under.
 LICENSES = {
@@ -132,7 +133,8 @@ def _statistics(told: dict[str, Any], counts: dict[str, Any]) -> list[str]:
 def _warnings(manifest: dict[str, Any]) -> list[str]:
     found = []
     if share := manifest["simulated_share"]:
-        found += [f"**{share:.0%} of its judgements were made by simulated raters, not by people.**", ""]
+        percent = simulated_percent(share)
+        found += [f"**{percent}% of its judgements were made by simulated raters, not by people.**", ""]
     if leak := (manifest.get("statistics") or {}).get("leak"):
         found += [f"**{Leak(**leak)}**", ""]
     return found

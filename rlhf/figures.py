@@ -67,7 +67,12 @@ def simulated_words(share: float) -> str:
         return ""
     if share >= 1:
         return gettext("All judgments are simulated")
-    return gettext("%(share)s%% of the judgments are simulated") % {"share": max(1, round(share * 100))}
+    return gettext("%(share)s%% of the judgments are simulated") % {"share": simulated_percent(share)}
+
+
+def simulated_percent(share: float) -> int:
+    """The share in percent, which says 0 or 100 only where it is exactly that."""
+    return round(share * 100) if share in (0, 1) else min(99, max(1, round(share * 100)))
 
 
 def snapshot_behind(model: Model) -> Snapshot | None:

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 
+from django.template.loader import get_template
+from django.urls import get_resolver
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
@@ -17,6 +19,8 @@ APPLICATION = "config.wsgi"
 # Seconds until a thread that computes lets others in. In SQLite's one write transaction each statement hands the
 # interpreter on, and Python's own 5 ms, waited for after each, would be the length of everybody's line.
 TURN = 0.001
+# What the judging page is drawn from; its own template names the others only while it is drawn.
+JUDGING = ("annotation/work.html", "focus.html", "base.html", "annotation/_item.html", "annotation/_preference.html")
 
 
 def main() -> None:
@@ -48,6 +52,9 @@ def _load() -> None:
     """All that requests run, loaded before the processes part: they share its memory and nobody's first page waits."""
     for module in (APPLICATION, "config.urls"):
         importlib.import_module(module)
+    get_resolver().reverse_dict  # noqa: B018  asked for once, it compiles the pattern of every address
+    for name in JUDGING:
+        get_template(name)
     gc.collect()
     gc.freeze()  # a collection in one process would copy every page that it looks at
 

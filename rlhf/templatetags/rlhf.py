@@ -30,7 +30,13 @@ def took(run: Run) -> str:
 @register.filter
 def simulated(snapshot: Snapshot | None) -> str:
     """How much of a snapshot was judged by simulated raters, in words; empty when none of it."""
-    return figures.simulated_words(snapshot.simulated_share) if snapshot else ""
+    return simulated_words(snapshot.simulated_share) if snapshot else ""
+
+
+@register.filter
+def simulated_words(share: float | None) -> str:
+    """How much of the judging was done by simulated raters, in words; empty when none of it."""
+    return figures.simulated_words(share or 0.0)
 
 
 @register.filter

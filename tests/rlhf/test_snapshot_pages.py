@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from rlhf import snapshots
+from rlhf import figures, snapshots
 from tests.rlhf.page_rows import address, fetched, judged
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_folder")]
@@ -23,7 +23,7 @@ def test_a_snapshot_is_previewed_frozen_and_read(client, trainer):
         "drop_flagged": "on",
     }
     preview = client.post(address("preview_snapshot", trainer), form).content.decode()
-    assert "11 pairs, 1 left out: 1 flagged" in preview and "100% of them are simulated" in preview
+    assert "11 pairs, 1 left out: 1 flagged" in preview and "All judgments are simulated" in preview
     answer = client.post(address("new_snapshot", trainer), form)
     snapshot = trainer.snapshots.get()
     assert answer["Location"] == snapshot.get_absolute_url() and snapshot.recipe["split"]["seed"] == 3
@@ -97,3 +97,9 @@ def test_a_recipe_that_gives_nothing_is_not_frozen(client, trainer, changes, wor
     }
     answer = client.post(address("new_snapshot", trainer), form | changes)
     assert answer.status_code == 422 and words in answer.content.decode() and not trainer.snapshots.exists()
+
+
+def test_a_few_people_among_the_simulated_are_not_rounded_away() -> None:
+    assert figures.simulated_words(0.9991) == "99% of the judgments are simulated"
+    assert figures.simulated_words(0.0004) == "1% of the judgments are simulated"
+    assert [figures.simulated_percent(share) for share in (0.0, 0.5, 1.0)] == [0, 50, 100]
