@@ -18,10 +18,10 @@ NEXT_PROMPTS = 100  # the batch that waits for a person afterwards
 
 PRETRAIN: dict[str, Any] = {
     "max_minutes": None,  # a number of steps makes the result the same on a slow machine
-    "max_steps": 330,
+    "max_steps": 270,
     "batch_size": 16,
     "context": 128,
-    "learning_rate": 2e-3,
+    "learning_rate": 4e-3,
     "checkpoint_every": 200,
 }
 # All prompts of this world follow a few templates, so nearly equal ones are no sign of a copy.

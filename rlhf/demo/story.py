@@ -20,7 +20,7 @@ from training import rundir
 POLL_SECONDS = 1.0  # each look costs some 30 ms, and both cores are busy
 # Seconds on two idle cores; they only serve to guess the time left.
 STEPS = {
-    "base": Step("Base model", 180),
+    "base": Step("Base model", 140),
     "demonstrations": Step("Demonstrations", 1),
     "sft": Step("SFT", 15),
     "generate": Step("Answers to judge", 38),
