@@ -8,7 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from annotation import assigning, draws, gold, judging, progress, queue, requeueing
+from annotation import assigning, draws, gold, judging, progress, queue, requeueing, sealing
 from annotation.assigning import AssignError
 from annotation.draws import Turn
 from annotation.models import Annotation, Assignment, Membership, Pool, Project, Role, Task, User
@@ -140,7 +140,8 @@ def test_what_a_paused_person_did_since_is_told_by_their_gold_answers(monkeypatc
     held = queue.prefetch_next(project, person, besides=ahead)
     wrong = next(side for side, pk in zip("ab", ahead.shown, strict=True) if pk != ahead.task.expected["choice"])
     client = signed_in(person)
-    told = client.post(f"/tasks/{ahead.task_id}/judge/", {"verdict": "1" if wrong == "a" else "7"}, headers=SCRIPT)
+    item = sealing.seal(sealing.Of.TASK, ahead.task_id)
+    told = client.post(f"/tasks/{item}/judge/", {"verdict": "1" if wrong == "a" else "7"}, headers=SCRIPT)
     assert "paused" in told.json()["item"]  # told at once
     judging.submit(held.task, person, A)  # what was held may still be sent
     assert "paused" in client.get(f"/projects/{project.slug}/work/").content.decode()
