@@ -127,14 +127,17 @@ class PromoteModel(LoopView):
 
     @extend_schema(request=Reason, responses=ModelSerializer)
     def post(self, request: Request, name: str) -> Response:
-        """Make it its project's promoted policy; the former one becomes replaced."""
+        """Make it its project's promoted policy, for a stated reason; the former one becomes replaced."""
         model = _model(request, name)
         if model.project is None:
             raise registry.RegistryError(
                 "model", gettext("%(name)s belongs to no project, so it cannot be promoted.") % {"name": name}
             )
         self.project_to_train_in(model.project.slug)
-        promoted = registry.promote(model, by=request.user, **self.sent(Reason))  # type: ignore[arg-type]
+        sent = self.sent(Reason)
+        if not sent["reason"]:
+            raise registry.RegistryError("reason", gettext("Say why: outside a round no gate is asked."))
+        promoted = registry.promote(model, by=request.user, **sent)  # type: ignore[arg-type]
         return Response(self.get_serializer(promoted).data)
 
 

@@ -143,6 +143,7 @@ def test_a_round_is_started_and_refused_by_the_key_of_its_plan(project, trainer)
 def test_promoting_a_model_replaces_the_former_one(project, trainer):
     first, second = rows.model(project=project), rows.model(project=project)
     registry.promote(first, by=None)
+    a_problem(post(trainer, f"models/{second.name}/promote/"), 400, "reason")  # no round's gate was asked
     answer = post(trainer, f"models/{second.name}/promote/", {"reason": "Better."})
     assert answer.json()["state"] == "promoted"
     assert answer.json()["decision"]["by"] == trainer.username
