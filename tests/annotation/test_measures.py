@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from annotation import intervals, reliability
@@ -94,7 +94,6 @@ def test_what_does_not_exist_is_not_a_number() -> None:
 units = st.lists(st.lists(st.integers(0, 3), max_size=5), min_size=1, max_size=12)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # a busy machine is no fault
 @given(units)
 def test_fast_and_plain_ways_agree(given_units: list[list[int]]) -> None:
     counts = np.array([np.bincount(unit, minlength=4) for unit in given_units])
@@ -109,7 +108,6 @@ def test_fast_and_plain_ways_agree(given_units: list[list[int]]) -> None:
         assert np.isnan(value) or value <= 1 + 1e-9, name
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # a busy machine is no fault
 @given(units, st.permutations(range(4)))
 def test_names_of_categories_do_not_matter_to_nominal_measures(given_units: list[list[int]], order: list[int]) -> None:
     counts = np.array([np.bincount(unit, minlength=4) for unit in given_units])

@@ -65,7 +65,7 @@ def test_a_row_that_the_template_refuses_is_named() -> None:
         data.encode_prompt(strict, [{"role": "system", "content": "be brief"}, user("a")])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.text(min_size=1, max_size=12), st.text(min_size=1, max_size=12))
 def test_whatever_the_texts_the_ids_spell_them_and_the_prompt_stays_what_generation_starts_from(left, right) -> None:
     plain = tiny_tokenizer(models.PLAIN)
@@ -121,7 +121,7 @@ def test_padding_goes_where_it_is_wanted() -> None:
     assert (ids.tolist(), mask.tolist()) == ([[1, 2], [0, 3]], [[1, 1], [0, 1]])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 99), min_size=1, max_size=300), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_every_row_comes_once_an_epoch_in_an_order_that_only_the_seed_decides(lengths, size, seed) -> None:
     found = data.batches(lengths, size, seed=seed, epoch=1)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from training import inputs, manual, runfile
@@ -129,7 +129,6 @@ def test_a_file_that_is_not_one_json_object_is_refused(tmp_path: Path, text: str
         runfile.read(tmp_path / "run.json")
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3)))
 def test_no_value_of_any_key_does_worse_than_be_refused(value: object) -> None:
     for key in (*SFT, "params", "adapter", "seed", "name", "hardware", "template"):
