@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.text import slugify
 from django.utils.translation import gettext, ngettext
 
-from annotation import tasks
+from annotation import rule_changes
 from annotation.models import Membership, Pool, Project, Role, User
 from annotation.models.people import MANAGES
 from annotation.questions import check_questions
@@ -19,7 +19,6 @@ PLAIN = (
     "repeat_share", "repeat_after", "agreement_bar", "gold_bar", "gold_window", "gold_feedback",
     "qualification_size", "qualification_bar",
 )  # fmt: skip
-OVERLAPS = ("overlap", "agreement_share", "agreement_overlap")
 RESERVED = {"new"}  # an address of ours
 
 
@@ -79,24 +78,22 @@ def create(
 
 
 def change(project: Project, *, by: User, **fields: Any) -> Project:
-    """The project with new rules: they hold from each annotator's next task on, a new overlap for unfinished tasks."""
+    """The project with new rules: they hold from each annotator's next task on.
+
+    A new overlap, order or share of gold holds for new tasks at once; where there are many tasks, those get it from the
+    worker: see annotation.rule_changes.
+    """
     kind = fields.get("kind", project.kind)
     if kind != project.kind and project.tasks.exists():
         raise ProjectError({"kind": gettext("Is fixed once there are tasks.")})
     if "questions" in fields or kind != project.kind:
         fields["questions"] = check_questions(kind, fields.get("questions", project.questions))
     _check_rules(project, fields)
-    now = {name: getattr(project, name) for name in OVERLAPS}
     plain = {name: value for name, value in fields.items() if name in (*PLAIN, "kind", "questions")}
-    overlaps = {name: fields[name] for name in OVERLAPS if fields.get(name, now[name]) != now[name]}
+    rules = {name: value for name, value in fields.items() if name in rule_changes.NAMES}
     with write_transaction():
         Project.objects.filter(pk=project.pk).update(**plain)
-        if overlaps:
-            tasks.change_overlap(project, **overlaps)
-        if fields.get("gold_share", project.gold_share) != project.gold_share:
-            tasks.change_gold_share(project, fields["gold_share"])
-        if fields.get("order", project.order) != project.order:
-            tasks.change_order(project, fields["order"])
+        rule_changes.begin(project, by=by, **rules)
         guideline = project.guideline
         if "guidelines" in fields and fields["guidelines"] != (guideline.text if guideline else ""):
             project.write_guidelines(fields["guidelines"], by=by)

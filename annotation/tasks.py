@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from django.db import IntegrityError, connection
 from django.db.models import Case, Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
@@ -26,6 +26,19 @@ TASK = (
     "done", "is_gold", "gold", "expected", "pool", "lot",
 )  # fmt: skip
 RESPONSE = ("id", "task_id", "position", "text", "source", "params", "score")
+
+
+class Rules(Protocol):
+    """What decides how often a task is judged, and in which order: a project, or the rules it had or will have."""
+
+    @property
+    def overlap(self) -> int: ...
+    @property
+    def agreement_share(self) -> float: ...
+    @property
+    def agreement_overlap(self) -> int: ...
+    @property
+    def order(self) -> str: ...
 
 
 class Added(NamedTuple):
@@ -246,71 +259,31 @@ def refresh_statistics() -> None:
             cursor.execute("ANALYZE annotation_task, annotation_assignment")
 
 
-def change_overlap(project: Project, **rules: Any) -> int:
-    """How many tasks want another number of judgements now: the unfinished ones that had the project's till now.
-
-    `rules` are any of overlap, agreement_share and agreement_overlap. Slots that are taken stay taken.
-    """
-    before = _wanted_now(project)
-    for name, value in rules.items():
-        setattr(project, name, value)
-    taken = F("need") - F("open_slots")
-    need = Greatest(_wanted_now(project), taken)
-    unfinished = project.tasks.exclude(pool__in=CHECKS).filter(done__lt=F("need"), need=before)
-    with write_transaction():
-        changed = unfinished.exclude(need=_wanted_now(project)).update(need=need, open_slots=need - taken)
-        Project.objects.filter(pk=project.pk).update(**rules)
-        if changed:
-            restart_cursors(project)
-    return changed
-
-
-def _wanted_now(project: Project) -> Case:
+def wanted_by(rules: Rules) -> Case:
     """The same as `wanted`, of a row."""
-    sample = When(lot__lt=round(project.agreement_share * draws.LOTS), then=Value(project.agreement_overlap))
-    return Case(sample, default=Value(project.overlap), output_field=IntegerField())
-
-
-def change_gold_share(project: Project, share: float) -> None:
-    """Mix gold tasks in at another rate: above 0 they leave the queue, at 0 they go back to where others stand."""
-    mixed_in, mixes = project.gold_share > 0, share > 0
-    with write_transaction():
-        Project.objects.filter(pk=project.pk).update(gold_share=share)
-        project.gold_share = share
-        if mixes and not mixed_in and gold.comparable(project.kind):
-            move_apart(project.tasks.filter(is_gold=True, pool=Pool.QUEUE), Pool.GOLD)
-        if mixed_in and not mixes:
-            move_to_queue(project, project.tasks.filter(pool=Pool.GOLD))
-        restart_cursors(project)
+    sample = When(lot__lt=round(rules.agreement_share * draws.LOTS), then=Value(rules.agreement_overlap))
+    return Case(sample, default=Value(rules.overlap), output_field=IntegerField())
 
 
 def move_apart(rows: QuerySet[Task], pool: Pool) -> int:
     """Take tasks out of the queue, to check people with; whoever holds one may still submit it."""
-    return rows.update(pool=pool, need=0, open_slots=0, rank=_drawn())
+    return rows.update(pool=pool, need=0, open_slots=0, rank=drawn())
 
 
-def move_to_queue(project: Project, rows: QuerySet[Task]) -> int:
-    """Put tasks that checked people back where everybody gets them, as often as the project wants."""
+def move_to_queue(rows: QuerySet[Task], rules: Rules) -> int:
+    """Put tasks that checked people back where everybody gets them, as often as the rules want."""
     held = Assignment.objects.filter(
         task=OuterRef("pk"), state__in=[Assignment.State.LEASED, Assignment.State.ASSIGNED]
     )
     live = Coalesce(Subquery(held.order_by().values("task").annotate(n=Count("pk")).values("n")), 0)
-    free = Greatest(_wanted_now(project) - F("done") - live, 0)
-    rank = _drawn() if project.order == Order.RANDOM else Value(0)
+    free = Greatest(wanted_by(rules) - F("done") - live, 0)
+    rank = drawn() if rules.order == Order.RANDOM else Value(0)
     return rows.update(pool=Pool.QUEUE, open_slots=free, need=free + F("done") + live, rank=rank)
 
 
-def _drawn() -> Any:
+def drawn() -> Any:
+    """A rank drawn by the database, another one for each row."""
     return Cast(Random() * (MAX_RANK - 1), IntegerField()) + 1
-
-
-def change_order(project: Project, order: str) -> None:
-    """Put the open tasks in the order given, or in one drawn now, and send every cursor back to the start."""
-    drawn = _drawn() if order == Order.RANDOM else 0
-    with write_transaction():
-        project.tasks.open().update(rank=drawn)
-        Project.objects.filter(pk=project.pk).update(order=order, epoch=F("epoch") + 1)
-    project.order = order
 
 
 def mark_gold(task: Task, answer: dict[str, Any] | None) -> None:
@@ -324,7 +297,7 @@ def mark_gold(task: Task, answer: dict[str, Any] | None) -> None:
         rows.update(gold=answer, is_gold=answer is not None, expected=gold.expected_of(answer, ids))
         pool = pool_of(project, answer, task.pool == Pool.QUALIFICATION)
         if pool == Pool.QUEUE and task.pool in CHECKS:
-            move_to_queue(project, rows)
+            move_to_queue(rows, project)
         elif pool in CHECKS and task.pool != pool:
             move_apart(rows, pool)
     task.refresh_from_db(fields=["gold", "is_gold", "expected", "pool", "need", "open_slots", "rank"])

@@ -40,6 +40,7 @@ urlpatterns = [
     path("projects/<slug:slug>/", projects.project, name="project"),
     path("projects/<slug:slug>/quality/refresh/", projects.refresh_quality, name="refresh_quality"),
     path("projects/<slug:slug>/settings/", projects.settings, name="settings"),
+    path("projects/<slug:slug>/settings/applying/", projects.applying_rules, name="applying_rules"),
     path("projects/<slug:slug>/settings/preview/", projects.preview_questions, name="preview_questions"),
     path("projects/<slug:slug>/settings/cost/", projects.cost_of_rules, name="cost"),
     path("projects/<slug:slug>/guidelines/", projects.write_guidelines, name="guidelines"),

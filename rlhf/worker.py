@@ -14,7 +14,7 @@ from django.db import close_old_connections, connections
 from django_tasks_db.management.commands.db_worker import Worker as ChoreWorker
 from django_tasks_db.models import DBTaskResult
 
-from annotation import disputes, jobs, queue
+from annotation import disputes, jobs, queue, rule_changes
 from annotation.quality import reports
 from rlhf import cutting, pushing, rounds, runner
 from rlhf.models import Round
@@ -76,6 +76,7 @@ UPKEEP: list[tuple[Callable[[], object], float]] = [
     (advance_rounds, 2.0),
     (queue.expire_leases, 10.0),
     (jobs.sweep, 10.0),
+    (rule_changes.sweep, 10.0),
     (disputes.refresh_all, 10.0),
     (reports.sweep, 10.0),
     (pushing.sweep, 10.0),

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation import access, assigning, membership, projects, standings
+from annotation import access, assigning, membership, projects, rule_changes, standings
 from annotation.api.authentication import caller
 from annotation.api.serializers.projects import (
     AssignedSerializer,
@@ -142,11 +142,13 @@ class Assign(APIView):
 
 
 def _shown(found: list[Project]) -> list[dict[str, Any]]:
-    """Projects with their current guidelines, read in one statement."""
+    """Projects with their current guidelines and what is under way in them, read in one statement each."""
+    applying = rule_changes.progress_of(found)
     latest: dict[int, tuple[int, str]] = {}
     versions = GuidelineVersion.objects.filter(project__in=found, is_imported=False).order_by("number")
     for project_id, number, text in versions.values_list("project", "number", "text"):
         latest[project_id] = (number, text)
     for project in found:
         project.guideline_shown = latest.get(project.pk)  # type: ignore[attr-defined]
+        project.applying = applying.get(project.pk)  # type: ignore[attr-defined]
     return list(ProjectSerializer(found, many=True).data)

@@ -9,6 +9,7 @@ from annotation.models.people import ApiToken, Membership, Role, User
 from annotation.models.projects import GuidelineVersion, ImportJob, Kind, Order, Project, SkipTo
 from annotation.models.reports import QualityReport
 from annotation.models.review import Adjudication, Dispute
+from annotation.models.rule_changes import RuleChange
 from annotation.models.tasks import Assignment, Cursor, Pool, Purpose, Response, Task
 from annotation.models.withdrawals import Withdrawal
 
@@ -37,6 +38,7 @@ __all__ = [
     "RepeatCheck",
     "Response",
     "Role",
+    "RuleChange",
     "SkipTo",
     "Task",
     "User",

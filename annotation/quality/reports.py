@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django_tasks import task
 
-from annotation import statistics
+from annotation import rule_changes, statistics
 from annotation.agreement import NotComparable, agreement
 from annotation.models import Adjudication, Annotation, Project, QualityReport, RepeatCheck
 from annotation.writes import write_transaction
@@ -120,6 +120,7 @@ def watermark(project: Project) -> dict[str, Any]:
         "gold": project.tasks.filter(is_gold=True).count() if small else None,
         "repeats": RepeatCheck.objects.answered().filter(project=project).count() if small else None,
         "rules": [getattr(project, name) for name in WANTING],
+        "applied": rule_changes.last_applied(project),
         "questions": project.questions,
         "guidelines": project.guideline_versions.count(),
         "day": timezone.now().date().isoformat(),

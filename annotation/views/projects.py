@@ -20,6 +20,7 @@ from annotation import (
     dashboard,
     forms,
     question_form,
+    rule_changes,
     sample,
     screen,
     shell,
@@ -114,6 +115,7 @@ def project(request: PersonRequest, slug: str) -> HttpResponse:
     context = dashboard.of(found, names=role in SEES_NAMES, **asked)
     context["paused"] = standings.paused(found) if role in MANAGES else []
     context |= {"project": found, "judges": role in JUDGES, "manages": role in MANAGES, "formats": FORMATS}
+    context["applying"] = rule_changes.progress(found)
     return render(request, "annotation/project.html", context)
 
 
@@ -156,6 +158,15 @@ def settings(request: PersonRequest, slug: str) -> HttpResponse:
         return _settings_page(request, found, form=form, questions=sent, status=422)
     messages.success(request, gettext("Saved. Annotators see it from their next item on."))
     return redirect("annotation:settings", slug)
+
+
+@require_GET
+@signed_in
+def applying_rules(request: PersonRequest, slug: str) -> HttpResponse:
+    """How far new rules are on their way to the items; the last answer says that they are there."""
+    found = access.project_for(request.user, slug, READS_DATA)
+    context = {"project": found, "applying": rule_changes.progress(found), "was_applying": True}
+    return render(request, "annotation/_applying.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -258,6 +269,7 @@ def _settings_page(request: PersonRequest, found: Project, *, status: int = 200,
         "next_version": number,
         "seen": json.dumps(conflicts.values_of(found, FIELDS)),
         "open": counted["open"],
+        "applying": rule_changes.progress(found),
     }
     context |= {"gold": counted["gold"], "qualification": counted["qualification"]}
     context["cost"] = context["before"] = cost.of(found)

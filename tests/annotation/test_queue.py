@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from annotation import claiming, judging, queue, tasks
+from annotation import claiming, judging, projects, queue, tasks
 from annotation.models import Assignment, Order, Project, Task
 from annotation.standing import standing_of
 from tests import factories
@@ -205,7 +205,7 @@ def test_changing_the_order_restarts_every_cursor(project):
     given = [factories.task(project).pk for _ in range(12)]
     person = factories.member(project)
     judge_next(project, person)
-    tasks.change_order(project, Order.RANDOM)
+    projects.change(project, by=person, order=Order.RANDOM)
     rest = judge_all(project, person)
     assert sorted(rest) == given[1:]
 
@@ -214,7 +214,7 @@ def test_changing_the_overlap_reaches_tasks_that_are_not_finished(project):
     done, opened, unopened = factories.task(project), factories.task(project), factories.task(project)
     person = factories.member(project)
     judge_next(project, person), queue.lease_next(project, person)
-    assert tasks.change_overlap(project, overlap=3) == 2
+    projects.change(project, by=person, overlap=3)
     found = [(task.need, task.open_slots) for task in project.tasks.order_by("pk")]
     assert found == [(1, 0), (3, 2), (3, 3)]
     assert {done.pk, opened.pk, unopened.pk} == set(project.tasks.values_list("pk", flat=True))

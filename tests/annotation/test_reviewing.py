@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotation import desk, disputes, exporting, freezing, gold, judging, queue, reviewing, rulings, tasks
+from annotation import desk, disputes, exporting, freezing, gold, judging, projects, queue, reviewing, rulings
 from annotation.models import Adjudication, Annotation, Assignment, Dispute, Pool, Project, Role, Task, User
 from tests import factories
 
@@ -195,7 +195,7 @@ def test_a_decision_is_taken_back_by_a_row_of_its_own(project, reviewer):
 
 @pytest.mark.parametrize("share", [0.0, 0.2])
 def test_what_is_settled_can_become_a_gold_item_and_plain_work_again(project, reviewer, share):
-    tasks.change_gold_share(project, share)
+    projects.change(project, by=reviewer, gold_share=share)
     task = judged(project, 0, 1)
     factories.task(project)
     made = reviewing.overrule(task, reviewer, A, comment="Only A is right.", gold=True)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from annotation.api.serializers.fields import CleanCharField, StrictSerializer
 from annotation.models import Kind, Order, Project, Role, SkipTo
+from annotation.rule_changes import Progress
 from annotation.templates import TEMPLATES
 
 LONGEST_GUIDELINES = 100_000
+
+
+class ApplyingSerializer(serializers.Serializer[Any]):
+    seen = serializers.IntegerField()
+    total = serializers.IntegerField(allow_null=True)
 
 
 class ProjectSerializer(StrictSerializer):
@@ -58,6 +65,9 @@ class ProjectSerializer(StrictSerializer):
     qualification_bar = serializers.FloatField(min_value=0, max_value=1, required=False)
     four_eyes = serializers.BooleanField(required=False, help_text="Nobody settles what they judged themselves")
     is_archived = serializers.BooleanField(required=False)
+    applying = serializers.SerializerMethodField(
+        help_text="How many tasks new rules on their way have reached, seen of total; null when all have them."
+    )
     role = serializers.SerializerMethodField(help_text="The caller's own.")
     created_at = serializers.DateTimeField(read_only=True)
 
@@ -66,6 +76,10 @@ class ProjectSerializer(StrictSerializer):
 
     def get_guideline_version(self, project: Project) -> int | None:
         return project.guideline_shown[0] if project.guideline_shown else None  # type: ignore[attr-defined]
+
+    @extend_schema_field(ApplyingSerializer(allow_null=True))
+    def get_applying(self, project: Project) -> Progress | None:
+        return project.applying  # type: ignore[attr-defined]
 
     def get_role(self, project: Project) -> str:
         return str(project.my_role)
