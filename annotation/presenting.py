@@ -29,14 +29,19 @@ def leased_task(assignment: Assignment) -> dict[str, Any]:
 
 
 def for_program(assignment: Assignment) -> dict[str, Any]:
-    """The same as the API tells it: with ids, or with numbers in place of them where ids would tell the checks."""
-    told = leased_task(assignment)
-    return _sealed(told, salt=0) if sealing.needed(assignment.project) else told
+    """The same as the API tells it: with ids, or with numbers in place of them where ids would tell the checks.
+
+    The numbers of a repeat are not those of the first time.
+    """
+    told, is_repeat = leased_task(assignment), assignment.pk is None
+    return _sealed(told, salt=int(is_repeat)) if is_repeat or sealing.needed(assignment.project) else told
 
 
-def body_for_program(project: Project, body: Any) -> Any:
+def body_for_program(project: Project, body: Any, *, salt: int = 0) -> Any:
     """A draft or a stored body in the same terms."""
-    return sealing.renumbered(body, sealing.sealed_response) if sealing.needed(project) else body
+    if not salt and not sealing.needed(project):
+        return body
+    return sealing.renumbered(body, sealing.sealed_response(salt))
 
 
 def for_page(assignment: Assignment) -> dict[str, Any]:
@@ -49,6 +54,7 @@ def for_page(assignment: Assignment) -> dict[str, Any]:
 
 
 def _sealed(told: dict[str, Any], *, salt: int) -> dict[str, Any]:
-    responses = [one | {"id": sealing.sealed_response(one["id"])} for one in told["responses"]]
-    draft = sealing.renumbered(told["draft"], sealing.sealed_response)
+    number = sealing.sealed_response(salt)
+    responses = [one | {"id": number(one["id"])} for one in told["responses"]]
+    draft = sealing.renumbered(told["draft"], number)
     return told | {"id": sealing.seal(Of.TASK, told["id"], salt=salt), "responses": responses, "draft": draft}

@@ -46,13 +46,20 @@ def seal(of: Of, pk: int, *, salt: int = 0) -> int:
 
 def plain(of: Of, number: int) -> int:
     """The id that a sealed number stands for; any other number is given back."""
-    if not is_sealed(number):
-        return number
+    return _opened(of, number) >> SALT if is_sealed(number) else number
+
+
+def salt_of(of: Of, number: int) -> int:
+    """The salt that a sealed number was made with; 0 for any other number."""
+    return _opened(of, number) & (1 << SALT) - 1 if is_sealed(number) else 0
+
+
+def _opened(of: Of, number: int) -> int:
     value, key = number - LEAST, _key(settings.SECRET_KEY, of)
     left, right = value >> HALF, value & MASK
     for turn in reversed(range(ROUNDS)):
         left, right = right ^ _mixed(key, turn, left), left
-    return (left << HALF | right) >> SALT
+    return left << HALF | right
 
 
 def is_sealed(number: int) -> bool:
@@ -60,8 +67,8 @@ def is_sealed(number: int) -> bool:
 
 
 def needed(project: Project) -> bool:
-    """Whether ids would tell something here: checks are mixed into the work."""
-    return project.gold_share > 0
+    """Whether ids would tell something here: checks are mixed into the work, gold or what one judged before."""
+    return project.gold_share > 0 or project.repeat_share > 0
 
 
 def takes(project: Project, number: int) -> bool:
@@ -74,8 +81,9 @@ def response_of(project: Project) -> Callable[[int], int]:
     return lambda number: plain(Of.RESPONSE, number) if takes(project, number) else 0
 
 
-def sealed_response(pk: int) -> int:
-    return seal(Of.RESPONSE, pk)
+def sealed_response(salt: int) -> Callable[[int], int]:
+    """What makes numbers of response ids; a repeat has another salt than the first time."""
+    return lambda pk: seal(Of.RESPONSE, pk, salt=salt)
 
 
 def renumbered(body: Any, number: Callable[[int], int]) -> Any:

@@ -225,12 +225,12 @@ def _narrowed(project: Project, reads_data: bool, filters: dict[str, Any]) -> Qu
     return Annotation.objects.filter(project=project, **{columns[name]: value for name, value in filters.items()})
 
 
-def _numbers(project: Project) -> dict[str, Callable[[Any], Any]]:
-    """How a row names its task and responses: to annotators as `next` does."""
+def _numbers(project: Project) -> dict[str, Callable[..., Any]]:
+    """How a row names itself, its task and responses: to annotators as `next` and the answer to a submit do."""
     if project.my_role in READS_DATA or not sealing.needed(project):
-        return {"number_of": int, "body_of": dict}
+        return {"number_of": lambda of, pk: pk, "body_of": dict}
     return {
-        "number_of": lambda task: sealing.seal(Of.TASK, task),
+        "number_of": sealing.seal,
         "body_of": lambda body: presenting.body_for_program(project, body),
     }
 

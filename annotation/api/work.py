@@ -26,6 +26,7 @@ from annotation.api.serializers.work import (
 from annotation.models import Annotation, Project, User
 from annotation.models.people import JUDGES
 from annotation.presenting import body_for_program, for_program
+from annotation.sealing import Of
 
 NEXT = OpenApiParameter("next", bool, description="0 leaves the next task out.", default=True)
 KEY = OpenApiParameter(
@@ -51,7 +52,7 @@ class Annotations(APIView):
         body, seconds = _body_and_seconds(sealing.renumbered(request.data, sealing.response_of(task.project)))
         key = request.headers.get("Idempotency-Key")
         annotation = judging.submit(task, caller(request), body, key=key, seconds=seconds)
-        answer: dict[str, Any] = {"id": annotation.pk, "revision": annotation.revision}
+        answer: dict[str, Any] = {"id": _number(annotation, task_id), "revision": annotation.revision}
         if told := qualifying.feedback(task, annotation):
             answer["feedback"] = told.as_dict()
         if wants_next:
@@ -66,7 +67,7 @@ class Draft(APIView):
         task = access.task_for(caller(request), task_id, JUDGES)
         draft = sealing.renumbered(request.data, sealing.response_of(task.project))
         assignment = judging.save_draft(task, caller(request), draft)
-        kept = body_for_program(task.project, assignment.draft)
+        kept = body_for_program(task.project, assignment.draft, salt=sealing.salt_of(Of.TASK, task_id))
         return Response({"draft": kept, "lease_until": assignment.lease_until})
 
 
@@ -87,11 +88,18 @@ class Undo(APIView):
     def post(self, request: Request, annotation_id: int) -> Response:
         """Take the caller's last judgement back; its task is leased again, with the judgement as the draft."""
         mine = Annotation.objects.filter(annotator=caller(request)).select_related("project")
-        annotation = mine.filter(pk=annotation_id).first()
+        annotation = mine.filter(pk=sealing.plain(Of.ANNOTATION, annotation_id)).first()
         if annotation is None:
             raise Http404(gettext("There is no such annotation of yours."))
         access.project_for(caller(request), annotation.project.slug, JUDGES)
         return Response(for_program(judging.undo(annotation, caller(request))))
+
+
+def _number(annotation: Annotation, told: int) -> int:
+    """The judgement's id, or a number where its task was `told` as one: an answer to a repeat has that of the first."""
+    if not sealing.is_sealed(told):
+        return annotation.pk
+    return sealing.seal(Of.ANNOTATION, annotation.pk, salt=sealing.salt_of(Of.TASK, told))
 
 
 def _json(data: dict[str, Any], status: int = 200) -> HttpResponse:

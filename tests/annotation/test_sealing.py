@@ -8,7 +8,7 @@ from django.test import Client
 
 from annotation import draws, judging, queue, sealing
 from annotation.draws import Turn
-from annotation.models import Annotation, Project, Role
+from annotation.models import Annotation, Project, RepeatCheck, Role
 from annotation.sealing import Of
 from tests import factories
 from tests.contract.program import Program, problem
@@ -60,13 +60,15 @@ def test_the_page_of_a_gold_item_is_that_of_any_other(turns, kind):
         factories.task(project, gold=answer)
     person, client = factories.member(project), Client()
     client.force_login(person)
-    pages, seen = [], {}
+    pages, seen, told = [], {}, set()
     for number, turn in enumerate((Turn.WORK, Turn.GOLD, Turn.WORK, Turn.REPEAT)):
         turns[:] = [turn]
         html = client.get(f"/projects/{project.slug}/work/").content.decode()
         held = queue.lease_next(project, person)
         assert held.task.is_gold == (turn == Turn.GOLD) and (held.pk is None) == (turn == Turn.REPEAT)
         assert numbers(html) and all(map(sealing.is_sealed, numbers(html)))
+        assert not numbers(html) & told  # nor does the page of what was judged before name anything again
+        told |= numbers(html)
         pages.append(
             re.sub(r"<title>.*?</title>|data-\w+=\"\d+\"|>[^<>]*<|valuenow=\S+|class=\"p\d+\"", "", bare(html))
         )
@@ -111,6 +113,37 @@ def test_the_api_names_gold_and_work_alike_and_takes_back_what_it_named(turns):
         assert person.get(f"/projects/{project.slug}/annotations/?task={held}").json()["results"] == []
     lead = Program(factories.member(project, Role.MANAGER, "meg"))
     assert lead.get(f"/projects/{project.slug}/annotations/?task={held}").json()["results"][0]["task_id"] == held
+
+
+@pytest.mark.parametrize("kind", ["preference", "ranking"])
+def test_the_api_names_nothing_of_a_repeat_as_it_did_the_first_time(turns, kind):
+    project = factories.project(kind, repeat_share=0.1, repeat_after=1)
+    task, person = factories.task(project), Program(factories.member(project, Role.ANNOTATOR, "ann"))
+    factories.task(project)
+    answers, named = [], []
+    for turn in (Turn.WORK, Turn.REPEAT):
+        turns[:] = [turn]
+        leased = person.post(f"/projects/{project.slug}/next/").json()
+        one, other = (response["id"] for response in leased["responses"])
+        body = {"choice": "a", "strength": 1} if kind == "preference" else {"ranking": [[one], [other]]}
+        kept = person.send("PUT", f"/tasks/{leased['id']}/draft/", body).json()["draft"]
+        assert kept == body == person.post(f"/projects/{project.slug}/next/").json()["draft"]
+        sent = [
+            person.post(f"/tasks/{leased['id']}/annotations/?next=0", body, headers={"Idempotency-Key": turn}).json()
+            for _ in range(2)
+        ]
+        assert sent[0] == sent[1]  # the same answer to a retry
+        answers.append(sent[0]["id"])
+        named.append({leased["id"], one, other, sent[0]["id"]})
+    assert Annotation.objects.count() == 1 and RepeatCheck.objects.get().state == RepeatCheck.State.ANSWERED
+    assert all(map(sealing.is_sealed, named[0] | named[1])) and not named[0] & named[1]
+    rows = person.get(f"/projects/{project.slug}/annotations/").json()["results"]
+    assert [row["annotation_id"] for row in rows] == answers[:1]
+    undone = person.post(f"/annotations/{answers[1]}/undo/").json()
+    assert undone["id"] in named[1] and undone["draft"] | body == undone["draft"]
+    Project.objects.update(repeat_share=0)
+    assert person.post(f"/projects/{project.slug}/next/").json()["id"] in named[1]  # begun, so it stays unknown
+    assert sealing.plain(Of.TASK, undone["id"]) == task.pk
 
 
 def test_a_page_that_was_open_when_gold_was_mixed_in_still_saves():

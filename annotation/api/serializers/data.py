@@ -15,12 +15,13 @@ from annotation.api.serializers.fields import (
 )
 from annotation.cleaning import MAX_INT
 from annotation.models import Annotation
+from annotation.sealing import Of
 
 
 class AnnotationSerializer(serializers.ModelSerializer[Annotation]):
     """One judgement as it is stored; names only for those who may see them."""
 
-    annotation_id = serializers.IntegerField(source="pk")
+    annotation_id = serializers.SerializerMethodField()
     task_id = serializers.SerializerMethodField()
     annotator = serializers.SerializerMethodField()
     external_id = serializers.SerializerMethodField()
@@ -35,8 +36,11 @@ class AnnotationSerializer(serializers.ModelSerializer[Annotation]):
         ]  # fmt: skip
         read_only_fields = fields
 
+    def get_annotation_id(self, annotation: Annotation) -> int:
+        return int(self.context["number_of"](Of.ANNOTATION, annotation.pk))
+
     def get_task_id(self, annotation: Annotation) -> int:
-        return int(self.context["number_of"](annotation.task_id))
+        return int(self.context["number_of"](Of.TASK, annotation.task_id))
 
     @extend_schema_field(OpenApiTypes.OBJECT)
     def get_body(self, annotation: Annotation) -> Any:
