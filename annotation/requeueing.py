@@ -10,7 +10,7 @@ from django.utils.translation import gettext
 
 from annotation import disputes, repeats, tasks
 from annotation.models import Annotation, Assignment, GoldResult, Membership, Pool, Project, Task, User
-from annotation.models.tasks import CHECKS
+from annotation.models.tasks import CHECKS, TaskQuerySet
 from annotation.writes import write_transaction
 
 SUBMITTED, SET_ASIDE = Assignment.State.SUBMITTED, Assignment.State.SET_ASIDE
@@ -60,6 +60,19 @@ def put_back(rows: list[int], project: Project) -> int:
 def drop(rows: list[int], project: Project) -> int:
     """How many tasks that wait for a reviewer nobody will judge now."""
     return project.tasks.filter(pk__in=rows, pool=Pool.REVIEW).update(pool=Pool.DROPPED)
+
+
+def close(rows: TaskQuerySet) -> int:
+    """How many of these tasks are offered to nobody any more, because what they are for has ended.
+
+    An untouched one leaves the queue as a dropped one does, so that `put_back` offers it again; of the others the
+    judgements that are there or under way are enough.
+    """
+    offered = rows.open()
+    with write_transaction():
+        closed = offered.filter(open_slots=F("need")).update(pool=Pool.DROPPED)
+        begun = offered.filter(open_slots__lt=F("need"))
+        return closed + begun.update(need=F("need") - F("open_slots"), open_slots=0)
 
 
 class NotWaiting(Exception):

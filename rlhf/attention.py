@@ -147,7 +147,7 @@ def _decision(round: Round, role: str) -> Notice:
 def _ended(round: Round, role: str) -> Notice:
     reason = round.decision.get("reason") or ""
     link, href = "", ""
-    if role in TRAINS:
+    if role in TRAINS and not round.project.rounds.filter(number__gt=round.number).exists():
         link, href = (
             gettext("Start round %(number)s") % {"number": round.number + 1},
             reverse("rlhf:new_round", args=[round.project.slug]),
@@ -158,4 +158,9 @@ def _ended(round: Round, role: str) -> Notice:
             "promoted_model": round.promoted_model.name,
         }
         return Notice(title, reason, "ok", "check", link, href)
-    return Notice(gettext("%(round)s is done: no policy was promoted") % {"round": round}, reason, "", "x", link, href)
+    title = gettext("%(round)s is done: no policy was promoted") % {"round": round}
+    if round.state == Round.State.ABANDONED:
+        title = gettext("%(round)s was abandoned: no policy was promoted") % {"round": round}
+        kept = gettext("What it made is kept; its runs were stopped and its open items left the queue.")
+        reason = f"{reason} {kept}"
+    return Notice(title, reason, "", "x", link, href)

@@ -13,9 +13,9 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from annotation.models import Project, User
-from rlhf import figures, prompts
+from rlhf import figures, prompts, rounds
 from rlhf.models import Model, Snapshot
-from rlhf.plans import METHODS, Plan, PlanError
+from rlhf.plans import METHODS, Plan
 from rlhf.prompts import Prompt
 
 MAX_PROMPTS_FILE = 64 * 1024 * 1024
@@ -58,6 +58,17 @@ class DecisionForm(Styled):
         choice = self.fields["promote"]
         assert isinstance(choice, forms.ChoiceField)
         choice.choices = [("", gettext("Reject")), *[(name, name) for name in names]]
+
+
+class AbandonForm(Styled):
+    """End a round before its decision, with a reason that is kept."""
+
+    reason = forms.CharField(
+        label=_("Reason, kept with the round"),
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3, "id": "id_abandon_reason"}),
+        error_messages={"required": _("Give the reason: it is kept with the round.")},
+    )
 
 
 class RoundForm(Styled):
@@ -157,7 +168,7 @@ class RoundForm(Styled):
         return {
             "start_model": start,
             "prompts_project": self.project,
-            "base_model": self.last.base_model if self.last else (start.base if start else None),
+            "base_model": rounds.usual_base(self.project, start) if start else None,
             "methods": [entry["kind"] for entry in plan["policies"]],
             **{name: plan[name] for name in ("prompts", "responses_per_prompt", "eval_prompts", "eval_overlap")},
             "win_rate_low": plan["gate"].get("win_rate_low", 0.5),
@@ -190,7 +201,7 @@ class RoundForm(Styled):
 
     def field_of(self, error: Exception) -> str | None:
         """The field that a refused plan is about, when the form has it."""
-        name = error.field if isinstance(error, PlanError) else ""
+        name = getattr(error, "field", "")
         name = {"gate.win_rate_low": "win_rate_low", "gate.kl_max": "kl_max", "policies": "methods"}.get(name, name)
         return name if name in self.fields else None
 

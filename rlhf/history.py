@@ -82,6 +82,7 @@ def _rows_of_round(round: Round, models: dict[str, Model], *, oldest: bool) -> l
         ended = {
             Round.State.PROMOTED: ("promoted", gettext("Promoted")),
             Round.State.REJECTED: ("rejected", gettext("Rejected")),
+            Round.State.ABANDONED: ("rejected", gettext("Abandoned")),
         }
         state, label = ended.get(Round.State(round.state), ("running", gettext("Running")))
         rows = [Row(round, "", methods, judgments, accuracy, None, None, state, label)]

@@ -64,9 +64,15 @@ def judged_in(project: Project, purpose: str) -> set[str]:
 def evaluated_in(project: Project) -> Iterator[Messages]:
     """The prompts on which the policies of this project are evaluated, by its tasks and by the rounds it has."""
     rows = project.tasks.filter(purpose=Purpose.EVALUATION).values_list("prompt", flat=True)
-    files = (round.folder / "eval_prompts.jsonl" for round in Round.objects.filter(project=project))
+    used = Round.objects.filter(project=project).exclude(state=Round.State.ABANDONED)  # whose plans came to nothing
+    files = (round.folder / "eval_prompts.jsonl" for round in used)
     planned = (row["prompt"] for path in files if path.is_file() for row in read(path))
     return chain(rows.iterator(chunk_size=2000), planned)
+
+
+def held_out_in(project: Project) -> list[Prompt]:
+    """The different prompts on which earlier rounds of this project were evaluated."""
+    return distinct({"id": key(prompt)[:16], "prompt": prompt} for prompt in evaluated_in(project))
 
 
 def hold_out(prompts: Iterable[Prompt], count: int, seed: int = 0) -> tuple[list[Prompt], list[Prompt]]:

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Max, Sum
+from django.db.models import F, Max, Q, Sum
 from django.db.models.functions import Least
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from annotation.leaks import Leaks
-from annotation.models import Project, Purpose, User
-from rlhf import evaluation, generation, plans, prompts, registry, runs, snapshots
+from annotation import requeueing
+from annotation.models import Project, Purpose, Task, User
+from annotation.writes import write_transaction
+from rlhf import evaluation, generation, plans, prompts, registry, runs, sides, snapshots
 from rlhf.locks import sole
 from rlhf.models import Model, Round, Run, Snapshot
 from rlhf.plans import Plan
@@ -25,12 +26,15 @@ from rlhf.prompts import Prompt
 from training.runfile import RunFileError
 
 State = Round.State
-COMPARED = 100_000  # prompts, at some forty microseconds each
 NOTED = ("eval_judgements", "warning")  # written beside a round's plan, which has no such keys
 
 
 class RoundError(ValueError):
-    """A round that cannot be started or decided, in one sentence."""
+    """A round that cannot be started or decided, in one sentence; `field` is what to change, where that is one."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 def start_round(
@@ -38,7 +42,7 @@ def start_round(
     plan: Plan,
     *,
     start_model: Model,
-    base_model: Model,
+    base_model: Model | None = None,
     prompts_to_label: Iterable[Prompt] | None = None,
     eval_prompts: Iterable[Prompt] | None = None,
     by: User | None = None,
@@ -46,17 +50,30 @@ def start_round(
     """A round that the worker (or `advance`) takes from here; PlanError or RoundError and nothing stored otherwise.
 
     Prompts come from the project's tasks when none are given. Those for evaluation are drawn from the same prompts
-    unless given, and a prompt that was ever judged for one purpose is never used for the other.
+    unless given, or are those of earlier rounds where people label all of them; a prompt that was ever judged for one
+    purpose is never used for the other. Without `base_model` it is the one of the round before, as `usual_base` says.
+    A project has one open round: the next starts when that one is decided or abandoned.
     """
     plan = plans.from_dict(plan.as_dict())
     plans.check_runs(plan, start_model)
     if project.kind != "preference":
-        raise RoundError(gettext("A round needs a preference project: its reward model learns from comparisons."))
+        raise RoundError(
+            gettext("A round needs a preference project: its reward model learns from comparisons."), "project"
+        )
+    refuse_a_second(project)
+    base_model = base_model or usual_base(project, start_model)
     pool = list(prompts_to_label) if prompts_to_label is not None else prompts.from_project(project)
-    label, held_out = _divide(project, plan, pool, None if eval_prompts is None else list(eval_prompts))
-    noted = plan.as_dict() | ({"warning": warning} if (warning := _warning(project, label, held_out)) else {})
+    label, held_out = sides.divide(project, plan, pool, None if eval_prompts is None else list(eval_prompts))
+    if not held_out:
+        raise RoundError(
+            gettext("No prompt is left for evaluation: give prompts that nobody has labeled."), "eval_prompts"
+        )
+    if not label:
+        raise RoundError(gettext("No prompt is left to label: give prompts that no evaluation has used."), "prompts")
+    noted = plan.as_dict() | ({"warning": warning} if (warning := sides.warning(project, label, held_out)) else {})
     with transaction.atomic():
-        Project.objects.select_for_update().get(pk=project.pk)  # two rounds started at once get two numbers
+        Project.objects.select_for_update().get(pk=project.pk)  # of two rounds started at once one is refused
+        refuse_a_second(project)
         number = (project.rounds.aggregate(last=Max("number"))["last"] or 0) + 1
         fields = {"start_model": start_model, "base_model": base_model, "plan": noted, "created_by": by}
         round = Round.objects.create(project=project, number=number, **fields)
@@ -65,12 +82,28 @@ def start_round(
     return round
 
 
+def refuse_a_second(project: Project) -> None:
+    """RoundError while a round of this project is open."""
+    if (one := project.rounds.open().first()) is not None:
+        said = gettext("%(round)s is still open (%(state)s): decide or abandon it before the next one starts.")
+        raise RoundError(said % {"round": one, "state": gettext(one.get_state_display()).lower()})
+
+
+def usual_base(project: Project, start: Model) -> Model:
+    """What policies are compared with unless somebody says otherwise: the same as in the round before, so that win
+    rates can be compared; in a first round the weights that the start model stands on."""
+    last = project.rounds.select_related("base_model").first()
+    return last.base_model if last else start.base
+
+
 def advance(round: Round) -> Round:
     """Take the round as far as it can go now, and return it fresh; does nothing while another process is at it."""
     with sole(round.folder / ".lock") as alone:
         round.refresh_from_db()
         while alone and not round.is_ended and not round.problem and STEPS[State(round.state)](round):
             round.refresh_from_db()
+        if alone and round.state == State.ABANDONED:  # while a step was being done, which may have begun a run
+            _call_off(round)
     round.refresh_from_db()
     return round
 
@@ -115,12 +148,13 @@ def best(round: Round) -> str | None:
 def promote(round: Round, model: Model, *, by: User | None, reason: str = "") -> Round:
     """Make `model` the project's promoted policy and end the round; a person may overrule the gate with a reason."""
     if model.name not in candidates(round):
-        raise RoundError(gettext("%(model)s was not trained in this round.") % {"model": model.name})
+        raise RoundError(gettext("%(model)s was not trained in this round.") % {"model": model.name}, "model")
     met = all(condition["met"] for condition in gate(round)[model.name]) if round.state == State.DECIDE else False
     if not met and not reason:
         raise RoundError(
             gettext("%(model)s does not meet the gate: give a reason to promote it all the same.")
-            % {"model": model.name}
+            % {"model": model.name},
+            "reason",
         )
     fields = {"promoted_model": model, "decision": _decision(by, reason, model=model.name, gate_met=met)}
     with transaction.atomic():
@@ -140,6 +174,28 @@ def reject(round: Round, *, by: User | None, reason: str) -> Round:
     return round
 
 
+def abandon(round: Round, *, by: User | None, reason: str) -> Round:
+    """End a round before its decision: its runs stop, its open tasks are offered to nobody, and nothing is promoted.
+
+    What it made stays: answers, judgements, snapshot, models, and the checkpoints of the runs that stop.
+    """
+    if not reason.strip():
+        raise RoundError(gettext("Give the reason: it is kept with the round."), "reason")
+    round.refresh_from_db()
+    if round.is_ended:
+        said = gettext("%(round)s has ended already: %(state)s.")
+        raise RoundError(said % {"round": round, "state": gettext(round.get_state_display()).lower()})
+    fields = {"problem": "", "finished_at": timezone.now(), "decision": _decision(by, reason, step=round.state)}
+    with write_transaction():
+        moved = _move(round, round.state, State.ABANDONED, **fields)
+        if moved:
+            _call_off(round)
+    if not moved:
+        raise RoundError(gettext("%(round)s went on at this moment; look again.") % {"round": round})
+    round.refresh_from_db()
+    return round
+
+
 def finish_step(round: Round) -> Round:
     """Stop waiting for people: go on with the judgements that stand now."""
     if round.state not in (State.LABEL, State.COMPARE):
@@ -154,6 +210,9 @@ def finish_step(round: Round) -> Round:
 
 def retry(round: Round, changes: dict[str, Any] | None = None) -> Round:
     """Make the failed runs of this round anew, by the plan with `changes`; finished ones stay."""
+    if round.is_ended:
+        said = gettext("%(round)s has ended already: %(state)s.")
+        raise RoundError(said % {"round": round, "state": gettext(round.get_state_display()).lower()})
     if changes:
         plan = plans.from_dict(_plan(round).as_dict() | changes)
         plans.check_runs(plan, round.start_model)
@@ -291,41 +350,6 @@ STEPS: dict[State, Callable[[Round], bool]] = {
 }
 
 
-def _divide(
-    project: Project, plan: Plan, pool: list[Prompt], given: list[Prompt] | None
-) -> tuple[list[Prompt], list[Prompt]]:
-    """Prompts to label and prompts to evaluate on, with nothing in both and nothing that changed sides."""
-    labeled, evaluated = prompts.judged_in(project, Purpose.LABEL), prompts.judged_in(project, Purpose.EVALUATION)
-    pool = [row for row in prompts.distinct(pool) if prompts.key(row["prompt"]) not in evaluated]
-    if given is None:
-        unseen = [row for row in pool if prompts.key(row["prompt"]) not in labeled]
-        _, held_out = prompts.hold_out(unseen, plan.eval_prompts, plan.seed)
-    else:
-        fresh = [row for row in prompts.distinct(given) if prompts.key(row["prompt"]) not in labeled]
-        _, held_out = prompts.hold_out(fresh, plan.eval_prompts, plan.seed)
-    apart = {prompts.key(row["prompt"]) for row in held_out}
-    rest = [row for row in pool if prompts.key(row["prompt"]) not in apart]
-    _, label = prompts.hold_out(rest, plan.prompts, plan.seed + 1)
-    if not held_out:
-        raise RoundError(gettext("No prompt is left for evaluation: give prompts that nobody has labeled."))
-    if not label:
-        raise RoundError(gettext("No prompt is left to label: give prompts that no evaluation has used."))
-    return label, held_out
-
-
-def _warning(project: Project, label: list[Prompt], held_out: list[Prompt]) -> str:
-    """One sentence on prompts held out that are, or nearly are, prompts that people label; "" where none is.
-
-    Of those labeled before, the latest are compared: somebody waits for the answer.
-    """
-    leaks, before = Leaks(), project.tasks.filter(purpose=Purpose.LABEL).order_by("-pk")
-    leaks.add(before.values_list("prompt", flat=True)[:COMPARED].iterator(), held_out=False)
-    for asked, is_apart in ((label, False), (held_out, True)):
-        leaks.add([row["prompt"] for row in asked], held_out=is_apart)
-    leak = leaks.found()
-    return str(leak) if leak else ""
-
-
 def _run(round: Round, part: str, kind: str, **options: Any) -> Run | None:
     """The run that carries out this part of the plan, made when there is none; None when the plan is at fault."""
     if run := round.runs.filter(part=part).select_related("model").first():
@@ -378,13 +402,25 @@ def _move(round: Round, old: str, new: str, **fields: Any) -> bool:
 
 
 def _stop(round: Round, problem: str) -> bool:
-    Round.objects.filter(pk=round.pk).update(problem=problem)
+    Round.objects.open().filter(pk=round.pk).update(problem=problem)
     return False
+
+
+def _call_off(round: Round) -> None:
+    """Stop the runs of a round and offer its tasks to nobody."""
+    runs.cancel_all(Run.objects.filter(round=round))
+    asked = [generation.label_prefix(round), evaluation.prefix(round)]
+    mine = [Q(external_id__startswith=prefix) for prefix in asked]
+    requeueing.close(Task.objects.filter(mine[0] | mine[1], project=round.project))
 
 
 def _decide(round: Round, state: str, **fields: Any) -> None:
     if not _move(round, State.DECIDE, state, finished_at=timezone.now(), **fields):
-        raise RoundError(gettext("%(round)s does not wait for a decision.") % {"round": round})
+        round.refresh_from_db()
+        said = gettext("%(round)s does not wait for a decision; to end it before that, abandon it.")
+        if round.is_ended:
+            said = gettext("%(round)s does not wait for a decision.")
+        raise RoundError(said % {"round": round})
 
 
 def _decision(by: User | None, reason: str, **more: Any) -> dict[str, Any]:

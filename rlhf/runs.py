@@ -7,11 +7,13 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext
 
@@ -176,6 +178,14 @@ def cancel(run: Run) -> Run:
     if run.pid is not None:  # else the runner, which is starting it now, sees the state and stops it
         LAUNCHERS[run.launcher].stop(Process(run.pid, run.pid_started))
     return run
+
+
+def cancel_all(rows: QuerySet[Run]) -> None:
+    """Ask all of these that have not ended to stop; their processes hear of it once the transaction is there."""
+    rows.filter(state=Run.State.QUEUED).update(state=Run.State.CANCELLED, finished_at=timezone.now())
+    rows.filter(state__in=[Run.State.STARTING, Run.State.RUNNING]).update(state=Run.State.STOPPING)
+    for run in rows.filter(state=Run.State.STOPPING).exclude(pid=None):
+        transaction.on_commit(partial(LAUNCHERS[run.launcher].stop, Process(run.pid or 0, run.pid_started)))
 
 
 def resume(run: Run) -> Run:

@@ -58,16 +58,28 @@ def stages_of(round: Round) -> list[Stage]:
     stages = []
     for place, make in enumerate(makers):
         stage = make(round, runs, done)
-        if place < PLACE[State(round.state)]:
+        if place < PLACE[round.step]:
             stage.css = "done"
             if stage.tone not in ("ok", "bad"):
                 stage.tone, stage.pill = "ok", gettext("Done")
-        elif place == PLACE[State(round.state)]:
+        elif round.state == State.ABANDONED:
+            _abandon(stage, round, is_last=place == PLACE[round.step])
+        elif place == PLACE[round.step]:
             stage.css = "running"
             if round.problem:
                 stage.tone, stage.pill = "bad", gettext("Stopped")
         stages.append(stage)
     return [*stages, _next(round)]
+
+
+def _abandon(stage: Stage, round: Round, *, is_last: bool) -> None:
+    """The step at which a round was abandoned says why; those behind it, how far their runs came."""
+    stage.share = None
+    if is_last:
+        stage.tone, stage.pill = "warn", gettext("Abandoned")
+        stage.lines = [*stage.lines, round.decision.get("reason") or ""]
+    elif stage.tone in ("wait", "warn"):
+        stage.tone, stage.pill, stage.link = "", gettext("Not reached"), ""
 
 
 def status_of(run: Run | None) -> dict[str, Any]:
@@ -258,7 +270,7 @@ def _evaluate(round: Round, runs: dict[str, Run], done: dict[str, dict[str, int]
     rates = round.evaluation.get("policies") or {}
     shares = [row["simulated_share"] for row in rates.values() if row.get("simulated_share")]
     stage.simulated = figures.simulated_words(max(shares, default=0.0))
-    if PLACE[State(round.state)] > 5 and (best := best_policy(round)):
+    if PLACE[round.step] > 5 and (best := best_policy(round)):
         name, preferred = best
         stage.number, stage.unit = percent(preferred["value"], 1), gettext("prefer %(name)s") % {"name": name}
         stage.lines = [
@@ -314,7 +326,7 @@ def _promote(round: Round, runs: dict[str, Run], done: dict[str, dict[str, int]]
 
 def _next(round: Round) -> Stage:
     stage = Stage("next", "loop", gettext("Round %(number)s") % {"number": round.number + 1}, css="next", pill="")
-    waiting = round.project.tasks.filter(purpose=Purpose.LABEL, open_slots__gt=0)
+    waiting = round.project.tasks.open().filter(purpose=Purpose.LABEL)
     waiting = waiting.exclude(external_id__startswith=generation.label_prefix(round))
     stage.lines = [gettext("Starts when this one is decided")]
     if count := waiting.count():

@@ -12,6 +12,7 @@ urlpatterns = [
     path(PROJECT + "loop/", loop.loop, name="loop"),
     path(PROJECT + "rounds/new/", rounds.new_round, name="new_round"),
     path(PROJECT + "rounds/<int:number>/decide/", rounds.decide, name="decide"),
+    path(PROJECT + "rounds/<int:number>/abandon/", rounds.abandon_round, name="abandon_round"),
     path(PROJECT + "rounds/<int:number>/continue/", rounds.continue_round, name="continue_round"),
     path(PROJECT + "rounds/<int:number>/retry/", rounds.retry_round, name="retry_round"),
     path(PROJECT + "datasets/", datasets.datasets, name="datasets"),

@@ -52,7 +52,7 @@ def advance_rounds() -> None:
         except Exception as error:  # the border of the process: a person must see what a log line would hide
             log.exception("Round %s of %s cannot go on", round.number, round.project.slug)
             problem = f"It stopped on an unexpected error: {type(error).__name__}: {error}"
-            Round.objects.filter(pk=round.pk).update(problem=problem)
+            Round.objects.open().filter(pk=round.pk).update(problem=problem)
 
 
 def seen_lately() -> bool:

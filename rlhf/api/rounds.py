@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from rlhf import plans, rounds
-from rlhf.api.serializers import Changes, Promotion, Reason, RoundFilter, RoundInput, RoundSerializer
+from rlhf.api.serializers import Changes, NeededReason, Promotion, Reason, RoundFilter, RoundInput, RoundSerializer
 from rlhf.api.views import LoopView
 from rlhf.models import Round
 
@@ -29,14 +29,13 @@ class Rounds(LoopView):
 
     @extend_schema(request=RoundInput, responses={201: RoundSerializer})
     def post(self, request: Request) -> Response:
-        """Start a round; the worker takes it from here until people are needed."""
+        """Start a round; the worker takes it from here until people are needed. 409 while another one is open."""
         asked = self.sent(RoundInput)
-        start = asked["start_model"]
         round = rounds.start_round(
             self.project_to_train_in(asked["project"]),
             plans.from_dict(asked.get("plan") or {}),
-            start_model=start,
-            base_model=asked.get("base_model") or start.base,
+            start_model=asked["start_model"],
+            base_model=asked.get("base_model"),
             prompts_to_label=asked.get("prompts"),
             eval_prompts=asked.get("eval_prompts"),
             by=request.user,  # type: ignore[arg-type]
@@ -78,9 +77,20 @@ class PromoteRound(RoundView):
 class RejectRound(RoundView):
     @extend_schema(request=Reason, responses=RoundSerializer)
     def post(self, request: Request, pk: int) -> Response:
-        """Promote none of its policies and end it."""
+        """Promote none of its policies and end it; 409 before it waits for the decision, when it can be abandoned."""
         round = self.round(pk)
         return self.shown(rounds.reject(round, by=request.user, **self.sent(Reason)))  # type: ignore[arg-type]
+
+
+class AbandonRound(RoundView):
+    @extend_schema(request=NeededReason, responses=RoundSerializer)
+    def post(self, request: Request, pk: int) -> Response:
+        """End it before its decision, with a reason: its runs stop, its tasks leave the queue, nothing is promoted.
+
+        What it made stays: answers, judgements, snapshot, models and checkpoints. 409 when it has ended already.
+        """
+        round = self.round(pk)
+        return self.shown(rounds.abandon(round, by=request.user, **self.sent(NeededReason)))  # type: ignore[arg-type]
 
 
 class RetryRound(RoundView):

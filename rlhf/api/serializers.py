@@ -157,6 +157,10 @@ class Reason(StrictSerializer):
     reason = CleanCharField(max_length=2000, required=False, allow_blank=True, default="")
 
 
+class NeededReason(StrictSerializer):
+    reason = CleanCharField(max_length=2000)
+
+
 class RunSerializer(serializers.ModelSerializer[Run]):
     project = serializers.SlugRelatedField[Project](slug_field="slug", read_only=True)
     round = serializers.PrimaryKeyRelatedField[Round](read_only=True)
@@ -229,7 +233,7 @@ class RoundSerializer(serializers.ModelSerializer[Round]):
     runs = serializers.PrimaryKeyRelatedField[Run](many=True, read_only=True)
     plan = serializers.DictField(read_only=True)
     evaluation = serializers.DictField(read_only=True, help_text="per policy: preferred, kl, length, …")
-    decision = serializers.DictField(read_only=True, help_text="by, at, reason")
+    decision = serializers.DictField(read_only=True, help_text="by, at, reason; step, when abandoned")
 
     class Meta:
         model = Round
@@ -242,9 +246,19 @@ class RoundInput(StrictSerializer):
     project = serializers.SlugField()
     plan = serializers.DictField(required=False, help_text="docs/loop.md lists the keys")
     start_model = VisibleModel()
-    base_model = VisibleModel(required=False, help_text="by default the start model's base")
-    prompts = serializers.ListField(child=PromptField(), max_length=100_000, required=False)
-    eval_prompts = serializers.ListField(child=PromptField(), max_length=100_000, required=False)
+    base_model = VisibleModel(
+        required=False,
+        help_text="what people compare with; by default that of the round before, else the weights start_model is on",
+    )
+    prompts = serializers.ListField(
+        child=PromptField(), max_length=100_000, required=False, help_text="by default those of the project's tasks"
+    )
+    eval_prompts = serializers.ListField(
+        child=PromptField(),
+        max_length=100_000,
+        required=False,
+        help_text="by default the prompts that nobody was asked to label, else those of earlier rounds' evaluations",
+    )
 
     def validate_prompts(self, rows: list[Prompt]) -> list[Prompt]:
         return numbered(rows)

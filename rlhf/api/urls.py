@@ -32,6 +32,7 @@ urlpatterns = [
     path("rounds/<int:pk>/", rounds.RoundDetail.as_view(), name="api-round"),
     path("rounds/<int:pk>/promote/", rounds.PromoteRound.as_view(), name="api-promote-round"),
     path("rounds/<int:pk>/reject/", rounds.RejectRound.as_view(), name="api-reject-round"),
+    path("rounds/<int:pk>/abandon/", rounds.AbandonRound.as_view(), name="api-abandon-round"),
     path("rounds/<int:pk>/retry/", rounds.RetryRound.as_view(), name="api-retry-round"),
     path("rounds/<int:pk>/finish-step/", rounds.FinishStep.as_view(), name="api-finish-step"),
 ]

@@ -33,7 +33,9 @@ class LoopView(generics.GenericAPIView[Any]):
         if isinstance(exc, RunFileError | PlanError):
             message = str(exc).removeprefix(exc.field).strip()
             exc = Problem(400, "invalid", INVALID, {exc.field or "body": message[:1].upper() + message[1:]})
-        elif isinstance(exc, SnapshotError | RegistryError | WithdrawalError):
+        elif isinstance(exc, SnapshotError | RegistryError | WithdrawalError) or (
+            isinstance(exc, RoundError) and exc.field
+        ):
             exc = Problem(400, "invalid", INVALID, {exc.field: str(exc)})
         elif isinstance(exc, CannotCancel | CannotResume | RoundError):
             exc = Problem(409, "conflict", str(exc))

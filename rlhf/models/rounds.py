@@ -18,7 +18,7 @@ class RoundQuerySet(models.QuerySet["Round"]):
         return self.filter(project__in=Project.objects.data_readable_by(user))
 
     def open(self) -> Self:
-        return self.exclude(state__in=[Round.State.PROMOTED, Round.State.REJECTED])
+        return self.exclude(state__in=Round.ENDED)
 
 
 class Round(models.Model):
@@ -35,6 +35,9 @@ class Round(models.Model):
         DECIDE = "decide", gettext_noop("Waiting for a decision")
         PROMOTED = "promoted", gettext_noop("Promoted")
         REJECTED = "rejected", gettext_noop("Rejected")
+        ABANDONED = "abandoned", gettext_noop("Abandoned")
+
+    ENDED = (State.PROMOTED, State.REJECTED, State.ABANDONED)
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="rounds")
     number = models.PositiveIntegerField()
@@ -57,7 +60,9 @@ class Round(models.Model):
         default=dict, blank=True
     )  # per policy: preferred, kl, length, …
     problem = models.TextField(blank=True)  # why it cannot go on by itself, in one sentence
-    decision: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)  # {"by", "at", "reason"}
+    decision: models.JSONField[Any, Any] = models.JSONField(
+        default=dict, blank=True
+    )  # {"by", "at", "reason"}, with the "step" that it had come to when it was abandoned
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -81,4 +86,10 @@ class Round(models.Model):
 
     @property
     def is_ended(self) -> bool:
-        return self.state in (self.State.PROMOTED, self.State.REJECTED)
+        return self.state in self.ENDED
+
+    @property
+    def step(self) -> State:
+        """The state that it is in, or that it was in when it was abandoned."""
+        abandoned = self.state == self.State.ABANDONED
+        return self.State(self.decision.get("step") or self.state) if abandoned else self.State(self.state)

@@ -16,7 +16,7 @@ from rlhf import figures, history, rounds
 from rlhf.attention import notice_of
 from rlhf.charts import shows_as_table
 from rlhf.forests import forests
-from rlhf.forms import DecisionForm
+from rlhf.forms import AbandonForm, DecisionForm
 from rlhf.models import Model, Round
 from rlhf.stages import best_policy, stages_of
 from rlhf.views.polling import unless_unchanged, version_of
@@ -34,13 +34,19 @@ def loop(request: PersonRequest, slug: str) -> HttpResponse:
     return render(request, "rlhf/loop.html", context)
 
 
-def loop_context(request: PersonRequest, project: Project, form: DecisionForm | None = None) -> dict[str, Any]:
-    """What the loop page shows; `form` carries the errors of a decision that was not accepted."""
+def loop_context(
+    request: PersonRequest,
+    project: Project,
+    form: DecisionForm | None = None,
+    abandoning: AbandonForm | None = None,
+) -> dict[str, Any]:
+    """What the loop page shows; `form` and `abandoning` carry the errors of what was not accepted."""
     found = project.rounds.select_related(
         "start_model", "base_model", "snapshot", "reward_model__run", "promoted_model", "created_by"
     )
     asked = request.GET.get("round", "")
-    round = (found.filter(number=int(asked)).first() if asked.isdecimal() else None) or found.first()
+    newest = found.first()
+    round = (found.filter(number=int(asked)).first() if asked.isdecimal() else None) or newest
     if round:
         round.project = project
     stages = stages_of(round) if round else []
@@ -60,8 +66,10 @@ def loop_context(request: PersonRequest, project: Project, form: DecisionForm | 
         "promoted": Model.objects.filter(project=project, role="policy", state=Model.State.PROMOTED).first(),
         "decision": _decision(round) if round and trains else None,
         "form": form or DecisionForm(),
-        "may_start": trains and project.kind == Kind.PREFERENCE and (round is None or round.is_ended),
+        "may_start": trains and project.kind == Kind.PREFERENCE and (newest is None or newest.is_ended),
+        "next_number": newest.number + 1 if newest else 1,
         "may_train": trains,
+        "abandoning": (abandoning or AbandonForm()) if trains and round and not round.is_ended else None,
         "compares": project.kind == Kind.PREFERENCE,
         "version": version_of(stages, notice),
         "is_open": round is not None and not round.is_ended,

@@ -13,7 +13,7 @@ from annotation.access import project_for
 from annotation.models.people import TRAINS
 from annotation.shell import PersonRequest, signed_in
 from rlhf import plans, rounds
-from rlhf.forms import DecisionForm, RoundForm
+from rlhf.forms import AbandonForm, DecisionForm, RoundForm
 from rlhf.models import Model, Round
 from rlhf.registry import RegistryError
 from rlhf.views.loop import loop_context
@@ -24,6 +24,11 @@ from rlhf.views.loop import loop_context
 def new_round(request: PersonRequest, slug: str) -> HttpResponse:
     """Ask for what a round needs and start it; the plan is checked whole before anything is stored."""
     project = project_for(request.user, slug, TRAINS)
+    try:
+        rounds.refuse_a_second(project)
+    except rounds.RoundError as error:
+        messages.warning(request, str(error))
+        return redirect("rlhf:loop", project.slug)
     if request.method != "POST":
         return render(
             request, "rlhf/new_round.html", {"project": project, "form": RoundForm(project=project, user=request.user)}
@@ -60,6 +65,22 @@ def decide(request: PersonRequest, slug: str, number: int) -> HttpResponse:
         if round.state == Round.State.DECIDE:
             form.add_error("reason", str(error))
             return render(request, "rlhf/loop.html", loop_context(request, project, form), status=422)
+        messages.warning(request, str(error))
+    return redirect("rlhf:loop", project.slug)
+
+
+@require_POST
+@signed_in
+def abandon_round(request: PersonRequest, slug: str, number: int) -> HttpResponse:
+    """End a round before its decision, with a reason."""
+    project = project_for(request.user, slug, TRAINS)
+    round = get_object_or_404(Round, project=project, number=number)
+    form = AbandonForm(request.POST)
+    if not form.is_valid():
+        return render(request, "rlhf/loop.html", loop_context(request, project, abandoning=form), status=422)
+    try:
+        rounds.abandon(round, by=request.user, reason=form.cleaned_data["reason"])
+    except rounds.RoundError as error:
         messages.warning(request, str(error))
     return redirect("rlhf:loop", project.slug)
 

@@ -5,7 +5,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect
 
 from annotation import access, discussing, invitations, judging, queue
-from annotation.models import Assignment, Project, Role, Task, User
+from annotation.models import Assignment, Membership, Project, Role, Task, User
 from rlhf.models import Model, Round
 from rlhf.rounds import Plan
 from tests import factories
@@ -193,11 +193,15 @@ def test_the_pages_of_the_loop_have_no_findings(open_page: Open) -> None:
     )
     reward = Model.objects.get(name="rm")
     page = open_page(person, run.get_absolute_url(), **STILL)
-    paths = ["loop", "runs", "runs/new", "datasets", "datasets/new", "models", "rounds/new"]
+    fresh = factories.project()  # where no round is open
+    Membership.objects.create(project=fresh, user=person, role=Role.MANAGER)
+    paths = ["loop", "runs", "runs/new", "datasets", "datasets/new", "models"]
     shown = [base.get_absolute_url(), reward.get_absolute_url(), snapshot.get_absolute_url()]
     found = findings(page)
     found += findings_on(page, *shown, *[f"/projects/{project.slug}/{path}/" for path in paths])
-    assert found == []
+    found += findings_on(page, f"/projects/{fresh.slug}/rounds/new/", f"/projects/{project.slug}/loop/")
+    page.get_by_role("button", name="Abandon round").click()
+    assert found + findings(page) == []
 
 
 def test_settling_the_other_kinds_and_talking_have_no_findings(open_page: Open) -> None:

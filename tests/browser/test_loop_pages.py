@@ -11,6 +11,7 @@ from rlhf.models import Model, Run
 from tests import factories
 from tests.browser.conftest import Open
 from tests.rlhf import rows
+from tests.rlhf.page_rows import round_in
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("data_folder")]
 
@@ -82,6 +83,24 @@ def test_canceling_asks_first_and_names_what_is_kept(open_page: Open, trainer: t
     expect(page.locator("h1")).to_contain_text("Cancelled")
     run.refresh_from_db()
     assert run.state == Run.State.CANCELLED
+
+
+def test_a_round_is_abandoned_with_a_reason_and_the_next_can_start(
+    open_page: Open, trainer: tuple[Project, User]
+) -> None:
+    project, person = trainer
+    round_in(project, "label")
+    page = open_page(person, f"/projects/{project.slug}/loop/")
+    expect(page.get_by_role("link", name="Start round")).to_have_count(0)
+    page.get_by_role("button", name="Abandon round").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("no policy is promoted")
+    dialog.get_by_label("Reason").fill("The answers repeat themselves.")
+    dialog.get_by_role("button", name="Abandon the round").click()
+    expect(page.get_by_text("Round 1 was abandoned: no policy was promoted")).to_be_visible()
+    expect(page.get_by_text("The answers repeat themselves.").first).to_be_visible()
+    page.get_by_role("link", name="Start round 2").first.click()
+    expect(page.get_by_label("Start from")).to_be_visible()
 
 
 def test_the_form_follows_the_method_and_says_what_to_change(open_page: Open, trainer: tuple[Project, User]) -> None:

@@ -41,7 +41,9 @@ def test_no_page_of_the_loop_is_wider_than_its_screen(open_page: Open) -> None:
     run, plan = live(project), Plan().as_dict()
     Round.objects.create(project=project, number=1, state="policy", plan=plan, start_model=base, base_model=base)
     reward = Model.objects.get(name="rm")
-    paths = ["loop", "runs", "runs/new", "datasets", "datasets/new", "models", "rounds/new"]
+    fresh = factories.project()  # where no round is open
+    assert too_wide(open_page, fresh, [f"/projects/{fresh.slug}/rounds/new/"]) == []
+    paths = ["loop", "runs", "runs/new", "datasets", "datasets/new", "models"]
     shown = [run.get_absolute_url(), base.get_absolute_url(), reward.get_absolute_url()]
     assert too_wide(open_page, project, shown + [f"/projects/{project.slug}/{path}/" for path in paths]) == []
 

@@ -138,6 +138,27 @@ def test_a_round_is_started_and_refused_by_the_key_of_its_plan(project, trainer)
     assert get(trainer, f"rounds/{made.json()['id']}/").json()["plan"]["eval_prompts"] == 2
     a_problem(post(trainer, f"rounds/{made.json()['id']}/reject/"), 409)
     a_problem(post(trainer, f"rounds/{made.json()['id']}/finish-step/"), 409)
+    assert made.json()["base_model"] == body["start_model"]
+    other = {"project": factories.project().slug}
+    a_problem(post(factories.admin(), "rounds/", body | other | {"prompts": []}), 400, "eval_prompts")
+
+
+def test_an_open_round_is_abandoned_with_a_reason_before_another_starts(project, trainer):
+    prompts = [{"prompt": f"Question {number}?"} for number in range(9)]
+    body = {"project": project.slug, "start_model": rows.model().name, "prompts": prompts}
+    body["plan"] = {"prompts": 4, "eval_prompts": 2}
+    made = post(trainer, "rounds/", body).json()
+    assert "Round 1 is still open" in a_problem(post(trainer, "rounds/", body), 409)["title"]
+    address = f"rounds/{made['id']}/abandon/"
+    a_problem(post(trainer, address), 400, "reason")
+    a_problem(post(factories.member(project, "reader"), address, {"reason": "x"}), 403)
+    a_problem(post(factories.member(project, "annotator"), address, {"reason": "x"}), 404)
+    ended = post(trainer, address, {"reason": "Wrong prompts."}).json()
+    assert (ended["state"], ended["promoted_model"]) == ("abandoned", None)
+    assert (ended["decision"]["reason"], ended["decision"]["step"]) == ("Wrong prompts.", "generate")
+    a_problem(post(trainer, address, {"reason": "Again."}), 409)
+    assert [row["id"] for row in get(trainer, "rounds/", state="abandoned").json()["results"]] == [made["id"]]
+    assert post(trainer, "rounds/", body).json()["number"] == 2
 
 
 def test_promoting_a_model_replaces_the_former_one(project, trainer):

@@ -80,7 +80,10 @@ def share(value, half=0.05):
 
 
 def round_in(project, state, **fields):
-    base, start = rows.model("desk-base"), rows.model("policy-0", project=project)
+    base, start = (
+        Model.objects.filter(name="desk-base").first() or rows.model("desk-base"),
+        rows.model("policy-0", project=project),
+    )
     plan = rounds.Plan().as_dict()
     return Round.objects.create(
         project=project, number=1, state=state, plan=plan, start_model=start, base_model=base, **fields

@@ -115,6 +115,10 @@ def test_a_round_stops_where_people_are_needed_and_says_for_what(loop_engine, tm
         said(*arguments, "--set", "prompts=many")
     with pytest.raises(CommandError, match="does not wait for a decision"):
         said("round", project.slug, "--reject")
+    with pytest.raises(CommandError, match="Give the reason"):
+        said("round", project.slug, "--abandon")
+    said("round", project.slug, "--abandon", "--reason", "The prompts were wrong.")
+    assert Round.objects.get().state == "abandoned"
 
 
 def test_register_model_tells_what_it_took(data_folder, tmp_path):

@@ -15,12 +15,14 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_folder")]
 @pytest.mark.parametrize("state", Round.State.values)
 def test_the_loop_has_a_page_for_every_state_of_a_round(client, trainer, state):
     Model.objects.all().delete()
-    round_in(trainer, state, decision={"by": "x", "reason": "Because."} if state in ("promoted", "rejected") else {})
+    ended = state in ("promoted", "rejected", "abandoned")
+    round_in(trainer, state, decision={"by": "x", "reason": "Because.", "step": "reward"} if ended else {})
     worker.beat()
     page = client.get(address("loop", trainer)).content.decode()
     assert page.count('class="stage ') == 8
     assert "Nothing moves" not in page
-    assert ("every 10s" in page) == (state not in ("promoted", "rejected"))
+    assert ("every 10s" in page) == (not ended)
+    assert ('id="abandon-round"' in page) == (not ended)
     assert ('id="decision"' in page) == (state == "decide")
 
 
@@ -69,6 +71,23 @@ def test_a_decision_needs_a_reason_and_then_promotes(client, trainer):
     assert "does not wait for a decision" in late.content.decode()
 
 
+def test_a_round_that_waits_for_labels_can_be_abandoned_and_the_page_says_so(client, trainer):
+    Model.objects.all().delete()
+    round = round_in(trainer, "label")
+    address_of = address("abandon_round", trainer, round.number)
+    assert client.get(address("new_round", trainer), follow=True).redirect_chain[-1][0] == address("loop", trainer)
+    assert "Give the reason" in client.post(address_of, {"reason": " "}).content.decode()
+    page = client.post(address_of, {"reason": "Nobody has time."}, follow=True).content.decode()
+    assert "Round 1 was abandoned: no policy was promoted" in page and "Nobody has time." in page
+    assert page.count("Not reached") == 5 and "Start round 2" in page
+    Round.objects.create(
+        project=trainer, number=2, start_model=round.start_model, base_model=round.base_model, plan=round.plan
+    )
+    page = client.get(address("loop", trainer, round=1)).content.decode()
+    assert "Round 1 was abandoned" in page and "Start round" not in page
+    assert "has ended already" in client.post(address_of, {"reason": "Again."}, follow=True).content.decode()
+
+
 def test_rejecting_keeps_the_promoted_policy(client, trainer):
     Model.objects.all().delete()
     round, model = deciding(trainer)
@@ -112,10 +131,10 @@ def test_a_round_is_started_from_the_prompts_of_another_project(client, trainer)
     Membership.objects.create(project=other, user=trainer.memberships.get().user, role=Role.READER)
     for number in range(8):
         factories.task(other, prompt=[{"role": "user", "content": f"Question {number}?"}])
-    assert client.post(address("new_round", trainer), round_form(prompts_project=other.pk)).status_code == 302
     stranger = factories.project()
     refused = client.post(address("new_round", trainer), round_form(prompts_project=stranger.pk))
     assert refused.status_code == 422
+    assert client.post(address("new_round", trainer), round_form(prompts_project=other.pk)).status_code == 302
 
 
 def test_a_bad_line_in_the_file_of_prompts_is_named(client, trainer):

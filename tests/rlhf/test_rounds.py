@@ -2,8 +2,8 @@ import time
 
 import pytest
 
-from annotation import judging, queue
-from annotation.models import Purpose, Task
+from annotation import judging, queue, requeueing
+from annotation.models import Pool, Purpose, Task
 from rlhf import plans, prompts, rounds, runner, runs, stages
 from rlhf.models import Model, Round, Run
 from rlhf.plans import Plan, PlanError
@@ -197,8 +197,8 @@ def test_labeling_may_end_with_what_is_there(loop_engine):
 
 def test_a_prompt_never_changes_sides(loop_engine):
     project = factories.project()
-    first = start(project, label=asked(*range(8)), held_out=asked("a", "b"))
-    go(first, State.LABEL)
+    first = go(start(project, label=asked(*range(8)), held_out=asked("a", "b")), State.LABEL)
+    rounds.abandon(first, by=None, reason="Another one.")
     with pytest.raises(rounds.RoundError, match="left for evaluation"):
         start(project, label=asked("x"), held_out=asked(1, 2, 3))
     everything = asked(*range(8), *"abcdef")
@@ -208,6 +208,100 @@ def test_a_prompt_never_changes_sides(loop_engine):
     assert second.number == 2
     assert held_out <= set("abcdef") and len(held_out) == 3
     assert not held_out & label
+
+
+def test_a_project_has_one_open_round_which_the_refusal_names(loop_engine):
+    round = go(start(), State.LABEL)
+    with pytest.raises(rounds.RoundError, match=r"Round 1 is still open \(labeling\): decide or abandon it"):
+        start(round.project)
+    assert Round.objects.count() == 1
+    rounds.abandon(round, by=None, reason="The start model is broken.")
+    assert start(round.project, label=asked("x"), held_out=asked("y")).number == 2
+
+
+def test_an_abandoned_round_keeps_what_it_made_and_asks_nobody_any_more(loop_engine):
+    round = go(start(overlap=2), State.LABEL)
+    project, person = round.project, factories.member(round.project)
+    held = queue.lease_next(project, person)
+    judging.submit(held.task, person, {"choice": "a", "strength": 1})
+    leased = queue.lease_next(project, person)
+    with pytest.raises(rounds.RoundError, match="Give the reason"):
+        rounds.abandon(round, by=None, reason="  ")
+    ended = rounds.abandon(round, by=factories.user("lena"), reason="The answers are all alike.")
+    assert (ended.state, ended.step, ended.is_ended, ended.promoted_model) == ("abandoned", "label", True, None)
+    assert {"by": "lena", "reason": "The answers are all alike.", "step": "label"}.items() <= ended.decision.items()
+    assert queue.lease_next(project, factories.member(project)) is None
+    judging.submit(leased.task, person, {"choice": "b", "strength": 1})  # what somebody holds may still be judged
+    assert project.annotations.count() == 2
+    assert list(project.tasks.open()) == []
+    rows = project.tasks.filter(pk__in=[held.task.pk, leased.task.pk])
+    assert set(rows.values_list("need", "done", "pool")) == {(1, 1, Pool.QUEUE)}
+    assert project.tasks.filter(pool=Pool.DROPPED).count() == 10
+    assert not Model.objects.filter(state=Model.State.PROMOTED).exists()
+    assert rounds.advance(ended).state == State.ABANDONED
+    for late in (rounds.retry, rounds.finish_step):
+        with pytest.raises(rounds.RoundError):
+            late(ended)
+    with pytest.raises(rounds.RoundError, match="has ended already: abandoned"):
+        rounds.abandon(ended, by=None, reason="Again.")
+    assert requeueing.put_back([task.pk for task in project.tasks.all()], project) == 10
+    assert queue.lease_next(project, factories.member(project)) is not None
+
+
+def test_abandoning_stops_the_runs_under_way_and_those_that_wait(loop_engine, django_capture_on_commit_callbacks):
+    script = loop_engine.script
+    round = go(start(), State.LABEL)
+    judge(round.project, yes)
+    loop_engine.script = script.replace("run.phase(", "__import__('time').sleep(600)\n    run.phase(")
+    rounds.advance(round)
+    runner.tick()
+    busy, waiting = round.runs.get(part="reward"), round.runs.get(part="policy-0")
+    assert (busy.state, waiting.state) == (Run.State.STARTING, Run.State.QUEUED)
+    with django_capture_on_commit_callbacks(execute=True):
+        rounds.abandon(round, by=None, reason="Too slow.")
+    busy.refresh_from_db()
+    waiting.refresh_from_db()
+    assert (busy.state, waiting.state) == (Run.State.STOPPING, Run.State.CANCELLED)
+    deadline = time.monotonic() + 60
+    while busy.state == Run.State.STOPPING and time.monotonic() < deadline:
+        runner.tick()
+        busy.refresh_from_db()
+        time.sleep(0.02)
+    assert busy.state == Run.State.CANCELLED
+    assert Round.objects.get(pk=round.pk).problem == ""
+
+
+def test_a_round_abandoned_while_a_step_was_being_done_leaves_no_run_behind(loop_engine, monkeypatch):
+    round = start()
+
+    def step(seen):
+        rounds.abandon(seen, by=None, reason="Just then.")
+        rounds.runs.create(seen.project, "generate", start_model=seen.start_model, prompts=asked(1), round=seen)
+        return rounds._stop(seen, "Too late to matter.")
+
+    monkeypatch.setitem(rounds.STEPS, State.GENERATE, step)
+    assert (rounds.advance(round).state, round.problem) == (State.ABANDONED, "")
+    assert set(round.runs.values_list("state", flat=True)) == {Run.State.CANCELLED}
+
+
+def test_a_next_round_compares_with_the_same_base_on_the_same_held_out_prompts(loop_engine):
+    first = start(promote_automatically=True, policies=[{"kind": "dpo"}], label=asked(*range(4)))
+    project, base = first.project, first.base_model
+    go(first, State.LABEL)
+    judge(project, yes)
+    go(first, State.COMPARE)
+    judge(project, yes)
+    go(first, State.REJECTED)
+    start_model = rows.model(parent=rows.model())
+    second = rounds.start_round(project, Plan(), start_model=start_model)
+    assert second.base_model == base != start_model.base
+    before, now = (list(prompts.read(one.folder / "eval_prompts.jsonl")) for one in (first, second))
+    assert {prompts.key(row["prompt"]) for row in before} == {prompts.key(row["prompt"]) for row in now}
+    other = factories.project()
+    factories.task(other)
+    with pytest.raises(rounds.RoundError) as refused:
+        rounds.start_round(other, Plan(), start_model=start_model)
+    assert refused.value.field == "eval_prompts"
 
 
 def test_held_out_prompts_that_people_label_too_are_told_in_the_plan(data_folder, client):

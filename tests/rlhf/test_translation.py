@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from annotation.models import Response, Role
+from annotation.models import Membership, Response, Role
 from rlhf.models import Model, Run, Snapshot
 from tests import factories
 from tests.annotation.test_translation import brackets, left_in_english
@@ -26,11 +26,15 @@ def test_the_pages_of_the_loop_are_wholly_in_the_readers_language(client: Client
     live(project)
     ended(project, report={"eval": {"accuracy": share(0.6), "baseline_shorter": share(0.7), "calibration": []}})
     client.force_login(person)
-    paths = [address(page, project) for page in ("loop", "datasets", "runs", "models", "new_round", "new_snapshot")]
-    paths.append(address("data_lineage", project))
+    paths = [address(page, project) for page in ("loop", "datasets", "runs", "models", "new_snapshot")]
+    fresh = factories.project(name="Ω", question="")  # where no round is open
+    Membership.objects.create(project=fresh, user=person, role=Role.MANAGER)
+    paths += [address("data_lineage", project), address("new_round", fresh)]
     named = (Model.objects.all(), Run.objects.all(), Snapshot.objects.all())
     answers = set(Response.objects.values_list("text", flat=True))
-    names = answers | CALLED | {person.username, project.slug} | {one.name for known in named for one in known}
+    names = (
+        answers | CALLED | {person.username, project.slug, fresh.slug} | {one.name for known in named for one in known}
+    )
     found = {}
     for path in paths:
         answer = client.get(path, headers={"accept-language": "eo"})

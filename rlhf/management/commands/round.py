@@ -27,9 +27,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("project")
         parser.add_argument("--start", metavar="MODEL", help="begin a round: the policy to improve")
-        parser.add_argument("--base", metavar="MODEL", help="what every policy is compared with; by default its base")
+        parser.add_argument("--base", metavar="MODEL", help="what people compare with; by default as last time")
         parser.add_argument("--prompts", metavar="FILE", help="JSONL; by default the prompts of the project's tasks")
-        parser.add_argument("--eval-prompts", metavar="FILE", help="JSONL; by default drawn from the same prompts")
+        parser.add_argument("--eval-prompts", metavar="FILE", help="JSONL; by default those nobody labels")
         parser.add_argument("--plan", metavar="FILE", help="a JSON file (docs/loop.md lists the keys)")
         parser.add_argument("--set", dest="changes", action=AppendPairs, nargs="+", default=[], metavar="KEY=VALUE")
         parser.add_argument("--no-wait", dest="wait", action="store_false", help="leave it to the worker")
@@ -37,6 +37,7 @@ class Command(BaseCommand):
         parser.add_argument("--retry", action="store_true", help="make failed runs anew, --set changing the plan")
         parser.add_argument("--promote", metavar="MODEL")
         parser.add_argument("--reject", action="store_true")
+        parser.add_argument("--abandon", action="store_true", help="end it before its decision; needs --reason")
         parser.add_argument("--reason", default="")
 
     def handle(self, *, project: str, wait: bool, **options: Any) -> None:
@@ -53,13 +54,12 @@ class Command(BaseCommand):
         self._show(round)
 
     def _start(self, project: Project, options: dict[str, Any]) -> Round:
-        start = find_model(options["start"])
         data = _read_plan(options["plan"]) if options["plan"] else {}
         round = rounds.start_round(
             project,
             plans.from_dict(with_overrides(data, options["changes"])),
-            start_model=start,
-            base_model=find_model(options["base"]) if options["base"] else start.base,
+            start_model=find_model(options["start"]),
+            base_model=find_model(options["base"]) if options["base"] else None,
             prompts_to_label=prompts_from(options["prompts"], None),
             eval_prompts=prompts_from(options["eval_prompts"], None),
         )
@@ -76,6 +76,8 @@ class Command(BaseCommand):
             return rounds.promote(round, find_model(options["promote"]), by=None, reason=options["reason"])
         if options["reject"]:
             return rounds.reject(round, by=None, reason=options["reason"])
+        if options["abandon"]:
+            return rounds.abandon(round, by=None, reason=options["reason"])
         if options["retry"]:
             return rounds.retry(round, with_overrides({}, options["changes"]))
         return rounds.finish_step(round) if options["finish_step"] else round
