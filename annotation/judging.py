@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from datetime import timedelta
 from typing import Any
@@ -29,7 +31,7 @@ from annotation.models.tasks import AssignmentQuerySet
 from annotation.queue import LeaseLost
 from annotation.writes import changed, write_transaction
 
-__all__ = ["BodyError", "CannotUndo", "LeaseLost", "save_draft", "submit", "undo"]
+__all__ = ["BodyError", "CannotUndo", "KeyReused", "LeaseLost", "save_draft", "submit", "undo"]
 
 LEASED, EXPIRED, SUBMITTED = Assignment.State.LEASED, Assignment.State.EXPIRED, Assignment.State.SUBMITTED
 ASSIGNED, SET_ASIDE = Assignment.State.ASSIGNED, Assignment.State.SET_ASIDE
@@ -75,6 +77,10 @@ class CannotUndo(Exception):
     """Only a person's own last judgement in a project can be taken back."""
 
 
+class KeyReused(Exception):
+    """The key came with another body before, whose answer stands."""
+
+
 class _Again(Exception):
     """The assignment changed since it was read."""
 
@@ -88,7 +94,8 @@ def submit(
     seconds: float | None = None,
     correction: bool = False,
 ) -> Annotation:
-    """The stored judgement: a first one, a new revision of a standing one, or for a known `key` the one stored before.
+    """The stored judgement: a first one, a new revision of a standing one, or for a known `key` the one stored before;
+    KeyReused when the key came with another body then.
 
     Frozen when it would revise one that a dataset was cut from.
 
@@ -98,24 +105,28 @@ def submit(
     called a `correction`.
     """
     key = _checked_key(key)
+    digest = _digest(body) if key else None
+    once = {"idempotency_key": key, "key_digest": digest}
     for _ in range(ATTEMPTS):
         assignment = _assignment(task, user, key)
         if assignment is not None and assignment.earlier_id is not None:
-            return _earlier(assignment.earlier_id, task)
+            return _earlier(assignment.earlier_id, task, digest)
         if assignment is None or assignment.state == SET_ASIDE:
             raise LeaseLost(gettext("This task was not handed to you; ask for the next one."))
         if assignment.answered_repeat is not None:
-            return RepeatCheck.objects.select_related("original").get(pk=assignment.answered_repeat).original
+            answered = RepeatCheck.objects.select_related("original").get(pk=assignment.answered_repeat)
+            _refuse_another(answered.key_digest, digest)
+            return answered.original
         if assignment.open_repeat is not None and assignment.state == SUBMITTED and not correction:
             check = RepeatCheck.objects.select_related("original").get(pk=assignment.open_repeat)
             again = bodies.check(task.project, body, shown_to(check, task))
-            return repeats.answer(check, again, seconds=clip_seconds(seconds), key=key)
+            return repeats.answer(check, again, seconds=clip_seconds(seconds), **once)
         if task.pool == Pool.QUALIFICATION and assignment.state == SUBMITTED:
             raise LeaseLost(gettext("Answers of the qualification stand as they were given."))
         if assignment.state == SUBMITTED:
             _check_changeable(assignment)
         stored = bodies.check(task.project, body, shown_to(assignment, task))
-        fields = {"body": stored, "seconds": clip_seconds(seconds), "idempotency_key": key}
+        fields = {"body": stored, "seconds": clip_seconds(seconds), **once}
         gold.resolve(task)
         try:
             annotation = _store(assignment, task, user, fields)
@@ -251,10 +262,24 @@ def _check_changeable(assignment: Assignment) -> None:
         freezing.check(standing)
 
 
-def _earlier(pk: int, task: Task) -> Annotation:
+def _digest(body: object) -> int:
+    """64 bits that tell one body from another, whatever the order of its keys."""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), default=str)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
+
+
+def _refuse_another(before: int | None, now: int | None) -> None:
+    if before is not None and before != now:
+        raise KeyReused(
+            gettext("This key came with another answer before, which stands; make a new key for a new answer.")
+        )
+
+
+def _earlier(pk: int, task: Task, digest: int | None) -> Annotation:
     annotation = Annotation.objects.get(pk=pk)
     if annotation.task_id != task.pk:
         raise BodyError({"idempotency_key": gettext("Was used for another task before; make a new key.")})
+    _refuse_another(annotation.key_digest, digest)
     return annotation
 
 

@@ -54,9 +54,9 @@ def open_one(task_id: int, user: User) -> RepeatCheck | None:
     return RepeatCheck.objects.select_related("task").filter(task=task_id, annotator=user, state=OPEN).first()
 
 
-def answer(check: RepeatCheck, body: bodies.Body, *, seconds: float | None, key: str | None) -> Annotation:
+def answer(check: RepeatCheck, body: bodies.Body, *, seconds: float | None, **key: Any) -> Annotation:
     """The answer, checked already, kept beside the first one, which is returned as it stands."""
-    fields: dict[str, Any] = {"body": body, "seconds": seconds, "idempotency_key": key, "draft": None}
+    fields: dict[str, Any] = {"body": body, "seconds": seconds, "draft": None, **key}
     RepeatCheck.objects.filter(pk=check.pk, state=OPEN).update(state=ANSWERED, answered_at=timezone.now(), **fields)
     return check.original
 

@@ -22,7 +22,7 @@ from annotation.exporting import ExportError
 from annotation.freezing import Frozen
 from annotation.importing import ImportInterrupted
 from annotation.invitations import NotInvited
-from annotation.judging import CannotUndo, LeaseLost
+from annotation.judging import CannotUndo, KeyReused, LeaseLost
 from annotation.membership import LastManager
 from annotation.projects import ProjectError
 from annotation.questions import QuestionsError
@@ -46,6 +46,7 @@ RAISED: dict[type[Exception], tuple[int, str]] = {
     Frozen: (409, "frozen"),
     LeaseLost: (409, "lease-lost"),
     CannotUndo: (409, "cannot-undo"),
+    KeyReused: (422, "key-reused"),
     LastManager: (409, "last-manager"),
     ImportInterrupted: (409, "import-interrupted"),
     NotComparable: (400, "invalid"),

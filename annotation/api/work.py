@@ -30,7 +30,10 @@ from annotation.sealing import Of
 
 NEXT = OpenApiParameter("next", bool, description="0 leaves the next task out.", default=True)
 KEY = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER, description="Makes a retry safe: same answer, same id."
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="Makes a retry safe: same answer, same id. 422 when it came with another body before.",
 )
 
 
@@ -46,7 +49,10 @@ class Next(APIView):
 class Annotations(APIView):
     @extend_schema(parameters=[NEXT, KEY], request=BodySerializer, responses={201: SubmittedSerializer})
     def post(self, request: Request, task_id: int) -> HttpResponse:
-        """Submit a judgement; again makes a new revision. 409 when the lease was lost and the task is full."""
+        """Submit a judgement; again makes a new revision.
+
+        409 when the lease was lost and the task is full; 422 when the key came with another body before.
+        """
         wants_next = _wants_next(request)
         task = access.task_for(caller(request), task_id, JUDGES)
         body, seconds = _body_and_seconds(sealing.renumbered(request.data, sealing.response_of(task.project)))

@@ -55,6 +55,7 @@ class Annotation(models.Model):
     seconds = models.FloatField(null=True, blank=True)  # active time on the task
     guideline = models.ForeignKey(GuidelineVersion, null=True, on_delete=models.PROTECT, related_name="annotations")
     idempotency_key = models.CharField(max_length=80, null=True, blank=True)
+    key_digest = models.BigIntegerField(null=True, blank=True)  # of the body that came with the key
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = AnnotationQuerySet.as_manager()

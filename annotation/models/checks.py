@@ -60,6 +60,7 @@ class RepeatCheck(models.Model):
     body: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True)
     seconds = models.FloatField(null=True, blank=True)
     idempotency_key = models.CharField(max_length=80, null=True, blank=True)
+    key_digest = models.BigIntegerField(null=True, blank=True)  # of the body that came with the key
     created_at = models.DateTimeField(default=timezone.now)
     answered_at = models.DateTimeField(null=True, blank=True)
 

@@ -68,6 +68,9 @@ def judge(request: PersonRequest, task_id: int) -> HttpResponse:
         return _lost(request, task.project)
     except freezing.Frozen as error:
         return _lost(request, task.project, str(error))
+    except judging.KeyReused:
+        text = gettext("You answered this item before, and that answer stands. Change it under My work.")
+        return _lost(request, task.project, text)
     except bodies.BodyError as error:
         return _refused(request, task.project, task.pk, error.errors)
     return _onward(request, task.project, annotation, told=qualifying.feedback(task, annotation))

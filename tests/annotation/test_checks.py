@@ -215,7 +215,10 @@ def test_a_repeat_shows_the_same_pair_swapped_and_is_kept_apart_from_the_judgeme
     assert leased_task(again).keys() == leased_task(queue.lease_next(project, person)).keys()
     stored = judging.submit(again.task, person, A | {"strength": 3}, key="second", seconds=3)
     assert (stored.pk, stored.body) == (annotation.pk, annotation.body)
-    assert judging.submit(again.task, person, B, key="second").pk == annotation.pk  # a retry
+    retried = judging.submit(again.task, person, A | {"strength": 3}, key="second")
+    assert retried.pk == annotation.pk
+    with pytest.raises(judging.KeyReused):
+        judging.submit(again.task, person, B, key="second")
     check = RepeatCheck.objects.answered().get()
     assert check.original_id == annotation.pk
     assert check.body["choice"] == annotation.shown[1] and check.seconds == 3

@@ -57,9 +57,13 @@ def test_the_guidelines_of_the_moment_are_recorded(project, task, person):
 def test_the_same_key_gives_the_same_annotation(project, task, person):
     queue.lease_next(project, person)
     first = judging.submit(task, person, A, key="k-1")
-    again = judging.submit(task, person, B, key="k-1")
+    again = judging.submit(task, person, dict(reversed(A.items())), key="k-1", seconds=9.0)
     assert again.pk == first.pk
-    assert Annotation.objects.count() == 1
+    with pytest.raises(judging.KeyReused):
+        judging.submit(task, person, B, key="k-1")
+    assert Annotation.objects.get().body == first.body
+    Annotation.objects.update(key_digest=None)  # as what was stored before bodies were told apart
+    assert judging.submit(task, person, B, key="k-1").pk == first.pk
 
 
 def test_a_late_retry_does_not_bring_back_what_was_undone(project, task, person):

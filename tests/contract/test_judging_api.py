@@ -63,6 +63,10 @@ def test_a_retry_with_the_same_key_is_the_same_annotation(project, annotator):
     ]
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].json() == answers[1].json()
+    other = annotator.post(f"/tasks/{task.pk}/annotations/", {"choice": "b"}, headers={"Idempotency-Key": "k1"})
+    shape = problem(other, 422)
+    assert shape["type"] == "urn:hone:problem:key-reused" and "another answer before" in shape["title"]
+    assert Annotation.objects.count() == 1
 
 
 def test_bad_answers_are_told_by_field(project, annotator):
