@@ -122,7 +122,6 @@ class RoundForm(Styled):
 
     def __init__(self, *args: Any, project: Project, user: User, **kwargs: Any) -> None:
         self.project = project
-        self.last = project.rounds.select_related("base_model").first()
         kwargs.setdefault("initial", self._usual())
         super().__init__(*args, **kwargs)
         for name in ("start_model", "base_model"):
@@ -162,7 +161,7 @@ class RoundForm(Styled):
 
     def _usual(self) -> dict[str, Any]:
         """The plan of the round before, from the policy that is promoted now."""
-        plan = self.last.plan if self.last else Plan().as_dict()
+        plan = rounds.usual_plan(self.project)
         policies = policies_of(self.project)
         start = policies.filter(state=Model.State.PROMOTED).first() or policies.first()
         return {
@@ -178,23 +177,13 @@ class RoundForm(Styled):
 
     def plan(self) -> Plan:
         """The plan to start: settings of the methods stay as they were in the round before."""
-        data = self.cleaned_data
-        before = self.last.plan if self.last else Plan().as_dict()
-        kept = {
-            name: before[name] for name in ("generation", "snapshot", "reward", "evaluation", "hardware", "overlap")
-        }
-        methods = {entry["kind"]: entry for entry in before["policies"]}
-        return Plan(
-            **kept,
-            prompts=data["prompts"],
-            responses_per_prompt=data["responses_per_prompt"],
-            eval_prompts=data["eval_prompts"],
-            eval_overlap=data["eval_overlap"],
-            policies=[methods.get(kind, {"kind": kind}) for kind in data["methods"]],
-            gate={"win_rate_low": data["win_rate_low"], "kl_max": data["kl_max"]},
-            promote_automatically=data["promote_automatically"],
-            seed=(before.get("seed") or 0) + 1 if self.last else 0,
-        )
+        data, usual = self.cleaned_data, rounds.usual_plan(self.project)
+        methods = {entry["kind"]: entry for entry in usual["policies"]}
+        typed = ("prompts", "responses_per_prompt", "eval_prompts", "eval_overlap", "promote_automatically")
+        asked = {name: data[name] for name in typed}
+        asked["policies"] = [methods.get(kind, {"kind": kind}) for kind in data["methods"]]
+        asked["gate"] = {"win_rate_low": data["win_rate_low"], "kl_max": data["kl_max"]}
+        return Plan(**(usual | asked))
 
     def models(self) -> dict[str, Any]:
         return {name: self.cleaned_data[name] for name in ("start_model", "base_model")}

@@ -15,6 +15,8 @@ from rlhf.models import Model, Round, Run, Snapshot
 from rlhf.scales import Axis, percent_words
 from rlhf.stages import compared_so_far
 
+RECENT, EARLIER = ("c1", "c2", "c3"), "c4"  # colors of what a KL is measured to; c5 is for rejected policies
+
 
 @dataclass
 class Row:
@@ -25,10 +27,11 @@ class Row:
     method: str
     judgments: int
     accuracy: figures.Estimate | None
-    kl: float | None
+    kl: float | None  # to `reference`, which is not the same for every row
     preferred: figures.Estimate | None
     state: str
     state_label: str
+    reference: str = ""
     href: str = ""
     simulated: str = ""
     forest: Forest | None = None
@@ -72,6 +75,7 @@ def _rows_of_round(round: Round, models: dict[str, Model], *, oldest: bool) -> l
                 preferred=figures.estimate(compared[name].get("preferred")),
                 state=model.state if model else "",
                 state_label=gettext(model.get_state_display()) if model else "",
+                reference=round.start_model.name,
                 href=model.get_absolute_url() if model else "",
                 simulated=figures.simulated_words(compared[name].get("simulated_share") or 0.0),
             )
@@ -105,54 +109,89 @@ def _start_row(round: Round, compared: dict[str, Any], known: dict[str, Any]) ->
         preferred=figures.estimate(compared.get("preferred")),
         state=start.state,
         state_label=gettext("Start") if start.state == Model.State.CANDIDATE else gettext(start.get_state_display()),
+        reference=round.base_model.name,
         href=start.get_absolute_url(),
         simulated=figures.simulated_words(compared.get("simulated_share") or 0.0),
     )
 
 
 def bought(rows: list[Row]) -> Chart:
-    """Win rate over the base against the KL it cost, one point a policy, the promoted ones joined."""
-    points = [
-        Point(
-            row.kl,
-            row.preferred["value"],
-            row.preferred.get("low"),
-            row.preferred.get("high"),
-            gettext("%(name)s, promoted") % {"name": row.name} if row.is_promoted else row.name,
-            "c5" if row.state == Model.State.REJECTED else "c1",
-            gettext("%(row)s: %(value)s at KL %(kl)s")
-            % {"row": row.name, "value": f"{row.preferred['value']:.1%}", "kl": f"{row.kl:.2f}"},
+    """Win rate over the base against the KL it cost, one point a policy; those with a KL to the same model are joined.
+
+    A KL says how far a policy is from what it was trained from, so those of different rounds do not lie on one line.
+    """
+    shown = [row for row in rows if row.kl is not None and row.preferred]
+    colors = _colors(shown)
+    points = [_point(row, colors[row.reference]) for row in shown]
+    joined = {
+        reference: sorted(
+            (point.x, point.y) for row, point in zip(shown, points, strict=True) if _joins(row, reference)
         )
-        for row in rows
-        if row.kl is not None and row.preferred
-    ]
-    line = sorted((point.x, point.y) for point in points if point.color == "c1")
+        for reference, color in colors.items()
+        if color != EARLIER
+    }
     best = max(points, key=lambda point: point.y, default=None)
+    subtitle = gettext("Win rate against KL")
+    if len(colors) == 1:
+        subtitle = gettext("Win rate against KL to %(model)s") % {"model": next(iter(colors))}
     chart = plot(
         "bought",
         gettext("What each round bought"),
         x=Axis(low=0, words=lambda value: f"KL {value:g}" if value else "0", ticks=4),
         y=Axis(low=0.5, words=percent_words),
-        series=[Series(gettext("Policies"), line, "c1", in_legend=False)],
+        series=[Series(reference, line, colors[reference], in_legend=False) for reference, line in joined.items()],
         points=points,
         finding=gettext("Win rate against the base by KL: best is %(best_title)s") % {"best_title": best.title}
         if best
         else gettext("No policy has been compared yet"),
         x_name=gettext("Policy"),
-        subtitle=gettext("Win rate against KL"),
+        subtitle=subtitle,
         height=226,
     )
-    chart.columns = [gettext("Policy"), gettext("Win rate, 95% interval"), "KL"]
+    if len(colors) > 1:
+        words = {
+            color: gettext("earlier rounds: KL to what each started from")
+            if color == EARLIER
+            else gettext("KL to %(model)s") % {"model": reference}
+            for reference, color in colors.items()
+        }
+        chart.legend = [{"label": label, "color": color, "area": False} for color, label in words.items()]
+    chart.columns = [gettext("Policy"), gettext("Win rate, 95% interval"), "KL", gettext("KL to")]
     chart.rows = [
         [
             point.label,
             gettext("%(value)s, %(low)s to %(high)s")
             % {"value": f"{point.y:.1%}", "low": f"{point.low or 0:.1%}", "high": f"{point.high or 0:.1%}"},
             f"{point.x:.2f}",
+            row.reference,
         ]
-        for point in points
+        for row, point in zip(shown, points, strict=True)
     ]
     return chart
+
+
+def _colors(rows: list[Row]) -> dict[str, str]:
+    """A color for each model that a KL was measured to: the newest first, and one for all that come behind three."""
+    references = list(dict.fromkeys(row.reference for row in rows))
+    return {reference: RECENT[place] if place < len(RECENT) else EARLIER for place, reference in enumerate(references)}
+
+
+def _joins(row: Row, reference: str) -> bool:
+    return row.reference == reference and row.state != Model.State.REJECTED
+
+
+def _point(row: Row, color: str) -> Point:
+    preferred = row.preferred or {}
+    known = {"row": row.name, "value": f"{preferred['value']:.1%}", "kl": f"{row.kl:.2f}", "model": row.reference}
+    return Point(
+        row.kl or 0.0,
+        preferred["value"],
+        preferred.get("low"),
+        preferred.get("high"),
+        gettext("%(name)s, promoted") % {"name": row.name} if row.is_promoted else row.name,
+        "c5" if row.state == Model.State.REJECTED else color,
+        gettext("%(row)s: %(value)s at KL %(kl)s to %(model)s") % known,
+    )
 
 
 def lineage(project: Project, round: Round | None) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ def start_round(
 
     Prompts come from the project's tasks when none are given. Those for evaluation are drawn from the same prompts
     unless given, or are those of earlier rounds where people label all of them; a prompt that was ever judged for one
-    purpose is never used for the other. Without `base_model` it is the one of the round before, as `usual_base` says.
+    purpose is never used for the other. Without `base_model` it is what `usual_base` says.
     A project has one open round: the next starts when that one is decided or abandoned.
     """
     plan = plans.from_dict(plan.as_dict())
@@ -94,6 +94,16 @@ def usual_base(project: Project, start: Model) -> Model:
     rates can be compared; in a first round the weights that the start model stands on."""
     last = project.rounds.select_related("base_model").first()
     return last.base_model if last else start.base
+
+
+def usual_plan(project: Project) -> dict[str, Any]:
+    """What a plan holds unless somebody says otherwise: the plan of the round before with another seed, in a first
+    round the plan's own defaults."""
+    usual, last = Plan().as_dict(), project.rounds.first()
+    if last is not None:
+        usual |= {name: value for name, value in last.plan.items() if name in usual}
+        usual |= {"judgements": None, "seed": usual["seed"] + 1}  # how many were enough is told to a round at work
+    return usual
 
 
 def advance(round: Round) -> Round:

@@ -31,9 +31,10 @@ class Rounds(LoopView):
     def post(self, request: Request) -> Response:
         """Start a round; the worker takes it from here until people are needed. 409 while another one is open."""
         asked = self.sent(RoundInput)
+        project = self.project_to_train_in(asked["project"])
         round = rounds.start_round(
-            self.project_to_train_in(asked["project"]),
-            plans.from_dict(asked.get("plan") or {}),
+            project,
+            plans.from_dict(rounds.usual_plan(project) | (asked.get("plan") or {})),
             start_model=asked["start_model"],
             base_model=asked.get("base_model"),
             prompts_to_label=asked.get("prompts"),

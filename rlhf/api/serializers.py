@@ -244,7 +244,9 @@ class RoundSerializer(serializers.ModelSerializer[Round]):
 
 class RoundInput(StrictSerializer):
     project = serializers.SlugField()
-    plan = serializers.DictField(required=False, help_text="docs/loop.md lists the keys")
+    plan = serializers.DictField(
+        required=False, help_text="docs/loop.md lists the keys; those left out are as in the round before"
+    )
     start_model = VisibleModel()
     base_model = VisibleModel(
         required=False,

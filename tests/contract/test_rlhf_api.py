@@ -158,7 +158,8 @@ def test_an_open_round_is_abandoned_with_a_reason_before_another_starts(project,
     assert (ended["decision"]["reason"], ended["decision"]["step"]) == ("Wrong prompts.", "generate")
     a_problem(post(trainer, address, {"reason": "Again."}), 409)
     assert [row["id"] for row in get(trainer, "rounds/", state="abandoned").json()["results"]] == [made["id"]]
-    assert post(trainer, "rounds/", body).json()["number"] == 2
+    following = post(trainer, "rounds/", body | {"plan": {"prompts": 3}}).json()
+    assert (following["number"], following["plan"]["prompts"], following["plan"]["eval_prompts"]) == (2, 3, 2)
 
 
 def test_promoting_a_model_replaces_the_former_one(project, trainer):

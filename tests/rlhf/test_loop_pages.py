@@ -102,7 +102,12 @@ def test_win_rates_are_drawn_with_their_intervals_and_marked_as_simulated(client
     deciding(trainer)
     page = client.get(address("loop", trainer)).content.decode()
     assert "70.0 percent, 65.0 to 75.0" in page and "All judgments are simulated" in page
-    assert "best is policy-1: 70.0% at KL 4.00" in page
+    assert "best is policy-1: 70.0% at KL 4.00 to policy-0" in page
+    legend = page.split('id="chart-bought"')[1].split("</figure>")[0]
+    assert "KL to policy-0" in legend and "KL to desk-base" in legend
+    assert 'class="ln ' not in legend  # two KLs to different models are no line
+    table = client.get(address("loop", trainer, table="bought")).content.decode()
+    assert table.count(">policy-0</td>") == 1 and table.count(">desk-base</td>") == 1
 
 
 def round_form(**changes):

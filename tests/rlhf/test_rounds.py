@@ -293,7 +293,10 @@ def test_a_next_round_compares_with_the_same_base_on_the_same_held_out_prompts(l
     judge(project, yes)
     go(first, State.REJECTED)
     start_model = rows.model(parent=rows.model())
-    second = rounds.start_round(project, Plan(), start_model=start_model)
+    usual = rounds.usual_plan(project)
+    assert (usual["policies"], usual["seed"], usual["judgements"]) == ([{"kind": "dpo"}], 1, None)
+    assert "warning" not in usual and plans.from_dict(usual).prompts == 12
+    second = rounds.start_round(project, plans.from_dict(usual), start_model=start_model)
     assert second.base_model == base != start_model.base
     before, now = (list(prompts.read(one.folder / "eval_prompts.jsonl")) for one in (first, second))
     assert {prompts.key(row["prompt"]) for row in before} == {prompts.key(row["prompt"]) for row in now}

@@ -57,7 +57,7 @@ class Command(BaseCommand):
         data = _read_plan(options["plan"]) if options["plan"] else {}
         round = rounds.start_round(
             project,
-            plans.from_dict(with_overrides(data, options["changes"])),
+            plans.from_dict(with_overrides(rounds.usual_plan(project) | data, options["changes"])),
             start_model=find_model(options["start"]),
             base_model=find_model(options["base"]) if options["base"] else None,
             prompts_to_label=prompts_from(options["prompts"], None),
