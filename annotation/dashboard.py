@@ -14,7 +14,7 @@ from django.core.cache import cache
 from django.db.models import Max
 from django.utils.translation import get_language, gettext, gettext_noop
 
-from annotation import agreement_chart, statistics, wording
+from annotation import agreement_chart, disputes, statistics, wording
 from annotation.agreement import NotComparable, agreement
 from annotation.day_chart import columns
 from annotation.exporting import types_of
@@ -25,7 +25,7 @@ from annotation.questions import STEP_LABELS, questions_of
 REMEMBERED = 60  # seconds: what is taken back or returned shows after a minute
 DAYS = 28
 PACE_DAYS = 7
-DISPUTES, MOST_DISPUTED = 3, 1000  # open disagreements that are listed, and counted
+DISPUTES = 3  # open disagreements that are listed
 SURE = 0.95  # of a label, by Dawid and Skene
 PAIRS = 20  # of people, in the table
 FAST = 1 / 3  # of everybody's median time: answers that quick were hardly read
@@ -63,7 +63,7 @@ def of(project: Project, *, names: bool, question: str = "", period: str = "") -
     if names:
         context["disputes"] = _disputes(project)
         context["labels"] = _labels(data.get("labels"))
-        context["disputed"] = Dispute.objects.filter(project=project).open()[:MOST_DISPUTED].count()
+        context["disputed"] = disputes.open_in(project)
     return context | {"exports": [(type_, gettext(TYPE_WORDS[type_])) for type_ in types_of(project.kind)]}
 
 

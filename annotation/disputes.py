@@ -9,37 +9,61 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import connection
 from django.db.models import Exists, Max, OuterRef, QuerySet
+from django.utils import timezone
 
 from annotation import rulings, verdicts
 from annotation.models import Annotation, Assignment, Dispute, Project, Response, User
 from annotation.models.review import DisputeQuerySet
 from annotation.writes import write_transaction
 
-MARGIN = 500  # ids read once more: PostgreSQL may commit a lower id after a higher one
+MARGIN, LATELY = 500, timedelta(minutes=1)  # what the worker reads once more: a lower id may be committed later
 SWEEP_SECONDS = 3.0  # of each of the worker's looks at all projects
-MOST = 2000  # judgements in one refresh: a fraction of a second
+FEW, MOST = 50, 2000  # judgements in one refresh: a page's, some hundredths of a second, and the worker's
 BATCH = 400  # tasks compared at once
+COUNTED = 1000  # open disagreements; of more every page says that there are more
 
 STANDING, LEASED = Annotation.Status.SUBMITTED, Assignment.State.LEASED
 
 
-def refresh(project: Project, most: int = MOST) -> bool:
+@dataclass(frozen=True)
+class Count:
+    """A number of items, or where there are `more` the number up to which they were counted."""
+
+    number: int
+    more: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.number:,}+" if self.more else f"{self.number:,}"
+
+    def beside(self, done: int) -> Count:
+        """These and the `done` ones."""
+        return Count(self.number + done, self.more)
+
+
+def open_in(project: Project) -> Count:
+    """How many disagreements nobody has settled or sent back."""
+    found = Dispute.objects.filter(project=project).open()[: COUNTED + 1].count()
+    return Count(min(found, COUNTED), found > COUNTED)
+
+
+def refresh(project: Project, most: int = FEW) -> bool:
     """Bring the project's list up to date with its latest judgements; True when there are more than were read."""
     upto = Project.objects.filter(pk=project.pk).values_list("disputes_upto", flat=True).first()
     if upto is None:
         return False
-    rows = Annotation.objects.filter(project=project, pk__gt=max(0, upto - MARGIN)).order_by("pk")
-    found = list(rows.values_list("pk", "task", "task__is_gold")[: most + MARGIN])
-    if not found or found[-1][0] == upto:
+    rows = Annotation.objects.filter(project=project, pk__gt=upto).order_by("pk")
+    found = list(rows.values_list("pk", "task", "task__is_gold")[:most])
+    if not found:
         return False
-    # The answer of a gold task is known: who differs from it is wrong, and nobody needs to settle it.
-    recount(project, {task for _, task, is_gold in found if not is_gold})
+    _recount_all_but_gold(project, found)
     Project.objects.filter(pk=project.pk, disputes_upto=upto).update(disputes_upto=found[-1][0])
-    return len(found) == most + MARGIN
+    return len(found) == most
 
 
 def refresh_all() -> None:
@@ -47,8 +71,23 @@ def refresh_all() -> None:
     end = time.monotonic() + SWEEP_SECONDS
     newest = Annotation.objects.filter(project=OuterRef("pk"), pk__gt=OuterRef("disputes_upto"))
     for project in Project.objects.filter(Exists(newest), is_archived=False, is_staging=False):
-        while refresh(project) and time.monotonic() < end:
+        while refresh(project, MOST) and time.monotonic() < end:
             pass
+    if connection.vendor == "postgresql":
+        _read_again()
+
+
+def _read_again() -> None:
+    """Look at the latest judgements that were read once more, as some with lower ids may have been committed since."""
+    lately = Annotation.objects.filter(project=OuterRef("pk"), created_at__gt=timezone.now() - LATELY)
+    for project in Project.objects.filter(Exists(lately), is_archived=False, is_staging=False):
+        latest = Annotation.objects.filter(project=project, pk__lte=project.disputes_upto).order_by("-pk")
+        _recount_all_but_gold(project, latest.values_list("pk", "task", "task__is_gold")[:MARGIN])
+
+
+def _recount_all_but_gold(project: Project, found: Iterable[tuple[int, int, bool]]) -> None:
+    """The answer of a gold task is known: who differs from it is wrong, and nobody needs to settle it."""
+    recount(project, {task for _, task, is_gold in found if not is_gold})
 
 
 def recount(project: Project, task_ids: Iterable[int]) -> None:

@@ -5,14 +5,15 @@ What others said is shown for finished tasks alone, so that nobody judges an ope
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import median, quantiles
 from typing import Any
 
 from django.core.cache import cache
-from django.db.models import Count, QuerySet, Sum
-from django.db.models.functions import TruncDate
+from django.db.models import Count, DateField, QuerySet, Sum
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from annotation import alikeness, cost, freezing, gold_feedback, intervals, progress, qualifying, wording
@@ -22,9 +23,10 @@ from annotation.models.people import JUDGES
 DAYS = 28
 WEEK = 7
 COMPARED = 400  # one's latest judgements of finished tasks
+LOOKED_AT = 2000  # one's latest judgements, among which those are looked for, and times that are known
 COMPARED_SECONDS = 300
 MOST_PROJECTS = 20
-MOST_OPEN = 2000
+MOST_OPEN = 1000
 
 
 @dataclass(frozen=True)
@@ -57,20 +59,27 @@ def standing(user: User) -> QuerySet[Annotation]:
     return user.annotations.standing()
 
 
-def history(user: User, show: str) -> QuerySet[Annotation]:
-    """One's answers, newest first: all of them, those that are "open" to a change, or the "gold" ones one was told of.
+def history(user: User, show: str) -> list[int] | QuerySet[Annotation, int]:
+    """The ids of one's answers, newest first, as `rows` takes them.
 
-    Which of them may change is asked of the latest MOST_OPEN ones.
+    All of them, those that are "open" to a change, or the "gold" ones one was told of. Which of them may change is
+    asked of the latest MOST_OPEN ones.
     """
-    rows = standing(user).select_related("project", "task").order_by("-created_at", "-pk")
+    ordered = standing(user).order_by("-created_at", "-pk")
     if show == "gold":
-        return rows.filter(task__in=gold_feedback.told(user).values("task"))
+        return ordered.filter(task__in=gold_feedback.told(user).values("task")).values_list("pk", flat=True)
     if show == "open":
-        judged = rows.filter(project__in=Project.objects.with_role(user, JUDGES))
-        latest = list(judged.select_related(None).only("project_id", "created_at")[:MOST_OPEN])
+        judged = ordered.filter(project__in=Project.objects.with_role(user, JUDGES))
+        latest = list(judged.only("annotator", "project", "created_at")[:MOST_OPEN])
         frozen = freezing.holders(latest)
-        return rows.filter(pk__in=[one.pk for one in latest if one.pk not in frozen])
-    return rows
+        return [one.pk for one in latest if one.pk not in frozen]
+    return ordered.values_list("pk", flat=True)
+
+
+def rows(ids: Iterable[int]) -> list[Annotation]:
+    """A page of one's history with what its rows tell, in the order of the ids."""
+    found = Annotation.objects.select_related("project", "task").in_bulk(list(ids))
+    return [found[pk] for pk in ids if pk in found]
 
 
 def pace(user: User) -> dict[str, Any]:
@@ -79,12 +88,12 @@ def pace(user: User) -> dict[str, Any]:
     first = now.date() - timedelta(days=DAYS - 1)
     since = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
     recent = standing(user).filter(created_at__gte=since)
-    rows = recent.annotate(day=TruncDate("created_at")).order_by().values("day")
-    found = {row["day"]: row for row in rows.annotate(count=Count("pk"), spent=Sum("seconds"))}
+    by_day = recent.annotate(day=Cast("created_at", DateField())).order_by().values("day")  # in UTC, as all of it is
+    found = {row["day"]: row for row in by_day.annotate(count=Count("pk"), spent=Sum("seconds"))}
     days = [first + timedelta(days=offset) for offset in range(DAYS)]
     week = [found[day] for day in days[-WEEK:] if day in found]
-    spent = recent.exclude(seconds=None).order_by("-created_at").values_list("seconds", flat=True)
-    times = [float(value) for value in spent[:COMPARED] if value is not None]
+    latest = recent.order_by("-created_at").values_list("seconds", flat=True)[:LOOKED_AT]
+    times = [float(value) for value in latest if value is not None][:COMPARED]
     middle_half: list[float | None] = [None] * 3
     if times:
         middle_half = list(quantiles(times * 2 if len(times) == 1 else times, n=4, method="inclusive"))
@@ -191,7 +200,10 @@ def _wanted(annotation: Annotation) -> int:
 
 
 def _agreement(user: User) -> dict[str, Any] | None:
-    mine = alikeness.by_week(alikeness.comparable(standing(user))[:COMPARED])
+    own = standing(user).order_by("-created_at").values_list("created_at", flat=True)
+    earliest = own[LOOKED_AT - 1 : LOOKED_AT].first()
+    recent = standing(user).filter(created_at__gte=earliest) if earliest else standing(user)
+    mine = alikeness.by_week(alikeness.comparable(recent)[:COMPARED])
     if not mine:
         return None
     weeks: dict[date, tuple[int, int]] = {}
@@ -219,7 +231,8 @@ def _weekly(weeks: dict[date, tuple[int, int]]) -> list[dict[str, Any]]:
 def _paces(user: User) -> dict[int, float]:
     """{project id: one's median seconds there}, over the latest judgements."""
     times: dict[int, list[float]] = {}
-    latest = standing(user).filter(seconds__gt=0).order_by("-created_at").values_list("project", "seconds")
-    for project, seconds in latest[:COMPARED]:
-        times.setdefault(project, []).append(float(seconds or 0))
+    # Not those with a time alone: among many imported judgements there may be none.
+    latest = standing(user).order_by("-created_at").values_list("project", "seconds")[:LOOKED_AT]
+    for project, seconds in [(project, seconds) for project, seconds in latest if seconds][:COMPARED]:
+        times.setdefault(project, []).append(float(seconds))
     return {project: median(found) for project, found in times.items()}

@@ -72,6 +72,7 @@ class Annotation(models.Model):
             models.Index(fields=["project", "id"], name="annotation_of_project"),
             models.Index(fields=["project", "task"], name="annotation_of_project_task"),
             models.Index(fields=["annotator", "project", "-created_at"], name="annotation_of_annotator"),
+            models.Index(fields=["annotator", "status", "-created_at", "-id"], name="annotation_history"),
             models.Index(fields=["project", "created_at"], name="annotation_by_time"),
         ]
 

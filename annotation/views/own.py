@@ -37,7 +37,7 @@ def my_work(request: PersonRequest) -> HttpResponse:
     context = {
         "today": timezone.now(),
         "page": page,
-        "answers": own_work.answers(list(page), user),
+        "answers": own_work.answers(own_work.rows(list(page)), user),
         "returned": own_work.returned(user),
         "pace": pace,
         "days": columns(pace["per_day"]),

@@ -35,7 +35,6 @@ from annotation.questions import questions_of
 from annotation.shell import PersonRequest, signed_in
 
 PER_PAGE = 50
-COUNTED = 1000  # more open disagreements than this are told as "1,000+"
 COUNT_SECONDS = 30
 
 
@@ -154,8 +153,8 @@ def waiting(project: Project) -> str:
     """How many disagreements are open, for the side bar."""
     key = f"disputes:{project.pk}"
     if (known := cache.get(key)) is None:
-        count = Dispute.objects.filter(project=project).open()[: COUNTED + 1].count()
-        known = f"{COUNTED:,}+" if count > COUNTED else str(count or "")
+        found = disputes.open_in(project)
+        known = str(found) if found.number else ""
         cache.set(key, known, COUNT_SECONDS)
     return str(known)
 
@@ -172,7 +171,8 @@ def _page(
     own = Adjudication.objects.filter(project=project, reviewer=user)
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
     done = own.filter(created_at__gte=midnight).exclude(decision=Adjudication.Decision.WITHDRAW).count()
-    left = Dispute.objects.filter(project=project).open()[: COUNTED + 1].count()
+    left = disputes.open_in(project)
+    both = left.beside(done)
     last = own.order_by("-pk").first()
     dispute = Dispute.objects.filter(task=task).first()
     later = reverse("annotation:next_dispute", args=[project.slug])
@@ -187,7 +187,8 @@ def _page(
         "gold": "gold" in request.POST,
         "done": done,
         "left": left,
-        "share": done / (done + left) if done + left else 0.0,
+        "both": both,
+        "share": done / both.number if both.number else 0.0,
         "last": last if last and last.decision != Adjudication.Decision.WITHDRAW else None,
         "guideline": project.guideline,
         "lines": discussing.lines(task, user),

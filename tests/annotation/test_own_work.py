@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotation import alikeness, freezing, judging, own_work, queue, reviewing
@@ -42,6 +44,44 @@ def project() -> Project:
 @pytest.fixture
 def person(project: Project) -> User:
     return factories.member(project, username="ada")
+
+
+@pytest.mark.parametrize("show", ["", "open", "gold"])
+def test_what_the_page_asks_does_not_grow_with_ones_judgements(project: Project, person: User, show: str) -> None:
+    client, asked = signed_in(person), []
+    for _ in range(2):
+        for _ in range(6):
+            give(factories.task(project), person, 0)
+        cache.clear()
+        with CaptureQueriesContext(connection) as seen:
+            assert client.get("/my-work/", {"show": show}).status_code == 200
+        asked.append(len(seen))
+    assert asked[0] == asked[1] <= 40
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="plans are told in SQLite's words")
+def test_ones_own_judgements_are_found_in_their_order_and_never_sorted(person: User) -> None:
+    own = own_work.standing(person)
+    history = own_work.history(person, "")
+    assert not isinstance(history, list)
+    for rows in (history[:50], own.order_by("-created_at").values("seconds")[: own_work.LOOKED_AT]):
+        plan = rows.explain()
+        assert "annotation_history" in plan and "TEMP B-TREE" not in plan
+
+
+def test_times_and_agreement_are_those_of_the_latest_judgements(
+    project: Project, person: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_work, "LOOKED_AT", 2)
+    tasks = [factories.task(project) for _ in range(3)]
+    for seconds, task in zip((500.0, 40.0, None), tasks, strict=True):
+        given = give(task, person, 0)
+        Annotation.objects.filter(pk=given.pk).update(seconds=seconds)
+        give(task, factories.member(project), 0), give(task, factories.member(project), 0)
+    assert own_work.pace(person)["times"]["middle"] == 40.0
+    found = own_work.agreement(person)
+    assert found and found["of"] == 2 and own_work._paces(person) == {project.pk: 40.0}
+    assert own_work.pace(person)["today"] == 3
 
 
 def test_the_others_are_shown_only_when_the_item_is_finished(project: Project, person: User) -> None:
@@ -136,7 +176,7 @@ def test_a_hidden_check_looks_like_any_other_item(project: Project, person: User
         other.body, other.shown = {"choice": "tie", "strength": 0}, []
         other.save()
     Task.objects.filter(pk=hidden.pk).update(done=3)
-    rows = own_work.answers(list(own_work.history(person, "")), person)
+    rows = own_work.answers(own_work.rows(own_work.history(person, "")), person)
     assert {(tuple(row.others), row.judged_by, row.wanted) for row in rows} == {((), 1, 1)}
 
 

@@ -1,11 +1,13 @@
 """The reviewer's pages through Django's client, and what an annotator sees of a decision."""
 
+import re
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
-from annotation import judging, queue, reviewing
+from annotation import disputes, judging, queue, reviewing
 from annotation.models import Adjudication, Dispute, Project, Role, Task, User
 from tests import factories
 
@@ -70,6 +72,27 @@ def test_a_page_reads_a_bounded_number_of_statements(django_assert_max_num_queri
         client.get(f"/tasks/{task.pk}/review/")
     with django_assert_max_num_queries(30):
         client.get(f"/projects/{task.project.slug}/review/")
+
+
+@pytest.mark.parametrize(("counted", "told"), [(2, "2"), (1, "1+")])
+def test_every_page_says_alike_how_many_are_open(monkeypatch: pytest.MonkeyPatch, counted: int, told: str) -> None:
+    monkeypatch.setattr(disputes, "COUNTED", counted)
+    task = disputed()
+    other = factories.task(task.project, need=2)
+    for person in User.objects.filter(username__startswith="preference-judge-"):
+        shown = queue.lease_next(task.project, person).shown
+        choice = "ab"[shown.index(reviewing.order_of(other)[person.username.endswith("1")])]
+        judging.submit(other, person, {"choice": choice, "strength": 3})
+    _, client = reviewer_of(task.project)
+    client.get(f"/projects/{task.project.slug}/review/")
+    cache.clear()
+    home = client.get(f"/projects/{task.project.slug}/").content.decode()
+    side = re.search(r'/review/"[^>]*>.*?<span class="count">([^<]*)', home, re.S)
+    card = re.search(r"To adjudicate</h2><span[^>]*>([^<]*)", home)
+    desk = client.get(f"/tasks/{task.pk}/review/").content.decode()
+    assert f"· {told} waiting" in desk and f"of {told}</span>" in desk
+    assert card and card[1] == told and side and side[1] == told
+    assert str(disputes.Count(1000, more=True).beside(3)) == "1,003+"
 
 
 def test_the_page_shows_all_verdicts_the_median_and_the_history() -> None:

@@ -1,6 +1,9 @@
 """Reviewers: what they find, decide, send back and take back, and what counts afterwards."""
 
 import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from annotation import desk, disputes, exporting, freezing, gold, judging, projects, queue, reviewing, rulings
 from annotation.models import Adjudication, Annotation, Assignment, Dispute, Pool, Project, Role, Task, User
@@ -55,6 +58,25 @@ def test_the_list_is_read_in_parts_and_nothing_is_missed(project):
     with_nothing_new = Project.objects.get(pk=project.pk).disputes_upto
     assert disputes.refresh(project) is False
     assert Project.objects.get(pk=project.pk).disputes_upto == with_nothing_new
+
+
+def test_a_page_reads_few_of_many_new_judgements_and_leaves_the_rest_to_the_worker(project, reviewer):
+    for _ in range(disputes.FEW // 2 + 3):
+        judged(project, 0, 1)
+    client = Client()
+    client.force_login(reviewer)
+    with CaptureQueriesContext(connection) as asked:
+        assert "Still reading the latest" in client.get(f"/projects/{project.slug}/review/").content.decode()
+    assert Dispute.objects.count() == disputes.FEW // 2 and len(asked) < 40
+    disputes.refresh_all()
+    assert Dispute.objects.count() == disputes.FEW // 2 + 3
+
+
+def test_a_judgement_that_was_committed_late_is_read_once_more(project):
+    task = judged(project, 0, 1)
+    Project.objects.update(disputes_upto=votes(task)[-1].pk)  # a later id was read, while this one was not there yet
+    disputes._read_again()
+    assert Dispute.objects.get().task_id == task.pk
 
 
 def test_an_imported_disagreement_is_found_though_its_ids_are_older(project):
