@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotation', '0011_rule_changes'),
+        ('annotation', '0012_key_digest'),
     ]
 
     operations = [
