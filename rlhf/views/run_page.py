@@ -25,6 +25,8 @@ from training import rundir, runfile
 LOG_LINES, SAMPLES, CHECKPOINTS = 200, 6, 6
 WATCHED = ("metrics.jsonl", "samples.jsonl", "report.json")
 CHANGES_ALWAYS = ("heartbeat", "seconds")
+ENDED = ("succeeded", "failed", "cancelled", "lost")  # of a status that an earlier attempt left
+CAME_BY = ("step", "total", "seconds")
 # What a report's figures are called where their own names say too little.
 REPORTED = {
     "kl": gettext_noop("KL to the reference, nats per answer"),
@@ -46,7 +48,7 @@ class RunPage:
 
     def __init__(self, run: Run, *, tables: Sequence[str] = (), seen: Mapping[str, str] | None = None) -> None:
         self.run, self.tables, self.seen = run, list(tables), seen
-        self.status = rundir.read_status(run.folder)
+        self.status = status_of(run)
         self.checkpoints = rundir.list_checkpoints(run.folder)
         files = [file_version(run.folder / name) for name in WATCHED]
         status = {key: value for key, value in self.status.items() if key not in CHANGES_ALWAYS}
@@ -112,7 +114,7 @@ class RunPage:
                 ("tokens_per_s", gettext("%(number)s tokens a second")),
                 ("samples_per_s", gettext("%(number)s rows a second")),
             )
-            if (value := latest(self.metrics, name)) and value >= 1
+            if self.run.state != Run.State.QUEUED and (value := latest(self.metrics, name)) and value >= 1
         ]
         said = (
             gettext("%(percent)s%% done") % {"percent": int(share * 10) * 10}
@@ -173,6 +175,14 @@ class RunPage:
     def _is_new(self, name: str, value: object) -> bool:
         """Whether the asking page shows another `name`; the first page shows everything itself."""
         return self.seen is not None and self.seen.get(name, "") != str(value)
+
+
+def status_of(run: Run) -> dict[str, Any]:
+    """What the run's directory says of it; of one that waits to go on, how far it came and nothing of how it ended."""
+    status = rundir.read_status(run.folder)
+    if run.state == Run.State.QUEUED or (status.get("state") in ENDED and not run.is_ended):
+        return {name: status.get(name) for name in CAME_BY}
+    return status
 
 
 def log_lines(folder: Path, after: int) -> list[dict[str, str]]:

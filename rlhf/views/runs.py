@@ -21,8 +21,7 @@ from rlhf import runs as run_rows
 from rlhf.models import Run
 from rlhf.run_form import KINDS
 from rlhf.views.polling import unless_unchanged, version_of
-from rlhf.views.run_page import RunPage, log_lines
-from training import rundir
+from rlhf.views.run_page import RunPage, log_lines, status_of
 
 FILES = {
     "run.json": "application/json",
@@ -176,7 +175,7 @@ def _trains(project: Project) -> bool:
 
 def _with_status(row: Run) -> Run:
     """The row with what only its directory knows while it works: phase, step and time left."""
-    status = {} if row.is_ended else rundir.read_status(row.folder)
+    status = {} if row.is_ended else status_of(row)
     row.shown_step = status.get("step") or row.step  # type: ignore[attr-defined]
     row.total = status.get("total") or row.total
     row.eta = status.get("eta_seconds")  # type: ignore[attr-defined]

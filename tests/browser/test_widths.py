@@ -2,9 +2,10 @@
 both themes."""
 
 import pytest
+from playwright.sync_api import expect
 
 from annotation.models import Project, Role
-from rlhf.models import Model, Round
+from rlhf.models import Model, Round, Run, Snapshot
 from rlhf.rounds import Plan
 from tests import factories
 from tests.browser.conftest import DESKTOP, PHONE, Open
@@ -55,3 +56,17 @@ def test_no_page_of_those_who_judge_and_lead_is_wider_than_its_screen(open_page:
     paths = [f"/projects/{project.slug}/{path}" for path in ("work/", "", "settings/", "people/", "import/", "review/")]
     paths += ["/", "/projects/new/", "/my-work/", "/account/", f"/tasks/{task.pk}/review/"]
     assert too_wide(open_page, project, paths) == []
+
+
+def test_what_a_run_was_made_from_stays_within_its_card(open_page: Open) -> None:
+    project = factories.project()
+    run = live(project)
+    made = rows.snapshot(project)
+    Snapshot.objects.filter(pk=made.pk).update(simulated_share=0.99)
+    Run.objects.filter(pk=run.pk).update(snapshot=made)
+    page = open_page(factories.member(project, Role.TRAINER), run.get_absolute_url(), phone=True)
+    page.set_viewport_size({"width": 320, "height": 800})
+    tag, cell = page.locator(".list .tag"), page.locator(".list .grow", has=page.locator(".tag"))
+    expect(tag).to_have_text("99% of the judgments are simulated")
+    inner, outer = tag.bounding_box(), cell.bounding_box()
+    assert inner and outer and inner["x"] + inner["width"] <= outer["x"] + outer["width"] + 1

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from django.utils import timezone
 
 from annotation.models import Role
 from rlhf.models import Model, Run
@@ -163,6 +164,25 @@ def test_cancel_and_resume_say_when_they_come_too_late(client):
     assert queued.state == Run.State.QUEUED
     done = ended(project)
     assert "has already ended" in client.post(address("cancel_run", project, done.pk), follow=True).content.decode()
+
+
+@pytest.mark.parametrize(("state", "begins"), [("queued", "Goes on when a place is free"), ("starting", "Step 30")])
+def test_a_run_that_waits_to_go_on_says_nothing_of_how_it_stopped(client, state, begins):
+    project = factories.project()
+    run = live(project)
+    client.force_login(factories.member(project, Role.TRAINER))
+    left = {"state": "cancelled", "phase": "saving", "step": 30, "total": 100, "eta_seconds": 70.0, "attempt": 2}
+    write(run, "status.json", left)
+    Run.objects.filter(pk=run.pk).update(state=Run.State.CANCELLED, started_at=timezone.now())
+    client.post(address("resume_run", project, run.pk))
+    Run.objects.filter(pk=run.pk, state="queued").update(state=state)
+    page = client.get(run.get_absolute_url()).content.decode()
+    assert "Step 30" in page and "of 100" in page and begins in page
+    assert ("last started" in page) == (state == "queued")
+    for contradicting in ("1 min 10 s left", "now: saving", "Attempt 2"):
+        assert contradicting not in page, contradicting
+    listed = client.get(address("runs", project, state="live")).content.decode()
+    assert "30%" in listed and "left" not in listed.partition("<tbody>")[2].partition("</tbody>")[0]
 
 
 def test_the_list_of_runs_is_narrowed_and_polled(client):
