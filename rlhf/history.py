@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ class Row:
     state: str
     state_label: str
     reference: str = ""
+    is_withdrawn: bool = False  # judgements behind it were withdrawn since
     href: str = ""
     simulated: str = ""
     forest: Forest | None = None
@@ -41,8 +43,11 @@ class Row:
         return self.state == Model.State.PROMOTED
 
 
-def rows_of(project: Project) -> list[Row]:
-    """The newest round first; under the oldest one the policy it started from, when people compared that too."""
+def rows_of(project: Project, withdrawn: Collection[int] = ()) -> list[Row]:
+    """The newest round first; under the oldest one the policy it started from, when people compared that too.
+
+    `withdrawn` are the models behind which judgements were withdrawn.
+    """
     rounds = list(project.rounds.select_related("start_model", "base_model", "snapshot", "reward_model__run"))
     names = {name for round in rounds for name in compared_so_far(round)}
     models = {model.name: model for model in Model.objects.filter(name__in=names).select_related("run")}
@@ -51,6 +56,7 @@ def rows_of(project: Project) -> list[Row]:
         rows += _rows_of_round(round, models, oldest=round is rounds[-1])
     for row, forest in zip(rows, forests([row.preferred for row in rows]), strict=True):
         row.forest = forest
+        row.is_withdrawn = row.name in models and models[row.name].pk in withdrawn
     return rows
 
 

@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import Q
 from django.urls import reverse
 
 from annotation.models import Annotation, Project, Response, User
 from annotation.models.people import SEES_NAMES
 from annotation.raw_rows import pseudonym
-from rlhf import contents
+from rlhf import contents, withdrawn
 from rlhf.models import Model, Run, Snapshot
 
 BATCH = 2000
@@ -49,29 +48,20 @@ def behind(model: Model) -> dict[str, Any]:
 
 
 def reached(project: Project, ids: Iterable[int]) -> dict[str, Any]:
-    """Every snapshot that holds some of these judgements, and every model made from those, through others too."""
+    """Every snapshot that holds some of these judgements, every model made from those, through others too, and every
+    run that is making one."""
     asked = list(ids)
     found: list[tuple[Snapshot, int]] = []
     for snapshot in Snapshot.objects.filter(project=project).select_related("project").order_by("pk"):
         if held := len(contents.among(snapshot, asked)):
             found.append((snapshot, held))
-    models = made_from([snapshot for snapshot, _ in found])
+    holds = [snapshot for snapshot, _ in found]
+    models, waiting = withdrawn.made_from(holds), withdrawn.under_way(holds)
     return {
         "snapshots": [{"id": one.pk, "name": str(one), "judgements": held} for one, held in found],
         "models": [{"name": one.name, "role": one.role, "state": one.state} for one in models],
+        "runs": [{"id": one.pk, "name": one.name, "kind": one.kind, "state": one.state} for one in waiting],
     }
-
-
-def made_from(snapshots: Iterable[Snapshot]) -> list[Model]:
-    """The models trained on these snapshots, and all that were trained from those or with their scores."""
-    found: dict[int, Model] = {}
-    wave = list(Model.objects.filter(run__snapshot__in=list(snapshots)))
-    while wave:
-        found |= {one.pk: one for one in wave}
-        ids = [one.pk for one in wave]
-        grown = Q(parent__in=ids) | Q(run__start_model__in=ids) | Q(run__reward_model__in=ids)
-        wave = [one for one in Model.objects.filter(grown).distinct() if one.pk not in found]
-    return [one for _, one in sorted(found.items())]
 
 
 def facts(snapshot: Snapshot) -> dict[str, Any]:

@@ -92,14 +92,14 @@ def refuse_a_second(project: Project) -> None:
 def usual_base(project: Project, start: Model) -> Model:
     """What policies are compared with unless somebody says otherwise: the same as in the round before, so that win
     rates can be compared; in a first round the weights that the start model stands on."""
-    last = project.rounds.select_related("base_model").first()
+    last = project.rounds.exclude(state=State.ABANDONED).select_related("base_model").first()
     return last.base_model if last else start.base
 
 
 def usual_plan(project: Project) -> dict[str, Any]:
     """What a plan holds unless somebody says otherwise: the plan of the round before with another seed, in a first
     round the plan's own defaults."""
-    usual, last = Plan().as_dict(), project.rounds.first()
+    usual, last = Plan().as_dict(), project.rounds.exclude(state=State.ABANDONED).first()
     if last is not None:
         usual |= {name: value for name, value in last.plan.items() if name in usual}
         usual |= {"judgements": None, "seed": usual["seed"] + 1}  # how many were enough is told to a round at work

@@ -26,8 +26,8 @@ class WithdrawalError(ValueError):
 
 
 def effects(project: Project, *, annotator: User | None = None, task: Task | None = None) -> dict[str, Any]:
-    """`{"judgements", "snapshots": [{"id", "name", "judgements"}], "models": [{"name", "state"}]}`: what a withdrawal
-    would reach; nothing is changed."""
+    """`{"judgements", "snapshots": [{"id", "name", "judgements"}], "models": [{"name", "state"}], "runs": [{"name",
+    "state"}]}`: what a withdrawal would reach, runs under way among it; nothing is changed."""
     if (annotator is None) == (task is None):
         raise WithdrawalError("annotator", gettext("Name either an annotator or a task."))
     ids = _ids(project, annotator, task)

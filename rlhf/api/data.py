@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext
 from drf_spectacular.utils import OpenApiTypes, extend_schema
 from rest_framework.exceptions import PermissionDenied
@@ -13,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotation.models import Project
-from rlhf import cutting, downloads, registry, snapshots
+from rlhf import cutting, downloads, registry, snapshots, withdrawn
 from rlhf.api.serializers import (
     CutSerializer,
     ModelFilter,
@@ -85,8 +86,17 @@ class SnapshotCut(LoopView):
         return Response(self.get_serializer(get_object_or_404(rows, pk=pk)).data)
 
 
-class Models(LoopView):
+class ModelView(LoopView):
+    """Models, told with the withdrawals behind them, which are asked for once for all models of an answer."""
+
     serializer_class = ModelSerializer
+    queryset = Model.objects.none()
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "withdrawn": SimpleLazyObject(withdrawn.behind_models)}
+
+
+class Models(ModelView):
     filters = ModelFilter
 
     def get_queryset(self) -> Any:
@@ -111,20 +121,14 @@ class Models(LoopView):
         return self.created(made, request, made.name)
 
 
-class ModelDetail(LoopView):
-    serializer_class = ModelSerializer
-    queryset = Model.objects.none()
-
+class ModelDetail(ModelView):
     @extend_schema(responses=ModelSerializer)
     def get(self, request: Request, name: str) -> Response:
         """One model."""
         return Response(self.get_serializer(_model(request, name)).data)
 
 
-class PromoteModel(LoopView):
-    serializer_class = ModelSerializer
-    queryset = Model.objects.none()
-
+class PromoteModel(ModelView):
     @extend_schema(request=Reason, responses=ModelSerializer)
     def post(self, request: Request, name: str) -> Response:
         """Make it its project's promoted policy, for a stated reason; the former one becomes replaced."""

@@ -17,7 +17,7 @@ from annotation.api.serializers.fields import CleanCharField, StrictSerializer
 from annotation.cleaning import MAX_INT
 from annotation.models import Annotation, Project, Task, User, Withdrawal
 from annotation.models.people import MANAGES, SEES_NAMES
-from rlhf import comparing, contents, lineage, withdrawing
+from rlhf import comparing, contents, lineage, withdrawing, withdrawn
 from rlhf.api.views import LoopView
 from rlhf.models import Model, Snapshot
 
@@ -26,12 +26,21 @@ class WithdrawalSerializer(serializers.ModelSerializer[Withdrawal]):
     annotator = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
     created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
     task = serializers.PrimaryKeyRelatedField[Task](read_only=True)
-    effects = serializers.DictField(read_only=True, help_text="judgements, snapshots affected, models to retrain")
+    effects = serializers.DictField(
+        read_only=True, help_text="what it reached then: judgements, snapshots, models, and runs under way"
+    )
+    retrain = serializers.SerializerMethodField(
+        help_text="what stands on these judgements now, made since or not: names of models, and of runs under way"
+    )
 
     class Meta:
         model = Withdrawal
-        fields = ["id", "annotator", "task", "reason", "effects", "created_by", "created_at"]
+        fields = ["id", "annotator", "task", "reason", "effects", "retrain", "created_by", "created_at"]
         read_only_fields = fields
+
+    def get_retrain(self, row: Withdrawal) -> dict[str, list[str]]:
+        now = self.context.get("retrain") or withdrawn.retrain([row])
+        return {"models": [one.name for one in now[row.pk].models], "runs": [one.name for one in now[row.pk].runs]}
 
 
 class WithdrawalInput(StrictSerializer):
@@ -149,8 +158,9 @@ class Withdrawals(LoopView):
     def get(self, request: Request, slug: str) -> Response:
         """What was withdrawn from this project, by whom and why, newest first."""
         project = project_for(request.user, slug, SEES_NAMES)  # type: ignore[arg-type]
-        page = self.paginate_queryset(project.withdrawals.select_related("annotator", "created_by"))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        page = self.paginate_queryset(project.withdrawals.select_related("annotator", "created_by")) or []
+        shown = self.get_serializer_class()(page, many=True, context={"retrain": withdrawn.retrain(page)})
+        return self.get_paginated_response(shown.data)
 
     @extend_schema(parameters=[DryRun], request=WithdrawalInput, responses={201: WithdrawalSerializer})
     def post(self, request: Request, slug: str) -> Response:

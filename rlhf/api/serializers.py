@@ -10,6 +10,7 @@ from rest_framework import serializers
 from annotation.api.serializers.fields import CleanCharField, StrictSerializer
 from annotation.cleaning import CleaningError
 from annotation.models import Project, User
+from rlhf import withdrawn
 from rlhf.models import Cut, Model, Round, Run, Snapshot
 from rlhf.prompts import Prompt, distinct, messages
 from training import runfile
@@ -136,12 +137,18 @@ class ModelSerializer(serializers.ModelSerializer[Model]):
     run = serializers.PrimaryKeyRelatedField[Run](read_only=True)
     figures = serializers.DictField(read_only=True)
     decision = serializers.DictField(read_only=True)
+    withdrawn = serializers.SerializerMethodField(
+        help_text="snapshots behind it whose judgements were withdrawn since they were cut: snapshot, name, judgements"
+    )
 
     class Meta:
         model = Model
         fields = ["name", "project", "role", "state", "is_adapter", "parent", "run", "path", "sha256", "size"]
-        fields += ["template", "source", "figures", "decision", "created_at"]
+        fields += ["template", "source", "figures", "decision", "withdrawn", "created_at"]
         read_only_fields = fields
+
+    def get_withdrawn(self, model: Model) -> list[dict[str, Any]]:
+        return withdrawn.as_rows(self.context["withdrawn"].get(model.pk, ()))
 
 
 class ModelInput(StrictSerializer):

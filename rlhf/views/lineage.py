@@ -17,7 +17,7 @@ from annotation.cleaning import CleaningError
 from annotation.models import Project, User
 from annotation.models.people import MANAGES, READS_DATA, SEES_NAMES
 from annotation.shell import PersonRequest, signed_in
-from rlhf import comparing, lineage, recipe_words, withdrawing
+from rlhf import comparing, lineage, recipe_words, withdrawing, withdrawn
 from rlhf.forms import Styled
 from rlhf.models import Model, Run, Snapshot
 from rlhf.views.snapshots import by_place
@@ -130,8 +130,19 @@ def data_lineage(request: PersonRequest, slug: str) -> HttpResponse:
         context["asked"] = {name: asked.get(name) for name in LookForm.base_fields if asked.get(name)}
     elif form.is_bound:
         status = 422
-    context["trail"] = project.withdrawals.select_related("annotator", "created_by")[:50]
+    if reach := context.get("reach"):
+        _name_states(reach)
+    trail = list(project.withdrawals.select_related("annotator", "created_by")[:50])
+    retrain = withdrawn.retrain(trail)
+    context["trail"] = [(one, retrain[one.pk]) for one in trail]
     return render(request, "rlhf/data_lineage.html", context, status=status)
+
+
+def _name_states(reach: dict[str, Any]) -> None:
+    for one in reach["models"]:
+        one["state_label"] = gettext(Model.State(one["state"]).label)
+    for one in reach["runs"]:
+        one["state_label"] = gettext(Run.State(one["state"]).label)
 
 
 def _withdraw(

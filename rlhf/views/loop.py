@@ -12,7 +12,7 @@ from annotation.access import project_for
 from annotation.models import Kind, Project
 from annotation.models.people import READS_DATA, TRAINS
 from annotation.shell import PersonRequest, signed_in
-from rlhf import figures, history, rounds
+from rlhf import figures, history, rounds, withdrawn
 from rlhf.attention import notice_of
 from rlhf.charts import shows_as_table
 from rlhf.forests import forests
@@ -51,9 +51,11 @@ def loop_context(
         round.project = project
     stages = stages_of(round) if round else []
     notice = notice_of(project, round, project.my_role)
-    rows = history.rows_of(project)
+    gone = withdrawn.behind_models()
+    rows = history.rows_of(project, gone)
     chart = shows_as_table(history.bought(rows), request.GET.getlist("table"))
     trains = project.my_role in TRAINS
+    promoted = Model.objects.filter(project=project, role="policy", state=Model.State.PROMOTED).first()
     return {
         "project": project,
         "round": round,
@@ -63,7 +65,9 @@ def loop_context(
         "simulated": next((row.simulated for row in rows if row.simulated), ""),
         "chart": chart,
         "lineage": history.lineage(project, round),
-        "promoted": Model.objects.filter(project=project, role="policy", state=Model.State.PROMOTED).first(),
+        "promoted": promoted,
+        "withdrawn": gone.get(promoted.pk) if promoted else None,
+        "withdrawn_words": withdrawn.words(gone.get(promoted.pk, [])) if promoted else "",
         "decision": _decision(round) if round and trains else None,
         "form": form or DecisionForm(),
         "may_start": trains and project.kind == Kind.PREFERENCE and (newest is None or newest.is_ended),

@@ -14,7 +14,7 @@ from annotation.access import project_for
 from annotation.models import Project
 from annotation.models.people import READS_DATA, TRAINS
 from annotation.shell import PersonRequest, signed_in
-from rlhf import figures, history
+from rlhf import figures, history, withdrawn
 from rlhf.charts import shows_as_table
 from rlhf.family import family_of
 from rlhf.leaderboard import policies_of, reward_against_utility, reward_models_of
@@ -39,6 +39,7 @@ def models(request: PersonRequest, slug: str) -> HttpResponse:
         "project": project,
         "policies": policies,
         "rewards": rewards,
+        "withdrawn": withdrawn.behind_models(),
         "comparisons": sum((row.figures.preferred or {}).get("n", 0) for row in policies),
         "simulated": figures.simulated_words(_simulated_share(project)),
         "parting": shows_as_table(reward_against_utility(policies), tables),
@@ -60,6 +61,7 @@ def model(request: PersonRequest, name: str) -> HttpResponse:
     report = rundir.read_report(row.run.folder) if row.run else None
     chart = _calibration(row) if row.role == Model.Role.REWARD else None
     snapshot = figures.snapshot_behind(row)
+    gone = withdrawn.behind_models().get(row.pk, [])
     context = {
         "model": row,
         "project": project,
@@ -70,6 +72,8 @@ def model(request: PersonRequest, name: str) -> HttpResponse:
         "snapshot": snapshot,
         "simulated": figures.simulated_words(snapshot.simulated_share) if snapshot else "",
         "behind": history.behind(row),
+        "withdrawn": gone,
+        "withdrawn_words": withdrawn.words(gone),
         "files": _files(row),
         "report": report,
         "calibration": shows_as_table(chart, request.GET.getlist("table")) if chart else None,

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 from annotation.access import project_for
 from annotation.models.people import READS_DATA, TRAINS
 from annotation.shell import PersonRequest, signed_in
-from rlhf import downloads, figures, lineage, recipe_words, snapshot_files
+from rlhf import downloads, figures, recipe_words, snapshot_files, withdrawn
 from rlhf.family import family_of_snapshot
 from rlhf.models import Snapshot
 from rlhf.push_form import hub_card
@@ -56,7 +56,7 @@ def snapshot(request: PersonRequest, slug: str, pk: int) -> HttpResponse:
         "parts": [{"value": value, "label": gettext(label)} for value, label in SPLITS.items()],
         **rows,
         "others": Snapshot.objects.filter(project=row.project, type=row.type, pk__lt=row.pk)[:5],
-        "retrain": lineage.made_from([row]) if row.withdrawn else [],
+        "retrain": withdrawn.made_from([row]) if row.withdrawn else [],
         "may_train": row.project.my_role in TRAINS,
         **hub_card(row),
     }

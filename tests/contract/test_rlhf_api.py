@@ -7,7 +7,7 @@ from rest_framework.test import APIClient
 
 from annotation import judging, queue
 from rlhf import registry
-from rlhf.models import Model, Run, Snapshot
+from rlhf.models import Model, Round, Run, Snapshot
 from tests import factories
 from tests.rlhf import rows
 
@@ -158,8 +158,12 @@ def test_an_open_round_is_abandoned_with_a_reason_before_another_starts(project,
     assert (ended["decision"]["reason"], ended["decision"]["step"]) == ("Wrong prompts.", "generate")
     a_problem(post(trainer, address, {"reason": "Again."}), 409)
     assert [row["id"] for row in get(trainer, "rounds/", state="abandoned").json()["results"]] == [made["id"]]
+    Round.objects.update(state="rejected")
     following = post(trainer, "rounds/", body | {"plan": {"prompts": 3}}).json()
     assert (following["number"], following["plan"]["prompts"], following["plan"]["eval_prompts"]) == (2, 3, 2)
+    post(trainer, f"rounds/{following['id']}/abandon/", {"reason": "Too few prompts."})
+    del body["plan"]
+    assert post(trainer, "rounds/", body).json()["plan"]["prompts"] == 4  # a plan given up is no example
 
 
 def test_promoting_a_model_replaces_the_former_one(project, trainer):

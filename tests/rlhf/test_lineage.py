@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from annotation import exporting
 from annotation.importing import import_records
 from annotation.models import Annotation, User, Withdrawal
-from rlhf import comparing, contents, differences, lineage, snapshots, withdrawing
+from rlhf import comparing, contents, differences, lineage, registry, snapshots, withdrawing, withdrawn
 from rlhf.models import Model, Run
 from tests import factories
 
@@ -114,6 +114,45 @@ def test_withdrawn_judgements_leave_later_data_and_mark_earlier(client):
     client.force_login(lead)
     page = client.get(snapshot.get_absolute_url()).content.decode()
     assert "2 of its judgments were withdrawn" in page and "later" in page
+
+
+def test_what_was_withdrawn_behind_a_model_is_told_wherever_the_model_is(client, django_assert_num_queries):
+    project = judged(1, 2)
+    snapshot = snapshots.cut(project, name="prefs", type="preference", recipe=ALL_TRAIN)
+    later = trained(project, snapshot)
+    registry.promote(later, by=None, reason="Best.")
+    manager = factories.member(project, "manager")
+    client.force_login(manager)
+    pages = ["/models/later/", f"/projects/{project.slug}/models/", f"/projects/{project.slug}/loop/"]
+    assert not any("withdrawn" in client.get(path).content.decode() for path in pages)
+    assert client.get("/api/v1/models/later/").json()["withdrawn"] == []
+    training = Run.objects.create(project=project, name="rm-now", kind="reward", state="running", snapshot=snapshot)
+    queued = Run.objects.create(project=project, name="ppo-next", kind="ppo", state="queued", start_model=later)
+    Run.objects.create(project=project, name="apart", kind="sft", state="running")
+    ann = User.objects.get(username="ann")
+    assert [run["name"] for run in withdrawing.effects(project, annotator=ann)["runs"]] == ["rm-now", "ppo-next"]
+    withdrawing.withdraw(project, by=None, reason="Asked to.", annotator=ann)
+
+    assert all("withdrawn since" in client.get(path).content.decode() for path in (pages[0], pages[2]))
+    listed = client.get(pages[1]).content.decode()
+    assert listed.count("Data withdrawn") == 3  # every model but the base
+    row = {"snapshot": snapshot.pk, "name": "prefs v1", "judgements": 2}
+    assert client.get("/api/v1/models/later/").json()["withdrawn"] == [row]
+    told = {one["name"]: one["withdrawn"] for one in client.get("/api/v1/models/").json()["results"]}
+    assert told == {"base": [], "reward": [row], "policy": [row], "later": [row]}
+    with django_assert_num_queries(2):
+        assert len(withdrawn.behind_models()) == 3
+
+    address = f"/projects/{project.slug}/lineage/"
+    page = client.get(address).content.decode()
+    assert "rm-now" in page and "ppo-next" in page and "apart" not in page
+    retrain = client.get(f"/api/v1/projects/{project.slug}/withdrawals/").json()["results"][0]["retrain"]
+    assert retrain == {"models": ["reward", "policy", "later"], "runs": ["rm-now", "ppo-next"]}
+    Run.objects.filter(pk__in=[training.pk, queued.pk]).update(state="succeeded")
+    Model.objects.create(project=project, name="rm-now", role="reward", run=training, path="models/y")
+    assert ">rm-now</a>" in client.get(address).content.decode()  # what it made since stands on them too
+    asked = client.get(f"{address}?annotator=ann").content.decode()
+    assert ">rm-now</a>" in asked and "Under way" not in asked
 
 
 def test_a_withdrawn_prompt_takes_its_near_duplicates_and_later_imports_with_it():

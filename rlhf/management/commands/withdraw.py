@@ -57,3 +57,5 @@ class Command(BaseCommand):
             self.stdout.write(f"  in {snapshot['name']}: {snapshot['judgements']:,}")
         for model in reach["models"]:
             self.stdout.write(f"  train again: {model['name']}")
+        for run in reach["runs"]:
+            self.stdout.write(f"  under way with them: {run['name']}")
