@@ -161,6 +161,14 @@ def waiting(user: User) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["left"] == 0, -row["drafts"], -row["done"], row["project"].name))
 
 
+def goal(projects: list[Project], user: User) -> tuple[int, int] | None:
+    """Today's judgements in those of `projects` that have a daily goal, and the sum of these; None where none has."""
+    asking = [project for project in projects if project.daily_goal]
+    if not asking:
+        return None
+    return progress.today(user, asking), sum(project.daily_goal for project in asking)
+
+
 def returned(user: User) -> list[Returned]:
     """The judgements that wait for a second look, the oldest first."""
     projects = Project.objects.with_role(user, JUDGES)

@@ -31,13 +31,20 @@ class Progress:
     number: int
     label: str
     more: bool = False
+    is_goal: bool = False  # a day's, which may be reached and passed
 
     @property
     def share(self) -> float:
         return min(1.0, self.done / self.total) if self.total else 0.0
 
+    @property
+    def reached(self) -> bool:
+        """Whether the day's goal is; there may be more to do all the same."""
+        return self.is_goal and self.done >= self.total
+
     def as_dict(self) -> dict[str, int | bool]:
-        return {"done": self.done, "total": self.total, "number": self.number, "more": self.more}
+        told = {"done": self.done, "total": self.total, "number": self.number, "more": self.more}
+        return told | {"reached": self.reached}
 
 
 def of(project: Project, user: User) -> Progress:
@@ -52,11 +59,17 @@ def of(project: Project, user: User) -> Progress:
         answered, size = member.qualification_done, project.qualification_size
         return Progress(answered, size, answered + 1, gettext("Your qualification"))
     if project.daily_goal:
-        midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-        today = user.annotations.filter(project=project, created_at__gte=midnight).standing().count()
-        return Progress(today, project.daily_goal, done + 1, gettext("Your goal for today"))
+        return Progress(
+            today(user, [project]), project.daily_goal, done + 1, gettext("Your goal for today"), is_goal=True
+        )
     left = _left_at(project, user, standing)
     return Progress(done, done + left, done + 1, gettext("Your part of the project"), more=left >= MOST)
+
+
+def today(user: User, projects: list[Project]) -> int:
+    """How much `user` has judged there since midnight, in UTC as every day here."""
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    return user.annotations.standing().filter(project__in=projects, created_at__gte=midnight).count()
 
 
 def left(project: Project, user: User) -> tuple[int | None, bool]:

@@ -41,7 +41,7 @@ def my_work(request: PersonRequest) -> HttpResponse:
         "returned": own_work.returned(user),
         "pace": pace,
         "days": columns(pace["per_day"]),
-        "goal": sum(row["project"].daily_goal for row in waiting),
+        "goal": own_work.goal([row["project"] for row in waiting], user),
         "agreement": agreement,
         "weeks": agreement_chart.of(agreement["weeks"], "alike", beside=agreement["beside"]) if agreement else None,
         "gold": gold,

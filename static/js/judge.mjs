@@ -26,14 +26,14 @@ const item = () => $('#item');
 const form = () => $('#judge');
 let quietUntil = 0, draftTimer = 0;
 let diff = true, raw = false, auto = $('#auto')?.checked ?? true;
-let done = Number(item().dataset.done);   // judged by this person, as the server last said
+let before = Number(item().dataset.number) - 1;   // items before the one on display, as the server last said
 let active = 0, lastActive = performance.now(), lastTick = performance.now(), lastRenewed = performance.now();
 
 const ranOut = () => note('warn', gettext('Your time on this item ran out'), gettext('Somebody else may have it now. What you wrote stays here; submitting will tell.'));
 
 function count(data) {
   if (data.done === undefined) return;
-  done = Number(data.done);
+  before = Number(data.number) - 1;
   showCount(data);
 }
 
@@ -52,7 +52,7 @@ function show(next) {
 function start() {
   const at = item();
   if (form()) globalThis.htmx?.process(form());   // the responses hold nothing for it, and can be long
-  at.dataset.number = done + box.judged() + 1;
+  at.dataset.number = before + box.judged() + 1;
   $('#number').textContent = at.dataset.task ? gettext('item {number}', { number: at.dataset.number }) : gettext('nothing left');
   for (const [name, on] of Object.entries({ diff, raw, auto })) { const box = $(`#${name}`); if (box) box.checked = on; }
   restoreDraft();

@@ -1,6 +1,6 @@
 // What the judging page says about itself: saved or not, notes above the dock, how far one is.
-import { $, $$ } from './shell.mjs';
-import { number } from './words.mjs';
+import { $, $$, say } from './shell.mjs';
+import { gettext, number } from './words.mjs';
 
 export function saved(text, ok = true) {
   const at = $('#saved');
@@ -43,4 +43,6 @@ export function count(data) {
   const bar = $('#goal-bar'), share = data.total ? Math.min(100, Math.round(100 * data.done / data.total)) : 0;
   bar.setAttribute('aria-valuenow', data.done); bar.setAttribute('aria-valuemax', data.total);
   bar.firstElementChild.className = `p${share}`;
+  if (data.reached && $('#goal-reached').hidden) say(gettext('Your goal for today is reached'));
+  $('#goal-reached').hidden = !data.reached;
 }

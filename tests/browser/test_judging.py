@@ -1,10 +1,13 @@
 """A person at the judging page, with a keyboard, a bad network or no script."""
 
 import re
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import expect
 
+from annotation import judging, queue
 from annotation.models import Annotation, Assignment, Project, User
 from tests import factories
 from tests.browser.conftest import Open, ready
@@ -45,6 +48,26 @@ def test_three_items_are_judged_by_keyboard_alone(open_page: Open) -> None:
     assert (second.body["choice"], second.body["strength"]) == (second.shown[1], 3)
     assert third.body["choice"] == "tie"
     assert all(annotation.seconds is not None for annotation in (first, second, third))
+
+
+def test_a_daily_goal_fills_is_reached_and_leaves_the_numbers_of_items_alone(open_page: Open) -> None:
+    project, person = start(tasks=5, daily_goal=2)
+    judging.submit(queue.lease_next(project, person).task, person, {"choice": "a", "strength": 2})
+    Annotation.objects.update(created_at=timezone.now() - timedelta(days=1))
+    page = open_page(person, work(project))
+    reached = page.locator("#goal-reached")
+    for number, met in ((2, False), (3, True)):
+        expect(page.locator("#number")).to_have_text(f"item {number}")
+        expect(reached).to_be_hidden()
+        ready(page)
+        page.keyboard.press("2")
+        expect(page.locator("#goal-done")).to_have_text(str(number - 1))
+        expect(reached).to_be_visible() if met else expect(reached).to_be_hidden()
+    expect(page.locator("#number")).to_have_text("item 4")
+    ready(page)
+    page.keyboard.press("u")
+    expect(page.locator("#goal-done")).to_have_text("1")
+    expect(reached).to_be_hidden()
 
 
 def test_a_second_press_cannot_judge_an_unread_item(open_page: Open) -> None:
