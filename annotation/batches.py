@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from itertools import islice
 from typing import Any, NamedTuple
 
 from annotation.cleaning import CleaningError
 from annotation.duplicates import Sketches, sketches_of
+from annotation.reading.pieces import Piece, Raw
 from annotation.short_check import Plain, ShortCheck
-
-Raw = tuple[int, "dict[str, Any] | CleaningError"]
 
 
 class Batch(NamedTuple):
@@ -26,10 +24,12 @@ class Batch(NamedTuple):
         return zip(self.lines, self.plain.records() if self.plain else self.came, strict=True)
 
 
-def batches(rows: Iterable[Raw], short: ShortCheck | None, size: int) -> Generator[Batch, None, None]:
-    """`size` records at a time; without a short check none of them is taken for plain. It asks no database."""
-    waiting = iter(rows)
-    while some := list(islice(waiting, size)):
-        lines, came = [line for line, _ in some], [row for _, row in some]
-        plain = short.columns_of(came) if short else None
-        yield Batch(lines, [], plain, sketches_of(plain.prompts)) if plain else Batch(lines, came)
+def batches(pieces: Iterable[Piece], short: ShortCheck | None) -> Generator[Batch, None, None]:
+    """One for each piece of the source; without a short check none is taken for plain. It asks no database."""
+    for piece in pieces:
+        plain = short.columns_of(piece.columns) if short and piece.columns else None
+        if plain:
+            yield Batch(piece.lines, [], plain, sketches_of(plain.prompts))
+        else:
+            rows = list(piece.rows())
+            yield Batch([line for line, _ in rows], [row for _, row in rows])

@@ -8,7 +8,7 @@ here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, cast
@@ -69,7 +69,7 @@ def insert(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
         _execute(table, (*same_columns, *differing), same, by_column, len(piece))
 
 
-def insert_columns(model: type[models.Model], same: dict[str, Any], columns: dict[str, Sequence[Any]]) -> None:
+def insert_columns(model: type[models.Model], same: dict[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
     """Store rows given by their columns, JSON as its text; `same` is what all of them have in common."""
     _, given, others = _plan(model, (*same, *columns))
     alike = [*same.values(), *(_stored(field)(_default(field)) for field in others)]

@@ -13,7 +13,7 @@ from typing import Any
 from django.utils import timezone
 
 from annotation import ahead, incoming, mapping_memory, revising, staging
-from annotation.batches import Batch, Raw, batches
+from annotation.batches import Batch, batches
 from annotation.cleaning import CleaningError, clean_json, storable
 from annotation.duplicates import SamePrompts
 from annotation.incoming import FORMATS, Incoming
@@ -21,6 +21,7 @@ from annotation.mapping import Mapping
 from annotation.models import ImportJob, Project, Purpose, Task, User
 from annotation.raters import Raters
 from annotation.reading import hub
+from annotation.reading.pieces import Raw
 from annotation.records import Checker, Record
 from annotation.revising import Change
 from annotation.seen import Seen
@@ -30,6 +31,7 @@ from annotation.staging import ImportInterrupted, Staging
 __all__ = ["FORMATS", "ImportInterrupted", "ImportReport", "Problem", "import_records"]
 
 BATCH = 1000  # records checked, looked up and staged together
+BEAT = 0.5  # seconds between two signs of life; publishing asks once more whether anybody waits for it
 # The project's latest items, whose prompts are compared with those of the file: in a check as many as a person waits
 # for, in an import no more than take a few hundredths of its time.
 COMPARED_BEFORE, COMPARED_LEAST, COMPARED_SHARE = 20_000, 1000, 4
@@ -176,20 +178,23 @@ class _Import:
     reads_ahead: bool = False  # whether a process of its own reads the file
     began_empty: bool | None = None
     started: float = field(default_factory=time.monotonic)
+    told: float = 0.0  # when it last said that it lives
     seen: Seen = field(default_factory=Seen)
 
     def read(self, source: Incoming) -> ImportReport:
         self.report.source, self.mapping = source.as_dict(), source.mapping
         # By columns only what is stored, in a project where no id can be known.
-        found = batches(source, self.checker.short if self.place and self._is_empty() else None, BATCH)
+        short = self.checker.short if self.place and self._is_empty() else None
+        found = batches(source.pieces(BATCH), short)
         with closing(ahead.ahead(found) if self.reads_ahead else found) as given:
             for batch in given:
                 self.report.read += len(batch.lines)
                 if not self._taken_at_once(batch):
                     self._take(list(self._checked(batch.rows())))
                 self.report.kept_as_metadata = sorted(self.checker.kept_as_metadata)
-                if self.beat:
-                    self.beat(self.report.read, time.monotonic() - self.started)
+                if self.beat and (now := time.monotonic()) >= self.told + BEAT:
+                    self.beat(self.report.read, now - self.started)
+                    self.told = now
                 if self.progress:
                     self.progress(self.report)
         self.same.know(self._prompts_there())

@@ -13,6 +13,7 @@ from annotation.cleaning import CleaningError, kind_of
 from annotation.mapping import Mapping
 from annotation.personal import MOSTLY, Personal, is_personal
 from annotation.reading import Read, UnreadableFile, hub
+from annotation.reading.pieces import Piece, of_rows
 from annotation.shapes import Shape, Target
 
 FORMATS = (*reading.FORMATS, *shapes.NAMES)
@@ -45,6 +46,13 @@ class Incoming:
     columns: dict[str, Column] = field(default_factory=dict)
     personal: Personal = field(default_factory=Personal)
     counted: bool = False  # whether `columns` and `personal` are filled while the rows go by
+    as_it_is: Path | None = None  # the file, where its rows are Hone's own records without a change
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        """All records, up to `size` at a time."""
+        if self.as_it_is and self.container in reading.IN_PIECES and not self.mapping and not self.counted:
+            return reading.pieces(self.as_it_is, self.container, size)
+        return of_rows(self, size)
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any] | CleaningError]]:
         rows = self._counting() if self.counted else self.rows
@@ -112,8 +120,18 @@ def opened(
     becomes, mapped = _becomes(given, names, recall)
     if careful and mapped == GUESSED:
         becomes = becomes | dict.fromkeys(_personal(first, names.keys() - becomes.keys()), mapping.LEAVE_OUT)
-    encoding = reading.encoding(Path(source), container) if isinstance(source, str | Path) else ""
-    return Incoming(container, shape, Mapping.of(becomes), rows, mapped, set(names), encoding, counted=counted)
+    path = Path(source) if isinstance(source, str | Path) else None
+    return Incoming(
+        container,
+        shape,
+        Mapping.of(becomes),
+        rows,
+        mapped,
+        set(names),
+        reading.encoding(path, container) if path else "",
+        counted=counted,
+        as_it_is=path if shapes.changes_nothing(shape, target) else None,
+    )
 
 
 def _becomes(given: dict[str, str] | None, names: Iterable[str], recall: Recall | None) -> tuple[dict[str, str], str]:

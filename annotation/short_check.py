@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, permutations, repeat
 from json.encoder import encode_basestring_ascii as as_text
-from operator import contains, eq, itemgetter
+from operator import contains, eq
 from typing import Any, NamedTuple
 
 from annotation.cleaning import MAX_TEXT, SURROGATE
@@ -23,6 +24,7 @@ LONGEST_ID = 200  # characters
 LETTERED = {order for names in ("prompt response_a response_b", "id prompt response_a response_b")
             for order in permutations(names.split())}  # fmt: skip
 LISTED = {order for names in ("prompt responses", "id prompt responses") for order in permutations(names.split())}
+GIVEN, SWAPPED = (0, 1), (1, 0)
 # What most records do not have, and what they get in its place.
 PLAIN: dict[str, Any] = {
     "priority": 0, "gold": None, "qualification": False, "need": None, "assigned_to": [], "done": 0,
@@ -32,12 +34,14 @@ PLAIN: dict[str, Any] = {
 class Plain(NamedTuple):
     """Records of an id and sound texts alone, by columns: each has one prompt and `each` responses among `texts`.
 
-    What follows from them is worked out here, where another process may do it: the messages as JSON, and the lots.
+    What follows from them is worked out here, where another process may do it: the messages as JSON, the lots, and the
+    order in which a record's responses are stored, any, so that the smaller id says nothing about where one came from.
     """
 
     ids: list[str]
     prompts: list[str]
     texts: list[str]
+    places: list[int]  # of each text among those of its record, as they came
     each: int
     messages: list[str]
     lots: list[int]
@@ -45,8 +49,9 @@ class Plain(NamedTuple):
     def records(self) -> Iterator[dict[str, Any]]:
         """The same, each by itself under Hone's names."""
         for place, (identifier, prompt) in enumerate(zip(self.ids, self.prompts, strict=True)):
-            texts = self.texts[place * self.each : (place + 1) * self.each]
-            yield {"id": identifier, "prompt": prompt, "responses": texts}
+            its = slice(place * self.each, (place + 1) * self.each)
+            texts = dict(zip(self.places[its], self.texts[its], strict=True))
+            yield {"id": identifier, "prompt": prompt, "responses": [texts[at] for at in range(self.each)]}
 
 
 @dataclass(frozen=True)
@@ -78,26 +83,25 @@ class ShortCheck:
         responses = [{"text": text, "source": ""} for text in sides]
         return {**PLAIN, "prompt": messages, "responses": responses, "metadata": {}, "id": identifier}
 
-    def columns_of(self, raws: list[Any]) -> Plain | None:
+    def columns_of(self, columns: dict[str, list[Any]]) -> Plain | None:
         """The same of many records with an id, if all of them are such; None where any must be looked at alone.
 
         It asks of whole columns what `fields_of` asks of each record, which takes a fifth of the time.
         """
-        orders = set(map(tuple, raws)) if set(map(type, raws)) == {dict} else set()
-        if len(orders) != 1 or "id" not in (names := orders.pop()):
+        names = tuple(columns)
+        if "id" not in columns:
             return None
         if names in LETTERED:
-            sides = list(map(itemgetter("response_a", "response_b"), raws))
-        elif names in LISTED:
-            sides = list(map(itemgetter("responses"), raws))
+            each, texts = 2, list(chain.from_iterable(zip(columns["response_a"], columns["response_b"], strict=True)))
+        elif names in LISTED and set(map(type, columns["responses"])) == {list}:
+            sides = columns["responses"]
+            each, texts = len(sides[0]), list(chain.from_iterable(sides))
+            if set(map(len, sides)) != {each}:
+                return None
         else:
             return None
-        prompts, ids = list(map(itemgetter("prompt"), raws)), list(map(itemgetter("id"), raws))
-        if set(map(type, sides)) not in ({list}, {tuple}):
-            return None
-        numbers = set(map(len, sides))
-        each, texts = max(numbers), list(chain.from_iterable(sides))
-        if len(numbers) > 1 or not each or not self.least <= each <= self.most:
+        prompts, ids = columns["prompt"], columns["id"]
+        if not each or not self.least <= each <= self.most:
             return None
         if not (_all_sound(prompts) and _all_sound(texts) and set(map(type, ids)) == {str}):
             return None
@@ -106,7 +110,21 @@ class ShortCheck:
         if self.is_pair and any(map(eq, texts[::2], texts[1::2])):
             return None
         messages = [f'[{{"role": "user", "content": {as_text(prompt)}}}]' for prompt in prompts]
-        return Plain(ids, prompts, texts, each, messages, list(map(lot_of, ids)))
+        return Plain(ids, prompts, *_shuffled(texts, each), each, messages, list(map(lot_of, ids)))
+
+
+def _shuffled(texts: list[str], each: int) -> tuple[list[str], list[int]]:
+    """The texts of each record in any order, and the place at which each of them came."""
+    if each == 2:  # most often
+        places: list[int] = []
+        for at, drawn in zip(range(0, len(texts), 2), random.randbytes(len(texts) // 2), strict=True):
+            if drawn & 1:
+                texts[at], texts[at + 1] = texts[at + 1], texts[at]
+            places += SWAPPED if drawn & 1 else GIVEN
+        return texts, places
+    orders = [random.sample(range(each), each) for _ in range(0, len(texts), each)]
+    moved = [texts[at * each + place] for at, order in enumerate(orders) for place in order]
+    return moved, list(chain.from_iterable(orders))
 
 
 def _all_sound(texts: list[Any]) -> bool:

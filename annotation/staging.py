@@ -42,6 +42,7 @@ MANY = 1000  # new tasks from which the planner should know of them
 # kB of pages that SQLite keeps: the indexes of a large import outgrow the usual, and publishing turns all of them over.
 USUAL_CACHE, CACHE, PUBLISHING_CACHE = 2000, 16_384, 131_072
 USUAL_CHECKPOINT = 1000  # pages of SQLite's log that a commit brings into the database
+CHECKPOINT = 8  # batches after which an import does so, with nobody standing in line behind it
 SWEPT_AT_ONCE = 2000  # tasks deleted in one transaction
 GIVEN_UP = "The import was taken for dead while it ran; start it again."
 SAME_IDS = "Another import brought in some of the same ids meanwhile; start this one again."
@@ -67,7 +68,8 @@ class Staging:
         self.changes = Changes()
         self.versions = Versions(self.target, lambda: self.project)
         self.origin = Origin(self._account, self.versions.id_of)
-        _set(f"cache_size = -{CACHE}")
+        self._batches, self._looks_up = 0, True
+        _set(f"cache_size = -{CACHE}", "wal_autocheckpoint = 0")
 
     @property
     def project(self) -> Project:
@@ -85,7 +87,8 @@ class Staging:
 
     def close(self) -> None:
         self.changes.close()
-        _set(f"cache_size = -{USUAL_CACHE}")
+        self._look_up(True)
+        _set(f"cache_size = -{USUAL_CACHE}", f"wal_autocheckpoint = {USUAL_CHECKPOINT}")
 
     def discard(self) -> None:
         """Take everything back that waits here."""
@@ -94,16 +97,37 @@ class Staging:
 
     def add(self, records: list[Record], *, purpose: str) -> None:
         """Store new tasks with their responses and judgements, out of sight."""
+        self._look_up(True)
         with write_transaction():
             added = tasks.insert(self.project, [record.fields for record in records], purpose)
             judged = [both for both in zip(added, records, strict=True) if both[1].judgements]
             if rows := [row for one, record in judged for row in self._judged(one, record)]:
                 judgement_rows.store(rows, fresh=True)
+        self._file_away()
 
     def add_plain(self, given: Plain, *, purpose: str) -> None:
         """Store new tasks that are nothing but texts, out of sight."""
+        self._look_up(False)
         with write_transaction():
+            if not Project.objects.filter(pk=self.project.pk).exists():
+                raise ImportInterrupted(GIVEN_UP)
             tasks.insert_plain(self.project, given, purpose)
+        self._file_away()
+
+    def _look_up(self, wanted: bool) -> None:
+        """Whether SQLite looks up what each row refers to, a sixth of the time where that is asked for all together.
+
+        It is said when it changes, because SQLite prepares every statement anew after that.
+        """
+        if wanted != self._looks_up and connection.vendor == "sqlite":
+            (connection.enable_constraint_checking if wanted else connection.disable_constraint_checking)()
+            self._looks_up = wanted
+
+    def _file_away(self) -> None:
+        """Bring what was written into the database now and then: many pages at once, not one again and again."""
+        self._batches += 1
+        if self._batches % CHECKPOINT == 0 and not connection.in_atomic_block:
+            _set("wal_checkpoint(PASSIVE)")
 
     def _judged(self, task: tasks.Added, record: Record) -> Iterator[NewRow]:
         revisions: dict[str, int] = defaultdict(int)
@@ -127,6 +151,7 @@ class Staging:
         """Everything staged becomes part of the project, and the job is done: at once, or not at all."""
         done = {"state": ImportJob.State.DONE, "report": report, "finished_at": timezone.now(), "staging": None}
         many = report.get("created", 0) >= MANY
+        self._look_up(True)
         try:
             with _large_transaction(many), write_transaction():
                 alive = ImportJob.objects.filter(pk=self.job.pk, state=ImportJob.State.RUNNING).update(**done)
@@ -147,7 +172,8 @@ class Staging:
     def _move(self, staged: Project) -> None:
         if Annotation.objects.filter(project=staged).exists():
             disputes.start_again(self.target)
-        for rows in (Task, Annotation, Assignment):
+        staged.tasks.update(project=self.target, open_slots=tasks.free_slots(staged))
+        for rows in (Annotation, Assignment):
             rows._default_manager.filter(project=staged).update(project=self.target)
         # The staged tasks have older ids than those that came in meanwhile: cursors may be past them.
         if Cursor.objects.filter(project=self.target).exists():
@@ -165,12 +191,12 @@ def _large_transaction(many: bool) -> Iterator[None]:
     if not many or connection.vendor != "sqlite" or connection.in_atomic_block:
         yield
         return
-    _set(f"cache_size = -{PUBLISHING_CACHE}", "wal_autocheckpoint = 0")
+    _set(f"cache_size = -{PUBLISHING_CACHE}")
     try:
         yield
         _set("wal_checkpoint(PASSIVE)")
     finally:
-        _set(f"cache_size = -{CACHE}", f"wal_autocheckpoint = {USUAL_CHECKPOINT}")
+        _set(f"cache_size = -{CACHE}")
 
 
 def _set(*pragmas: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol
 
 from django.db import IntegrityError, connection
@@ -116,35 +116,29 @@ def insert(project: Project, records: list[Record], purpose: str, source: str = 
     return added
 
 
-def insert_plain(project: Project, given: Plain, purpose: str) -> None:
+def insert_plain(staging: Project, given: Plain, purpose: str) -> None:
     """Store tasks of which nothing is said but id, prompt and texts; the caller holds the transaction.
 
     They come out as `insert` would store them, by columns, of which most are the same in every row.
     """
-    tasks, many = bulk.next_ids(Task, len(given.ids)), given.each
-    ids = bulk.next_ids(Response, len(given.texts))
-    ids = [one for at in range(0, len(ids), many) for one in shuffled(ids[at : at + many])]
-    needs = [wanted(project, lot) for lot in given.lots] if project.agreement_share else [project.overlap] * len(tasks)
-    is_random = project.order == Order.RANDOM
-    ranks = [random.randrange(1, MAX_RANK) if is_random else 0 for _ in tasks]
-    bulk.insert_columns(
-        Task,
-        {
-            "project_id": project.pk, "metadata": "{}", "purpose": purpose, "priority": 0, "done": 0,
-            "is_gold": False, "gold": None, "expected": None, "pool": int(Pool.QUEUE),
-        },
-        {
-            "id": tasks, "external_id": given.ids, "prompt": given.messages, "rank": ranks, "need": needs,
-            "open_slots": needs, "lot": given.lots,
-        },
-    )  # fmt: skip
+    tasks = bulk.next_ids(Task, len(given.ids))
+    same: dict[str, Any] = {
+        "project_id": staging.pk, "metadata": "{}", "purpose": purpose, "priority": 0, "open_slots": 0, "done": 0,
+        "is_gold": False, "gold": None, "expected": None, "pool": int(Pool.QUEUE), "rank": 0, "need": staging.overlap,
+    }  # fmt: skip
+    columns: dict[str, list[Any]] = {"id": tasks, "external_id": given.ids, "prompt": given.messages, "lot": given.lots}
+    if staging.order == Order.RANDOM:
+        columns["rank"] = [random.randrange(1, MAX_RANK) for _ in tasks]
+    if staging.agreement_share:
+        columns["need"] = [wanted(staging, lot) for lot in given.lots]
+    bulk.insert_columns(Task, {name: value for name, value in same.items() if name not in columns}, columns)
     bulk.insert_columns(
         Response,
         {"source": "", "params": "{}", "score": None},
         {
-            "id": ids,
-            "task_id": [task for task in tasks for _ in range(many)],
-            "position": list(range(many)) * len(tasks),
+            "id": bulk.next_ids(Response, len(given.texts)),
+            "task_id": list(chain.from_iterable(zip(*[tasks] * given.each, strict=True))),
+            "position": given.places,
             "text": given.texts,
         },
     )
@@ -187,13 +181,26 @@ def _tasks(project: Project, added: list[Added], records: list[Record], purpose:
             pool = int(pool_of(project, answer, bool(get("qualification"))))
             expected = gold.expected_of(answer, one.responses)
         need = 0 if pool and pool in CHECKS else max(get("need") or named or wanted(project, lot), named)
+        free = 0 if project.is_staging else max(need - named - done, 0)
         # As given, all ranks are equal and the ids decide, so that a later import comes after every cursor.
         rank = random.randrange(1, MAX_RANK) if is_random or (pool and pool in CHECKS) else 0
         rows.append((
             one.id, key, identifier, record["prompt"], get("metadata") or {}, purpose, get("priority") or 0, rank,
-            need, max(need - named - done, 0), done, answer is not None, answer, expected, pool, lot,
+            need, free, done, answer is not None, answer, expected, pool, lot,
         ))  # fmt: skip
     return rows
+
+
+def free_slots(staged: Project) -> Any:
+    """The open slots of tasks that leave a staging project, where they have none: else they would be in the queue's
+    index, which is built once, when they are published.
+    """
+    free = F("need") - F("done")
+    kept = Assignment.objects.filter(project=staged, state=Assignment.State.ASSIGNED)
+    if kept.exists():
+        its = kept.filter(task=OuterRef("pk")).order_by().values("task").annotate(n=Count("pk")).values("n")
+        free -= Coalesce(Subquery(its), 0)
+    return Greatest(free, 0)
 
 
 def wanted(project: Project, lot: int) -> int:

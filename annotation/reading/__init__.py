@@ -14,8 +14,9 @@ from typing import Any
 from annotation.cleaning import CleaningError
 from annotation.reading import archives, arrays, arrow, lines, tables
 from annotation.reading.archives import UnreadableFile
+from annotation.reading.pieces import Piece
 
-__all__ = ["FORMATS", "Read", "UnreadableFile", "detect", "read"]
+__all__ = ["FORMATS", "IN_PIECES", "Read", "UnreadableFile", "detect", "pieces", "read"]
 
 SUFFIXES = {
     ".jsonl": "jsonl",
@@ -28,6 +29,7 @@ SUFFIXES = {
 }
 TEXT_READERS = {"jsonl": lines.read, "json": arrays.read, "csv": tables.read, "tsv": tables.read}
 FORMATS = (*TEXT_READERS, "parquet", "datasets")
+IN_PIECES = {"jsonl"}
 
 Read = Iterator[tuple[int, dict[str, Any] | CleaningError]]
 
@@ -61,6 +63,16 @@ def _records(path: Path, format: str) -> Read:
     else:
         with archives.unpacked(path) as handle:
             yield from TEXT_READERS[format](handle)
+
+
+def pieces(path: Path, format: str, size: int) -> Iterator[Piece]:
+    """The same for a file of one of the formats IN_PIECES, up to `size` rows at a time."""
+    if archives.is_zip(path):
+        with archives.extracted(path) as inner:
+            yield from pieces(inner, format, size)
+        return
+    with archives.unpacked(path) as handle:
+        yield from lines.read_pieces(handle, size)
 
 
 def encoding(path: Path, container: str) -> str:

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain, islice
 from typing import Any, BinaryIO
+
+import numpy as np
+import orjson
 
 from annotation import cleaning
 from annotation.cleaning import CleaningError
 from annotation.reading.archives import UnreadableFile
+from annotation.reading.pieces import Columns, Piece, Raw, by_columns
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 MAX_RECORD = 16 * 1024 * 1024  # bytes
 
+Line = tuple[int, bytes | CleaningError]
 
-def read(handle: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | CleaningError]]:
+
+def read(handle: BinaryIO) -> Iterator[Raw]:
     """The records of a JSON Lines file; empty lines are passed over."""
-    for number, line in physical_lines(handle):
+    return _records(physical_lines(handle))
+
+
+def read_pieces(handle: BinaryIO, size: int) -> Iterator[Piece]:
+    """The same, up to `size` lines at a time."""
+    waiting = physical_lines(handle)
+    while some := list(islice(waiting, size)):
+        columns = _columns([line for _, line in some])
+        yield Piece(partial(_records, some), columns, [number for number, _ in some])
+
+
+def _records(lines: Iterable[Line]) -> Iterator[Raw]:
+    for number, line in lines:
         if isinstance(line, CleaningError):
             yield number, line
         elif number == 1 and line.startswith(UTF_16):
@@ -24,7 +44,39 @@ def read(handle: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | CleaningError
             yield number, record_of(line)
 
 
-def physical_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes | CleaningError]]:
+def _columns(lines: list[Any]) -> Columns | None:
+    """What the objects of all these lines hold, in a third of the time that they take one by one.
+
+    That is, if each line is an object of texts and lists of texts alone. A fast parser keeps the last of two fields of
+    one name and says nothing, but such a field's quotes are in the line, so that they are more than its texts need.
+    """
+    try:
+        joined, rows = b"".join(lines), list(map(orjson.loads, lines))
+    except (TypeError, ValueError):
+        return None
+    columns = by_columns(rows)
+    if columns is None or (texts := _texts(list(columns.values()))) is None:
+        return None
+    quotes = 2 * (len(columns) * len(rows) + len(texts))
+    if b"\\" in joined:
+        if b"\\u0022" in joined:  # a quote without the character
+            return None
+        quotes += "".join(texts).count('"')
+    return columns if np.count_nonzero(np.frombuffer(joined, dtype=np.uint8) == ord('"')) == quotes else None
+
+
+def _texts(columns: list[list[Any]]) -> list[str] | None:
+    """All texts of columns that hold texts and lists of texts; None where there is anything else."""
+    found: list[str] = []
+    for values in columns:
+        kinds = set(map(type, values))
+        found += chain.from_iterable(values) if kinds == {list} else values
+        if kinds not in ({str}, {list}):
+            return None
+    return found if set(map(type, found)) == {str} else None
+
+
+def physical_lines(handle: BinaryIO) -> Iterator[Line]:
     """Lines that end at a line feed and nowhere else (U+2028 is text); an overlong one is read past, not kept."""
     number = 0
     while line := handle.readline(MAX_RECORD + 1):

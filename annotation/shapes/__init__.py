@@ -49,6 +49,11 @@ def detect(rows: list[Row]) -> Shape:
     return next((shape for shape in SHAPES.values() if rows and all(map(shape.recognises, rows))), OWN)
 
 
+def changes_nothing(shape: Shape, target: Target) -> bool:
+    """Whether `records` gives rows of that shape as they are."""
+    return shape is OWN and target.kind != Kind.RATING
+
+
 def records(
     rows: Read, shape: Shape, target: Target, folder: Path | None = None
 ) -> Iterator[tuple[int, dict[str, Any] | CleaningError]]:
@@ -56,12 +61,13 @@ def records(
 
     `folder` is where the file lies: MT-bench keeps its questions beside the votes.
     """
-    if shape is OWN:
-        if target.kind == Kind.RATING:
-            rows = (
-                (line, row if isinstance(row, CleaningError) else own_rows.rated(row, target)) for line, row in rows
-            )
+    if changes_nothing(shape, target):
         yield from rows
+        return
+    if shape is OWN:
+        yield from (
+            (line, row if isinstance(row, CleaningError) else own_rows.rated(row, target)) for line, row in rows
+        )
         return
     if shape is mt_bench.SHAPE:
         rows = mt_bench.gathered(rows, folder / "question.jsonl" if folder else None)

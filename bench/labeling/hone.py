@@ -55,6 +55,8 @@ class Hone:
         self.environment = os.environ | {"HONE_DATA": folder, "DJANGO_SETTINGS_MODULE": "config.settings"}
         if database:
             self.environment["DATABASE_URL"] = database
+        # As installed: the peers, too, have their modules compiled.
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self.folder = Path(folder)
         self.manage("migrate", "--verbosity", "0")
 

@@ -125,6 +125,23 @@ def test_a_setting_that_cannot_be_used_ends_a_command_with_one_line(tmp_path: Pa
     assert done.stderr.startswith("HONE_DATA must name a folder that Hone may write to")
 
 
+def test_import_tasks_loads_no_page_and_no_api_before_it_begins(tmp_path: Path) -> None:
+    words = ["manage.py", "import_tasks", "nowhere", str(tmp_path / "none.jsonl")]
+    program = f"""
+import os, sys
+from django.core.management import execute_from_command_line
+os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+try:
+    execute_from_command_line({words!r})
+finally:
+    print(sorted({{"annotation.importing", "config.urls", "rest_framework.views"}} & sys.modules.keys()))
+"""
+    environment = {**os.environ, "HONE_DATA": str(tmp_path)}
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["['annotation.importing']"]
+
+
 @pytest.mark.parametrize("command", ["import_tasks", "export_dataset", "create_user", "create_token"])
 def test_each_command_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
+from django.core.checks import Tags
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
@@ -30,6 +31,8 @@ PROBLEMS_TOLD = 50
 
 class Command(BaseCommand):
     help = "Bring prompts, responses and existing judgements into a project: all of the file, or nothing."
+    # All checks load every page, twice as long as a thousand records take.
+    requires_system_checks = [Tags.database]
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         return super().create_parser(
