@@ -24,7 +24,7 @@ from annotation import (
 )
 from annotation.aggregation import Row
 from annotation.judged import Selection, judged_tasks
-from annotation.models import Kind, Project, User
+from annotation.models import Annotation, Kind, Project, User
 from annotation.outcomes import Outcome, found_in
 from annotation.questions import questions_of
 from annotation.raw_rows import COLUMNS as RAW
@@ -259,6 +259,10 @@ def _check_format(
             % {"formats": ", ".join(FORMATS), "format": format}
         )
     checked(project, type, options)
+    if type == "sft" and project.kind == Kind.PREFERENCE and not _has_edits(project):
+        raise ExportError(
+            gettext("The sft rows of a preference project are answers that somebody improved, and nobody did yet.")
+        )
     if format in FOREIGN and type != "raw":
         raise ExportError(
             gettext("%(format)s files hold the judgements themselves: ask for them with the type raw.")
@@ -270,6 +274,10 @@ def _check_format(
         )
     if type == "raw" and (split or part):
         raise ExportError(gettext("Only training rows are split: raw rows are a record, not something to train on."))
+
+
+def _has_edits(project: Project) -> bool:
+    return project.annotations.filter(status=Annotation.Status.SUBMITTED, body__has_key="improved").exists()
 
 
 def _saved(

@@ -85,7 +85,7 @@ def register_hub(name: str, repo_id: str, *, project: Project | None = None, tem
         folder = snapshot_download(repo_id, revision=revision, cache_dir=cache, allow_patterns=list(KEPT))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise RegistryError(
-            "path",
+            "folder",
             gettext("%(repo_id)s could not be downloaded: %(splitlines)s")
             % {"repo_id": repo_id, "splitlines": str(error).splitlines()[0]},
         ) from error
@@ -169,24 +169,24 @@ def _check_folder(folder: Path, name: str) -> None:
             "name", gettext("%(name)r must be letters, digits, hyphens and underscores, at most 80.") % {"name": name}
         )
     if not folder.is_dir():
-        raise RegistryError("path", gettext("%(folder)s is not a folder.") % {"folder": folder})
+        raise RegistryError("folder", gettext("%(folder)s is not a folder.") % {"folder": folder})
     if not runfile.weight_files(folder):
         raise RegistryError(
-            "path",
+            "folder",
             gettext("%(folder)s has no *.safetensors weights; other formats are not loaded.") % {"folder": folder},
         )
     config = folder / "config.json"
     if not config.is_file() and not (folder / "adapter_config.json").is_file():
         raise RegistryError(
-            "path", gettext("%(folder)s has neither config.json nor adapter_config.json.") % {"folder": folder}
+            "folder", gettext("%(folder)s has neither config.json nor adapter_config.json.") % {"folder": folder}
         )
     try:
         described = json.loads(config.read_text("utf-8")) if config.is_file() else {}
     except ValueError as error:
-        raise RegistryError("path", gettext("%(config)s is not JSON.") % {"config": config}) from error
+        raise RegistryError("folder", gettext("%(config)s is not JSON.") % {"config": config}) from error
     if "auto_map" in described:
         raise RegistryError(
-            "path", gettext("%(folder)s needs code of its own to load, which Hone never runs.") % {"folder": folder}
+            "folder", gettext("%(folder)s needs code of its own to load, which Hone never runs.") % {"folder": folder}
         )
 
 

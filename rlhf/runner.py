@@ -156,18 +156,27 @@ def _end(run: Run, state: str, status: dict[str, Any] | None = None, **fields: A
 def _lost(run: Run, exit_code: int | None) -> None:
     """The process is gone and left no ending: go on from the last checkpoint, or give up after a few of these."""
     row = Run.objects.filter(pk=run.pk, state__in=Run.LIVE, attempt=run.attempt)
+    gone = f"process {run.pid} vanished{_ending(exit_code)}" if run.pid else "no process was found"
     if run.state == Run.State.STOPPING:
         _end(run, Run.State.CANCELLED)
+        rundir.note(run.folder, "error", f"{gone} before it could stop by itself; cancelled")
     elif run.losses + 1 < MAX_LOSSES:
         log.warning("Run %s lost its process; it goes on from its last checkpoint", run.name)
         row.update(state=Run.State.QUEUED, losses=F("losses") + 1, pid=None, pid_started=None)
+        rundir.note(run.folder, "error", f"{gone}; the run goes on from its last checkpoint")
     else:
         _end(run, Run.State.LOST, error=_why_lost(run, exit_code), losses=run.losses + 1)
+        rundir.note(run.folder, "error", f"{gone}; after {MAX_LOSSES} of these the run is given up as lost")
+
+
+def _ending(exit_code: int | None) -> str:
+    if not exit_code:
+        return ""
+    return f" (killed by signal {-exit_code})" if exit_code < 0 else f" (exit code {exit_code})"
 
 
 def _why_lost(run: Run, exit_code: int | None) -> dict[str, str]:
-    ending = f" (killed by signal {-exit_code})" if exit_code and exit_code < 0 else ""
-    ending = f" (exit code {exit_code})" if exit_code and exit_code > 0 else ending
+    ending = _ending(exit_code)
     message = f"Its process vanished {run.losses + 1} times without saying why{ending}."
     hint = "The system kills processes when memory runs out: make the batch smaller, or read output.txt; then resume."
     return {"code": "crash", "message": message + _last_words(run), "hint": hint}

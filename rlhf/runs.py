@@ -302,6 +302,23 @@ def _write(path: Path, content: str | bytes | Path) -> None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def log(run: Run, after: int, limit: int) -> dict[str, Any]:
+    """Lines of the run's log behind the first `after`: `{"state", "next", "more", "lines"}`."""
+    lines, more = rundir.lines_after(run.folder / "log.txt", after, limit)
+    return {"state": run.state, "next": after + len(lines), "more": more, "lines": lines}
+
+
+def samples(run: Run, after: int, limit: int) -> dict[str, Any]:
+    """What the run showed people, behind the first `after` lines: `{"state", "next", "more", "samples"}`.
+
+    Each sample has its `line`; what a run repeats after it was resumed comes again, and the later line counts.
+    """
+    lines, more = rundir.lines_after(run.folder / "samples.jsonl", after, limit)
+    rows = ((number, rundir.object_in(text)) for number, text in enumerate(lines, start=after + 1))
+    found = [{"line": number, **row} for number, row in rows if row is not None]
+    return {"state": run.state, "next": after + len(lines), "more": more, "samples": found}
+
+
 def metrics(run: Run, after: int | None = None) -> list[dict[str, Any]]:
     """The run's metric rows later than step `after`."""
     return rundir.read_metrics(run.folder, after)

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -244,13 +245,21 @@ def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
     temporary.replace(path)
 
 
+def object_in(text: str) -> dict[str, Any] | None:
+    """The JSON object that a line holds; None where it holds something else."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return None
+    return data if isinstance(data, dict) else None
+
+
 def read_object(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None where there is no file, or something else in it."""
     try:
-        data = json.loads(path.read_text("utf-8"))
+        return object_in(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return data if isinstance(data, dict) else None
 
 
 def read_status(path: Path | str) -> dict[str, Any]:
@@ -303,6 +312,26 @@ def tail_log(path: Path | str, after_line: int = 0) -> list[str]:
     return text.split("\n")[:-1][after_line:]
 
 
+def lines_after(path: Path, after: int, limit: int) -> tuple[list[str], bool]:
+    """At most `limit` complete lines of a file behind the first `after`, and whether there are more."""
+    try:
+        with path.open("rb") as file:
+            complete = (line for line in file if line.endswith(b"\n"))
+            found = list(islice(complete, after, after + limit + 1))
+    except OSError:
+        return [], False
+    return [line[:-1].decode("utf-8", errors="replace") for line in found[:limit]], len(found) > limit
+
+
+def note(path: Path | str, level: str, text: str) -> None:
+    """Add a line to the log of a run whose process is gone: one write to the end, behind what that left of a line."""
+    log = Path(path) / "log.txt"
+    with suppress(OSError):
+        _drop_half_line(log)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%H:%M:%S')} {level} {text}\n")
+
+
 def process_started(pid: int) -> int | None:
     """When a live process began, in a unit that only serves to tell it from a later one with the same pid."""
     try:
@@ -330,11 +359,7 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
         lines = path.read_text("utf-8", errors="replace").split("\n")[:-1]
     except OSError:
         return
-    for line in lines:
-        with suppress(ValueError):
-            row = json.loads(line)
-            if isinstance(row, dict):
-                yield row
+    yield from (row for line in lines if (row := object_in(line)) is not None)
 
 
 def _drop_half_line(path: Path) -> None:

@@ -10,7 +10,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from rlhf import runs
-from rlhf.api.serializers import MetricsQuery, MetricsSerializer, RunFilter, RunInput, RunSerializer
+from rlhf.api.serializers import (
+    LinesQuery,
+    LogSerializer,
+    MetricsQuery,
+    MetricsSerializer,
+    RunFilter,
+    RunInput,
+    RunSerializer,
+    SamplesSerializer,
+)
 from rlhf.api.views import LoopView
 from rlhf.models import Run
 
@@ -81,6 +90,30 @@ class RunMetrics(LoopView):
         run = get_object_or_404(_rows(request), pk=pk)
         asked = self.sent(MetricsQuery, request.query_params.dict())
         return Response({"state": run.state, "metrics": runs.metrics(run, asked.get("after"))})
+
+
+class RunLog(LoopView):
+    serializer_class = LogSerializer
+    queryset = Run.objects.none()
+    pagination_class = None
+
+    @extend_schema(operation_id="runs_log", parameters=[LinesQuery], responses=LogSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        """The lines of its log behind the first `after`, at most 200; a live run is asked again with `next`."""
+        run = get_object_or_404(_rows(request), pk=pk)
+        return Response(runs.log(run, **self.sent(LinesQuery, request.query_params.dict())))
+
+
+class RunSamples(LoopView):
+    serializer_class = SamplesSerializer
+    queryset = Run.objects.none()
+    pagination_class = None
+
+    @extend_schema(operation_id="runs_samples", parameters=[LinesQuery], responses=SamplesSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        """What it showed people while it trained, behind the first `after` lines, at most 200."""
+        run = get_object_or_404(_rows(request), pk=pk)
+        return Response(runs.samples(run, **self.sent(LinesQuery, request.query_params.dict())))
 
 
 def _rows(request: Any) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils.translation import gettext, gettext_lazy
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from annotation.api.pagination import MOST_ROWS
 from annotation.api.serializers.fields import CleanCharField, StrictSerializer
-from annotation.cleaning import CleaningError
+from annotation.cleaning import MAX_INT, CleaningError
 from annotation.models import Project, User
 from rlhf import withdrawn
 from rlhf.models import Cut, Model, Round, Run, Snapshot
@@ -33,10 +35,16 @@ class VisibleModel(serializers.SlugRelatedField[Model]):
         return Model.objects.visible_to(_caller(self))
 
 
+@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}], "description": "id, name or name@version"})
 class VisibleSnapshot(serializers.PrimaryKeyRelatedField[Snapshot]):
-    """A snapshot by its id, among those the caller may see."""
+    """A snapshot by its id, or by its name in the project that is asked for, among those the caller may see."""
 
-    default_error_messages = {"does_not_exist": gettext_lazy("There is no snapshot {pk_value} that you may see.")}
+    default_error_messages = {
+        "does_not_exist": gettext_lazy("There is no snapshot {pk_value} that you may see."),
+        "incorrect_type": gettext_lazy(
+            "Must be a snapshot: its id, or its name in the project, as in prefs or prefs@2."
+        ),
+    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(queryset=Snapshot.objects.none(), **options)
@@ -44,12 +52,33 @@ class VisibleSnapshot(serializers.PrimaryKeyRelatedField[Snapshot]):
     def get_queryset(self) -> Any:
         return Snapshot.objects.visible_to(_caller(self))
 
+    def to_internal_value(self, data: Any) -> Snapshot:
+        if isinstance(data, float):
+            self.fail("incorrect_type")
+        if not isinstance(data, str) or data.isdecimal():
+            found: Snapshot = super().to_internal_value(data)
+            return found
+        name, _, version = data.partition("@")
+        asked = getattr(self.root, "initial_data", {})
+        rows = self.get_queryset().filter(name=name, project__slug=str(asked.get("project", "")))
+        if version:
+            rows = rows.filter(version=int(version) if version.isdecimal() and len(version) < 9 else 0)
+        named: Snapshot | None = rows.order_by("-version").first()
+        if named is None:
+            self.fail("does_not_exist", pk_value=data)
+        return named
 
+
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "object", "required": ["prompt"]}]})
 class PromptField(serializers.DictField):
-    """`{"id"?, "prompt": text or messages}`."""
+    """A text, or `{"id"?, "prompt": text or messages}`."""
+
+    default_error_messages = {
+        "not_a_dict": gettext_lazy("Must be a text, or an object with prompt and, if you like, id.")
+    }
 
     def to_internal_value(self, data: Any) -> Any:
-        row = super().to_internal_value(data)
+        row = super().to_internal_value({"prompt": data} if isinstance(data, str) else data)
         if strange := row.keys() - {"id", "prompt"}:
             raise serializers.ValidationError(
                 gettext("%(field)s is not known here; use id and prompt.") % {"field": min(strange)}
@@ -228,6 +257,30 @@ class MetricsQuery(StrictSerializer):
 class MetricsSerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=Run.State.choices)
     metrics = serializers.ListField(child=serializers.DictField(), help_text="step, time and what the kind logs")
+
+
+class LinesQuery(StrictSerializer):
+    after = serializers.IntegerField(
+        min_value=0, max_value=MAX_INT, default=0, help_text="Lines seen: the `next` of the answer before."
+    )
+    limit = serializers.IntegerField(min_value=1, max_value=MOST_ROWS, default=MOST_ROWS)
+
+
+class LinesSerializer(serializers.Serializer[Any]):
+    state = serializers.ChoiceField(choices=Run.State.choices)
+    next = serializers.IntegerField(help_text="what to give as `after` next time")
+    more = serializers.BooleanField(help_text="whether more lines are there already")
+
+
+class LogSerializer(LinesSerializer):
+    lines = serializers.ListField(child=serializers.CharField(), help_text="time, level and text")
+
+
+class SamplesSerializer(LinesSerializer):
+    samples = serializers.ListField(
+        child=serializers.DictField(),
+        help_text="line, step, prompt, and the answers with their rewards; of a step and prompt the last line counts",
+    )
 
 
 class RoundSerializer(serializers.ModelSerializer[Round]):

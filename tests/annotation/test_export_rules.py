@@ -77,6 +77,9 @@ def test_an_improved_answer_gives_a_demonstration_and_a_pair() -> None:
     (row,) = exporting.rows(project, "sft")
     assert row["completion"] == [{"role": "assistant", "content": "a better x"}]
     assert left_out(project, "sft") == ["", "no improved answer"]
+    assert len(b"".join(exporting.stream(project, "sft", "jsonl")).splitlines()) == 1
+    with pytest.raises(exporting.ExportError, match="answers that somebody improved, and nobody did yet"):
+        exporting.stream(factories.project(), "sft", "jsonl")
 
 
 def test_ratings_give_pairs_by_a_stated_gap() -> None:

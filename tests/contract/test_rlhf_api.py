@@ -105,6 +105,24 @@ def test_a_bad_run_is_refused_by_its_key(project, trainer, change, field):
     assert not Run.objects.exists()
 
 
+def test_a_snapshot_is_given_by_its_id_or_by_its_name_in_the_project(project, trainer):
+    other = factories.project()
+    theirs = rows.snapshot(other)
+    Snapshot.objects.filter(pk=theirs.pk).update(name="prefs")
+    first, second = rows.snapshot(project), rows.snapshot(project)
+    Snapshot.objects.filter(pk=first.pk).update(name="prefs")
+    Snapshot.objects.filter(pk=second.pk).update(name="prefs", version=2)
+    body = {"project": project.slug, "kind": "dpo", "start_model": rows.model().name}
+    for named, found in (("prefs", second), ("prefs@1", first), (first.pk, first), (str(first.pk), first)):
+        assert post(trainer, "runs/", body | {"snapshot": named}).json()["snapshot"] == found.pk
+    for wrong in ("nobody", "prefs@3", "prefs@x", theirs.pk):
+        told = a_problem(post(trainer, "runs/", body | {"snapshot": wrong}), 400, "snapshot")
+        assert f"no snapshot {wrong}" in told["errors"]["snapshot"][0]
+    for wrong in ([], {}, True, 1.5):
+        told = a_problem(post(trainer, "runs/", body | {"snapshot": wrong}), 400, "snapshot")
+        assert "its id, or its name" in told["errors"]["snapshot"][0]
+
+
 def test_a_model_is_given_by_its_name_and_not_by_a_path(project, trainer):
     answer = post(trainer, "runs/", {"project": project.slug, "kind": "dpo", "start_model": "/etc"})
     assert "no model named /etc that you may see" in a_problem(answer, 400, "start_model")["errors"]["start_model"][0]
@@ -119,6 +137,30 @@ def test_metrics_after_a_step_leave_out_a_half_written_line(project, trainer):
     a_problem(get(trainer, f"runs/{run.pk}/metrics/", after="x"), 400, "after")
 
 
+def test_the_log_and_the_samples_come_in_pages_without_a_half_written_line(project, trainer):
+    run = rows.run(project)
+    (run.folder / "log.txt").write_text("".join(f"12:00:00 info step {n}\n" for n in range(250)) + "12:00:01 in")
+    first = get(trainer, f"runs/{run.pk}/log/").json()
+    assert (first["state"], first["next"], first["more"], len(first["lines"])) == ("queued", 200, True, 200)
+    rest = get(trainer, f"runs/{run.pk}/log/", after=first["next"]).json()
+    assert (rest["next"], rest["more"], rest["lines"][-1]) == (250, False, "12:00:00 info step 249")
+    assert get(trainer, f"runs/{run.pk}/log/", after=250).json()["lines"] == []
+    shown = [{"step": step, "prompt": [], "after": "Yes."} for step in (1, 2)]
+    lines = [json.dumps(row) for row in shown]
+    (run.folder / "samples.jsonl").write_text("\n".join([lines[0], "not json", lines[1], '{"step": 3']))
+    answer = get(trainer, f"runs/{run.pk}/samples/").json()
+    assert answer == {
+        "state": "queued",
+        "next": 3,
+        "more": False,
+        "samples": [{"line": 1, **shown[0]}, {"line": 3, **shown[1]}],
+    }
+    assert get(trainer, f"runs/{run.pk}/samples/", after=1, limit=1).json()["samples"] == []
+    assert get(trainer, f"runs/{rows.run(project).pk}/samples/").json()["samples"] == []
+    for query in ({"after": "x"}, {"after": -1}, {"limit": 201}):
+        a_problem(get(trainer, f"runs/{run.pk}/log/", **query), 400, *query)
+
+
 def test_a_prompt_list_makes_a_generate_run(project, trainer):
     body = {"project": project.slug, "kind": "generate", "start_model": rows.model().name}
     made = post(trainer, "runs/", body | {"prompts": [{"prompt": "Hello?"}, {"prompt": "Hello?"}, {"prompt": "Bye?"}]})
@@ -126,6 +168,11 @@ def test_a_prompt_list_makes_a_generate_run(project, trainer):
     written = (Run.objects.get().folder / "prompts.jsonl").read_text().splitlines()
     assert [json.loads(line)["prompt"][0]["content"] for line in written] == ["Hello?", "Bye?"]
     a_problem(post(trainer, "runs/", body | {"prompts": [{"prompt": 3}]}), 400, "prompts.0")
+    assert post(trainer, "runs/", body | {"prompts": ["Hello?", {"prompt": "Bye?"}]}).status_code == 201
+    written = (Run.objects.first().folder / "prompts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in written] == ["1", "2"]
+    told = a_problem(post(trainer, "runs/", body | {"prompts": ["Hi", 7]}), 400, "prompts.1")
+    assert told["errors"]["prompts.1"] == ["Must be a text, or an object with prompt and, if you like, id."]
 
 
 def test_a_round_is_started_and_refused_by_the_key_of_its_plan(project, trainer):
@@ -182,7 +229,7 @@ def test_only_an_admin_registers_a_folder(project, trainer, tmp_path):
     body = {"name": "mine", "folder": str(folder)}
     a_problem(post(trainer, "models/", body), 403)
     assert post(factories.admin(), "models/", body).json()["path"] == "models/mine"
-    a_problem(post(factories.admin("root"), "models/", body | {"name": "x", "folder": "/nowhere"}), 400, "path")
+    a_problem(post(factories.admin("root"), "models/", body | {"name": "x", "folder": "/nowhere"}), 400, "folder")
 
 
 @pytest.mark.parametrize("role", [None, "annotator"])
@@ -193,6 +240,8 @@ def test_strangers_and_annotators_see_nothing(project, role):
         assert get(person, path).json()["results"] == []
     for path in (f"snapshots/{snapshot.pk}/", f"runs/{run.pk}/", f"runs/{run.pk}/metrics/", f"models/{model.name}/"):
         a_problem(get(person, path), 404)
+    for path in ("log", "samples"):
+        a_problem(get(person, f"runs/{run.pk}/{path}/"), 404)
     for path in (f"runs/{run.pk}/cancel/", f"runs/{run.pk}/resume/", f"models/{model.name}/promote/"):
         a_problem(post(person, path), 404)
 

@@ -83,6 +83,24 @@ def test_a_killed_process_is_noticed_and_the_run_goes_on_from_its_last_checkpoin
     assert [row["step"] for row in metrics] == list(range(1, metrics[-1]["step"] + 1))
 
 
+def test_the_log_says_that_a_process_was_killed_behind_what_that_left_of_a_line(engine, until):
+    engine.endless()
+    run = until(rows.run(factories.project()), STEPPED)
+    os.kill(run.pid, signal.SIGKILL)
+    with (run.folder / "log.txt").open("a") as file:
+        file.write("12:00:00 info half a li")
+    engine.behave(steps=3)
+    killed = run.pid
+    until(run, ENDED)
+    lines = rundir.tail_log(run.folder)
+    (told,) = [line for line in lines if "vanished" in line]
+    assert told.endswith(
+        f"error process {killed} vanished (killed by signal 9); the run goes on from its last checkpoint"
+    )
+    assert not any("half a li" in line for line in lines)
+    assert run.state == Run.State.SUCCEEDED and "succeeded" in lines[-1]
+
+
 def test_a_run_that_keeps_dying_is_given_up_with_a_reason(engine, until):
     engine.behave(at_end="import os; print('no luck'); os.kill(os.getpid(), 9)")
     run = until(rows.run(factories.project()), ENDED)
