@@ -389,9 +389,8 @@ def _succeeded(round: Round, run: Run | None) -> bool:
     if run is None or run.state == Run.State.SUCCEEDED:
         return run is not None
     if run.state in Run.ENDED:
-        message = (run.error or {}).get("message") or gettext("It was %(state)s.") % {
-            "state": gettext(run.get_state_display()).lower()
-        }
+        told = " ".join(filter(None, [(run.error or {}).get("message"), (run.error or {}).get("hint")]))
+        message = told or gettext("It was %(state)s.") % {"state": gettext(run.get_state_display()).lower()}
         _stop(round, gettext("%(run)s did not finish. %(message)s") % {"run": run.name, "message": message})
     return False
 

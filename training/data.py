@@ -49,10 +49,12 @@ class RowAccount:
         self.dropped[reason] += 1
         self.first.setdefault(reason, self.read)
 
-    def require(self, max_dropped_share: float, *, raisable: bool = True) -> None:
+    def require(
+        self, max_dropped_share: float, *, raisable: bool = True, remedy: str = "Raise params.max_length"
+    ) -> None:
         """Raise DataError when nothing is left, or when more than this share had to be left out.
 
-        `raisable`: a longer max_length would help, because the model can read longer rows.
+        `raisable`: the `remedy` for rows that are too long would help, because the model can read longer ones.
         """
         lost = sum(self.dropped.values())
         reasons = ", ".join(
@@ -60,15 +62,15 @@ class RowAccount:
         )
         longer = bool(self.dropped["too_long"]) and raisable
         if not self.used:
-            hint = "Raise params.max_length, or check the snapshot." if longer else "Correct those rows."
+            hint = f"{remedy}, or check the rows." if longer else "Correct those rows."
             hint = hint if lost else "Choose a snapshot that has rows."
             raise DataError(
                 f"The {self.split} split has no usable row: {self.read} read, {reasons or 'none'} dropped.", hint
             )
         if lost > max_dropped_share * self.read:
             message = f"{lost} of {self.read} {self.split} rows cannot be used ({reasons})"
-            remedy = "Raise params.max_length" if longer else "Correct those rows"
-            hint = f"{remedy}, or accept the loss with params.max_dropped_share = {_round_up(lost / self.read)}."
+            first = remedy if longer else "Correct those rows"
+            hint = f"{first}, or accept the loss with params.max_dropped_share = {_round_up(lost / self.read)}."
             raise DataError(f"{message}; at most {max_dropped_share:.1%} may be left out.", hint)
 
     def as_dict(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def load(
     """The usable prompts of the file in the run directory, or else of one split of the snapshot."""
     found = from_file(run_path / config.prompts) if config.prompts else from_snapshot(config, split)
     prompts, account = usable(found, split, tokenizer, config.params, context=context)
-    _require(account, config.params.max_dropped_share)
+    _require(account, config.params, context)
     return prompts, account
 
 
@@ -35,6 +35,12 @@ def usable(
 
     `context` is how many tokens the model can hold; an answer of `max_new_tokens` must still fit behind the prompt.
     """
+    if context and params.max_new_tokens >= context:
+        raise DataError(
+            f"No prompt fits: the model holds {context} tokens, and params.max_new_tokens keeps"
+            f" {params.max_new_tokens} of them for the answer.",
+            f"Set params.max_new_tokens to less than {context}; {context // 2} is a good try.",
+        )
     longest = min(params.max_prompt_length, context - params.max_new_tokens if context else params.max_prompt_length)
     account, prompts, seen, names = RowAccount(split), [], set(), set()
     for name, messages in found:
@@ -81,12 +87,18 @@ def from_snapshot(config: RunFile, split: str) -> Iterable[tuple[str, Messages]]
         yield str(number if row.get("task_id") is None else row["task_id"]), row["prompt"]
 
 
-def _require(account: RowAccount, max_dropped_share: float) -> None:
+def _require(account: RowAccount, params: Any, context: int | None) -> None:
     # A prompt with several judgements stands in several rows; leaving the copies out loses nothing.
     repeated = account.dropped.pop("repeated_prompt", 0)
     account.read -= repeated
     try:
-        account.require(max_dropped_share)
+        bound = context is not None and context - params.max_new_tokens < params.max_prompt_length
+        remedy = (
+            "Lower params.max_new_tokens, which the prompt leaves room for"
+            if bound
+            else "Raise params.max_prompt_length"
+        )
+        account.require(params.max_dropped_share, remedy=remedy)
     finally:
         account.read += repeated
         if repeated:

@@ -162,7 +162,7 @@ def test_a_failed_run_stops_the_round_with_one_sentence_and_can_be_made_anew(loo
     loop_engine.script = script.replace(known, f"{known}\n    if kind == 'reward': {fails}")
     round = go(round, State.POLICY)
     assert round.state == State.REWARD
-    assert round.problem == "rm-r1 did not finish. loss became nan."
+    assert round.problem == "rm-r1 did not finish. loss became nan. Lower it."
     assert rounds.advance(round).state == State.REWARD  # it waits for a person
     loop_engine.script = script
     round = rounds.retry(round, {"reward": {"params": {"learning_rate": 1e-5}}})

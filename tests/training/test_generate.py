@@ -133,7 +133,8 @@ def test_a_bad_line_is_named(make_run):
 
 
 def test_long_repeated_and_unusable_prompts_are_left_out_and_counted(make_run):
-    folder = make_run("generate", prompts="prompts.jsonl", params=PARAMS | {"max_dropped_share": 0.5})
+    limits = {"max_dropped_share": 0.5, "max_prompt_length": 100}
+    folder = make_run("generate", prompts="prompts.jsonl", params=PARAMS | limits)
     config = runfile.read(folder / "run.json")
     tokenizer = models.load_tokenizer(config, folder)
     found = [
@@ -147,5 +148,11 @@ def test_long_repeated_and_unusable_prompts_are_left_out_and_counted(make_run):
     reasons = {"repeated_prompt": 1, "too_long": 1, "prompt_does_not_end_with_a_question": 1}
     assert account.as_dict() == {"read": 4, "used": 1, "truncated": 0, "dropped": reasons}
     (folder / "prompts.jsonl").write_text("".join(json.dumps({"id": i, "prompt": p}) + "\n" for i, p in found))
-    with pytest.raises(DataError, match="2 of 3"):  # a copy is no loss
+    with pytest.raises(DataError, match="2 of 3") as refused:  # a copy is no loss
         prompts.load(config, folder, tokenizer, "train", context=64)
+    assert refused.value.hint.startswith("Lower params.max_new_tokens, which the prompt leaves room for")
+    with pytest.raises(DataError, match="2 of 3") as refused:
+        prompts.load(config, folder, tokenizer, "train", context=None)
+    assert refused.value.hint.startswith("Raise params.max_prompt_length")
+    with pytest.raises(DataError, match=r"the model holds 8 tokens, and params\.max_new_tokens keeps"):
+        prompts.load(config, folder, tokenizer, "train", context=8)
