@@ -1,14 +1,17 @@
 """No page is wider than its screen: each is loaded once, then seen as a phone's, which is touched, and as a desk's, in
 both themes."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
 from annotation.models import Project, Role
+from annotation.questions import check_questions
 from rlhf.models import Model, Round, Run, Snapshot
 from rlhf.rounds import Plan
 from tests import factories
-from tests.browser.conftest import DESKTOP, PHONE, Open
+from tests.browser.conftest import DESKTOP, PHONE, Open, ready
 from tests.browser.test_loop_pages import live
 from tests.browser.test_review import disputed
 from tests.rlhf import rows
@@ -70,3 +73,42 @@ def test_what_a_run_was_made_from_stays_within_its_card(open_page: Open) -> None
     expect(tag).to_have_text("99% of the judgments are simulated")
     inner, outer = tag.bounding_box(), cell.bounding_box()
     assert inner and outer and inner["x"] + inner["width"] <= outer["x"] + outer["width"] + 1
+
+
+WITHIN = """() => [...document.querySelectorAll('.ladder .rung')].filter(rung => {
+    const inner = rung.getBoundingClientRect(), outer = rung.closest('.slot').getBoundingClientRect();
+    return inner.right > outer.right + 1 || inner.left < outer.left - 1 || inner.width < 24;
+}).map(rung => rung.dataset.letter)"""
+
+
+@pytest.mark.parametrize("phone", [False, True])
+def test_eight_responses_tied_stay_within_their_places(open_page: Open, phone: bool) -> None:
+    project = factories.project("ranking")
+    factories.task(project, responses=[f"Answer {number}, of which some words are shown" for number in range(8)])
+    page = open_page(factories.member(project), f"/projects/{project.slug}/work/", phone=phone)
+    ready(page)
+    places = {"A": 1, "B": 1, "C": 2, "D": 2, "E": 2, "F": 4, "G": 8, "H": 8}
+    for letter, place in places.items():
+        rung, slot = page.locator(f'.rung[data-letter="{letter}"]'), page.locator(f'.slot[data-place="{place}"]')
+        if phone:
+            rung.tap()
+            slot.tap(position={"x": 5, "y": 5})
+        else:
+            page.keyboard.press(letter.lower())
+            page.keyboard.press(str(place))
+        expect(slot.locator(f'[data-letter="{letter}"]')).to_be_visible()
+    assert page.evaluate(WITHIN) == []
+    expect(page.get_by_role("button", name=re.compile("Response C.*place 2"))).to_be_visible()
+    expect(page.get_by_role("button", name="Submit")).to_be_enabled()
+
+
+@pytest.mark.parametrize("points", [2, 5, 8, 9, 11])
+def test_every_point_of_a_scale_is_large_enough_for_a_thumb(open_page: Open, points: int) -> None:
+    project = factories.project(
+        "rating",
+        questions=check_questions("rating", {"aspects": [{"name": "good", "label": "Good", "points": points}]}),
+    )
+    factories.task(project)
+    page = open_page(factories.member(project), f"/projects/{project.slug}/work/", phone=True)
+    boxes = [label.bounding_box() for label in page.locator(".likert label").all()]
+    assert len(boxes) == points and all(box and box["height"] >= 44 and box["width"] >= 40 for box in boxes)
