@@ -10,7 +10,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from rlhf import plans, rounds
-from rlhf.api.serializers import Changes, NeededReason, Promotion, Reason, RoundFilter, RoundInput, RoundSerializer
+from rlhf.api.serializers import (
+    Changes,
+    NeededReason,
+    Promotion,
+    Reason,
+    RoundDetailSerializer,
+    RoundFilter,
+    RoundInput,
+    RoundSerializer,
+)
 from rlhf.api.views import LoopView
 from rlhf.models import Round
 
@@ -47,7 +56,7 @@ class Rounds(LoopView):
 class RoundView(LoopView):
     """One round, found for looking or for deciding."""
 
-    serializer_class = RoundSerializer
+    serializer_class = RoundDetailSerializer
     queryset = Round.objects.none()
 
     def round(self, pk: int, *, to_train: bool = True) -> Round:
@@ -61,14 +70,14 @@ class RoundView(LoopView):
 
 
 class RoundDetail(RoundView):
-    @extend_schema(responses=RoundSerializer)
+    @extend_schema(responses=RoundDetailSerializer)
     def get(self, request: Request, pk: int) -> Response:
         """One round."""
         return self.shown(self.round(pk, to_train=False))
 
 
 class PromoteRound(RoundView):
-    @extend_schema(request=Promotion, responses=RoundSerializer)
+    @extend_schema(request=Promotion, responses=RoundDetailSerializer)
     def post(self, request: Request, pk: int) -> Response:
         """Promote one of its policies and end it; a reason is needed where the gate is not met."""
         round = self.round(pk)
@@ -76,7 +85,7 @@ class PromoteRound(RoundView):
 
 
 class RejectRound(RoundView):
-    @extend_schema(request=Reason, responses=RoundSerializer)
+    @extend_schema(request=Reason, responses=RoundDetailSerializer)
     def post(self, request: Request, pk: int) -> Response:
         """Promote none of its policies and end it; 409 before it waits for the decision, when it can be abandoned."""
         round = self.round(pk)
@@ -84,7 +93,7 @@ class RejectRound(RoundView):
 
 
 class AbandonRound(RoundView):
-    @extend_schema(request=NeededReason, responses=RoundSerializer)
+    @extend_schema(request=NeededReason, responses=RoundDetailSerializer)
     def post(self, request: Request, pk: int) -> Response:
         """End it before its decision, with a reason: its runs stop, its tasks leave the queue, nothing is promoted.
 
@@ -95,7 +104,7 @@ class AbandonRound(RoundView):
 
 
 class RetryRound(RoundView):
-    @extend_schema(request=Changes, responses=RoundSerializer)
+    @extend_schema(request=Changes, responses=RoundDetailSerializer)
     def post(self, request: Request, pk: int) -> Response:
         """Make its failed runs anew, by the plan with changes."""
         round = self.round(pk)
@@ -103,7 +112,7 @@ class RetryRound(RoundView):
 
 
 class FinishStep(RoundView):
-    @extend_schema(request=None, responses=RoundSerializer)
+    @extend_schema(request=None, responses=RoundDetailSerializer)
     def post(self, request: Request, pk: int) -> Response:
         """Stop waiting for people: go on with the judgements that stand now."""
         return self.shown(rounds.finish_step(self.round(pk)))

@@ -12,7 +12,7 @@ from annotation.api.pagination import MOST_ROWS
 from annotation.api.serializers.fields import CleanCharField, StrictSerializer
 from annotation.cleaning import MAX_INT, CleaningError
 from annotation.models import Project, User
-from rlhf import withdrawn
+from rlhf import rounds, withdrawn
 from rlhf.models import Cut, Model, Round, Run, Snapshot
 from rlhf.prompts import Prompt, distinct, messages
 from training import runfile
@@ -300,6 +300,27 @@ class RoundSerializer(serializers.ModelSerializer[Round]):
         fields = ["id", "project", "number", "state", "problem", "plan", "start_model", "base_model", "reward_model"]
         fields += ["snapshot", "runs", "evaluation", "promoted_model", "decision", "created_at", "finished_at"]
         read_only_fields = fields
+
+
+class RoundDetailSerializer(RoundSerializer):
+    """One round, with what people still have to do for it and what its gate says."""
+
+    progress = serializers.SerializerMethodField(
+        help_text="judgements that stand and that are wanted: label and compare, each with done, wanted and tasks"
+    )
+    gate = serializers.SerializerMethodField(
+        help_text="while it waits for the decision, for each policy the conditions: name, value, limit, met"
+    )
+
+    class Meta(RoundSerializer.Meta):
+        fields = [*RoundSerializer.Meta.fields, "progress", "gate"]
+        read_only_fields = fields
+
+    def get_progress(self, round: Round) -> dict[str, dict[str, int]]:
+        return rounds.progress(round)
+
+    def get_gate(self, round: Round) -> dict[str, list[dict[str, Any]]]:
+        return rounds.gate(round) if round.state == Round.State.DECIDE else {}
 
 
 class RoundInput(StrictSerializer):

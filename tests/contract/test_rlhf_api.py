@@ -10,6 +10,7 @@ from rlhf import registry
 from rlhf.models import Model, Round, Run, Snapshot
 from tests import factories
 from tests.rlhf import rows
+from tests.rlhf.page_rows import deciding
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_folder")]
 
@@ -182,12 +183,25 @@ def test_a_round_is_started_and_refused_by_the_key_of_its_plan(project, trainer)
     made = post(trainer, "rounds/", body | {"plan": {"prompts": 4, "eval_prompts": 2}})
     assert made.status_code == 201
     assert (made.json()["state"], made.json()["number"]) == ("generate", 1)
-    assert get(trainer, f"rounds/{made.json()['id']}/").json()["plan"]["eval_prompts"] == 2
+    told = get(trainer, f"rounds/{made.json()['id']}/").json()
+    assert told["plan"]["eval_prompts"] == 2 and told["gate"] == {}
+    assert told["progress"]["label"] == {"done": 0, "wanted": 0, "tasks": 0}
     a_problem(post(trainer, f"rounds/{made.json()['id']}/reject/"), 409)
     a_problem(post(trainer, f"rounds/{made.json()['id']}/finish-step/"), 409)
     assert made.json()["base_model"] == body["start_model"]
     other = {"project": factories.project().slug}
     a_problem(post(factories.admin(), "rounds/", body | other | {"prompts": []}), 400, "eval_prompts")
+
+
+def test_a_round_that_waits_for_the_decision_tells_its_gate_and_is_decided(project, trainer):
+    round, model = deciding(project)
+    told = get(trainer, f"rounds/{round.pk}/").json()
+    met = {row["name"]: (row["limit"], row["met"]) for row in told["gate"][model.name]}
+    assert met == {"win_rate_low": (0.5, True), "kl_max": (15.0, True)}
+    assert set(told["progress"]) == {"label", "compare"}
+    a_problem(post(trainer, f"rounds/{round.pk}/promote/", {"model": round.start_model.name}), 400, "model")
+    promoted = post(trainer, f"rounds/{round.pk}/promote/", {"model": model.name}).json()
+    assert (promoted["state"], promoted["promoted_model"], promoted["gate"]) == ("promoted", model.name, {})
 
 
 def test_an_open_round_is_abandoned_with_a_reason_before_another_starts(project, trainer):
