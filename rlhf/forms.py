@@ -214,4 +214,10 @@ def snapshot_words(snapshot: Snapshot) -> str:
     text = ngettext("%(name)s, %(rows)s row", "%(name)s, %(rows)s rows", rows)
     if snapshot.simulated_share:
         text = ngettext("%(name)s, %(rows)s row, simulated judges", "%(name)s, %(rows)s rows, simulated judges", rows)
-    return text % {"name": snapshot, "rows": f"{rows:,}"}
+    told = text % {"name": snapshot, "rows": f"{rows:,}"}
+    if snapshot.withdrawn:
+        told = gettext("%(snapshot)s, %(count)s judgments withdrawn") % {
+            "snapshot": told,
+            "count": f"{snapshot.withdrawn:,}",
+        }
+    return told

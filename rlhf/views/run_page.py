@@ -228,6 +228,11 @@ def made_from(run: Run) -> list[dict[str, str]]:
         note = ngettext("%(count)s row", "%(count)s rows", rows) % {"count": f"{rows:,}"}
         note += f", {run.snapshot.content_hash[:6]}"
         parts.append({"what": what, "name": str(run.snapshot), "href": run.snapshot.get_absolute_url(), "note": note})
+        if run.snapshot.withdrawn:
+            withdrawn = ngettext(
+                "%(count)s judgment withdrawn since", "%(count)s judgments withdrawn since", run.snapshot.withdrawn
+            )
+            parts[-1]["note"] += ", " + withdrawn % {"count": f"{run.snapshot.withdrawn:,}"}
         if run.snapshot.simulated_share:
             parts[-1]["simulated"] = figures.simulated_words(run.snapshot.simulated_share)
     return parts

@@ -124,3 +124,14 @@ def test_a_demonstration_starts_from_the_draft_is_kept_and_sent_by_plain_buttons
     assert ">Mine.</textarea>" in kept
     client.post(form.action, form.fields | {"text": "Mine, at last."})
     assert Annotation.objects.get().body["text"] == "Mine, at last."
+
+
+def test_going_back_and_sending_the_page_again_with_another_answer_says_that_the_first_one_stands() -> None:
+    client, project = begun("demonstration", ["A draft."])
+    _, form = opened(client, project)
+    client.post(form.action, form.fields | {"text": "The first."})
+    twice = client.post(form.action, form.fields | {"text": "The first."}, follow=True).content.decode()
+    assert "that answer stands" not in twice
+    other = client.post(form.action, form.fields | {"text": "Another."}, follow=True).content.decode()
+    assert "that answer stands. Change it under My work." in other
+    assert Annotation.objects.get().body["text"] == "The first."

@@ -143,6 +143,8 @@ def test_what_was_withdrawn_behind_a_model_is_told_wherever_the_model_is(client,
     with django_assert_num_queries(2):
         assert len(withdrawn.behind_models()) == 3
 
+    assert "2 judgments withdrawn since" in client.get(training.get_absolute_url()).content.decode()
+    assert "2 judgments withdrawn" in client.get(f"/projects/{project.slug}/runs/new/?kind=reward").content.decode()
     address = f"/projects/{project.slug}/lineage/"
     page = client.get(address).content.decode()
     assert "rm-now" in page and "ppo-next" in page and "apart" not in page
