@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 LEAST_BYTES = 4 * 1024**2  # of a file, from which a second process is worth its while
 PIPE = 1024**2  # bytes that may wait: a batch of usual records
+SELDOM = (100_000, 50, 50)  # objects until the other process looks for cycles: records have none
 
 
 def pays(source: Path | str | Iterable[Any], container: str) -> bool:
@@ -68,11 +69,15 @@ def _tell(items: Iterable[Any], writer: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first one ends this one
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         gc.freeze()  # what both share stays shared
+        gc.set_threshold(*SELDOM)
         with suppress(OSError):  # a system may grant less
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE)
         with os.fdopen(writer, "wb") as out:
             for word in _words(items):
-                pickle.dump(word, out, pickle.HIGHEST_PROTOCOL)  # into the pipe at once: no second copy of long texts
+                # Into the pipe at once: no second copy of long texts.
+                pickler = pickle.Pickler(out, pickle.HIGHEST_PROTOCOL)
+                pickler.fast = True  # keeps no list of what was said, which nothing here says twice
+                pickler.dump(word)
                 out.flush()
     finally:
         os._exit(0)

@@ -14,3 +14,4 @@ class AnnotationConfig(AppConfig):
 
         # What is loaded by now lives as long as the process. Looking at it again and again was a sixth of an export.
         gc.freeze()
+        gc.enable()  # manage.py loads the applications without

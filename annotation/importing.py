@@ -30,7 +30,7 @@ from annotation.staging import ImportInterrupted, Staging
 
 __all__ = ["FORMATS", "ImportInterrupted", "ImportReport", "Problem", "import_records"]
 
-BATCH = 1000  # records checked, looked up and staged together
+BATCH = 2000  # records checked, looked up and staged together
 BEAT = 0.5  # seconds between two signs of life; publishing asks once more whether anybody waits for it
 # The project's latest items, whose prompts are compared with those of the file: in a check as many as a person waits
 # for, in an import no more than take a few hundredths of its time.

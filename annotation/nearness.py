@@ -105,8 +105,13 @@ def bands_and_bits(texts: list[str]) -> tuple[bytes, bytes]:
 
 def first_of_each(keys: npt.NDArray[np.uint32] | npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """For each key the place of the first equal one."""
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
+    if keys.dtype == np.uint32:  # sorted with their places behind them: twice as fast as to sort the places by them
+        packed = keys.astype(np.uint64) << np.uint64(32) | np.arange(len(keys), dtype=np.uint64)
+        packed.sort()
+        order, ordered = (packed & np.uint64(2**32 - 1)).astype(np.int64), packed >> np.uint64(32)
+    else:
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
     new = np.concatenate(([True], ordered[1:] != ordered[:-1]))[: len(keys)]
     found = np.empty_like(order)
     found[order] = np.repeat(order[new], np.diff(np.append(np.flatnonzero(new), len(keys))))

@@ -42,7 +42,8 @@ MANY = 1000  # new tasks from which the planner should know of them
 # kB of pages that SQLite keeps: the indexes of a large import outgrow the usual, and publishing turns all of them over.
 USUAL_CACHE, CACHE, PUBLISHING_CACHE = 2000, 16_384, 131_072
 USUAL_CHECKPOINT = 1000  # pages of SQLite's log that a commit brings into the database
-CHECKPOINT = 8  # batches after which an import does so, with nobody standing in line behind it
+CHECKPOINT = 4  # batches after which an import does so, with nobody standing in line behind it
+AT_ONCE = 1000  # records with more than texts in one transaction, which takes them as long as a whole batch of texts
 SWEPT_AT_ONCE = 2000  # tasks deleted in one transaction
 GIVEN_UP = "The import was taken for dead while it ran; start it again."
 SAME_IDS = "Another import brought in some of the same ids meanwhile; start this one again."
@@ -98,11 +99,13 @@ class Staging:
     def add(self, records: list[Record], *, purpose: str) -> None:
         """Store new tasks with their responses and judgements, out of sight."""
         self._look_up(True)
-        with write_transaction():
-            added = tasks.insert(self.project, [record.fields for record in records], purpose)
-            judged = [both for both in zip(added, records, strict=True) if both[1].judgements]
-            if rows := [row for one, record in judged for row in self._judged(one, record)]:
-                judgement_rows.store(rows, fresh=True)
+        for start in range(0, len(records), AT_ONCE):
+            some = records[start : start + AT_ONCE]
+            with write_transaction():
+                added = tasks.insert(self.project, [record.fields for record in some], purpose)
+                judged = [both for both in zip(added, some, strict=True) if both[1].judgements]
+                if rows := [row for one, record in judged for row in self._judged(one, record)]:
+                    judgement_rows.store(rows, fresh=True)
         self._file_away()
 
     def add_plain(self, given: Plain, *, purpose: str) -> None:
@@ -115,12 +118,13 @@ class Staging:
         self._file_away()
 
     def _look_up(self, wanted: bool) -> None:
-        """Whether SQLite looks up what each row refers to, a sixth of the time where that is asked for all together.
+        """Whether SQLite looks at each row by itself: what it refers to, and whether its JSON is JSON.
 
-        It is said when it changes, because SQLite prepares every statement anew after that.
+        That is a quarter of the time of rows that were made by columns, of which all this is known. It is said when it
+        changes, because SQLite prepares every statement anew after that.
         """
-        if wanted != self._looks_up and connection.vendor == "sqlite":
-            (connection.enable_constraint_checking if wanted else connection.disable_constraint_checking)()
+        if wanted != self._looks_up:
+            _set(f"foreign_keys = {int(wanted)}", f"ignore_check_constraints = {int(not wanted)}")
             self._looks_up = wanted
 
     def _file_away(self) -> None:

@@ -28,10 +28,24 @@ def read(handle: BinaryIO) -> Iterator[Raw]:
 
 def read_pieces(handle: BinaryIO, size: int) -> Iterator[Piece]:
     """The same, up to `size` lines at a time."""
-    waiting = physical_lines(handle)
-    while some := list(islice(waiting, size)):
-        columns = _columns([line for _, line in some])
-        yield Piece(partial(_records, some), columns, [number for number, _ in some])
+    parts, number = _parts(handle), 1
+    while some := _taken(parts, size):
+        if len(some[-1]) > MAX_RECORD:  # its end is still to come
+            yield Piece(partial(_records, list(islice(_lines(chain(some, parts), number), len(some)))))
+        else:
+            numbers = range(number, number + len(some))
+            yield Piece(partial(_records, zip(numbers, some, strict=True)), _columns(some), list(numbers))
+        number += len(some)
+
+
+def _taken(parts: Iterator[bytes], size: int) -> list[bytes]:
+    """The next lines, up to an overlong one: of those no second one is kept."""
+    taken: list[bytes] = []
+    for part in islice(parts, size):
+        taken.append(part)
+        if len(part) > MAX_RECORD:
+            break
+    return taken
 
 
 def _records(lines: Iterable[Line]) -> Iterator[Raw]:
@@ -78,15 +92,22 @@ def _texts(columns: list[list[Any]]) -> list[str] | None:
 
 def physical_lines(handle: BinaryIO) -> Iterator[Line]:
     """Lines that end at a line feed and nowhere else (U+2028 is text); an overlong one is read past, not kept."""
-    number = 0
-    while line := handle.readline(MAX_RECORD + 1):
+    return _lines(_parts(handle), 1)
+
+
+def _parts(handle: BinaryIO) -> Iterator[bytes]:
+    return iter(partial(handle.readline, MAX_RECORD + 1), b"")
+
+
+def _lines(parts: Iterator[bytes], number: int) -> Iterator[Line]:
+    for part in parts:
+        if len(part) <= MAX_RECORD:
+            yield number, part
+        else:
+            while part and not part.endswith(b"\n"):
+                part = next(parts, b"")
+            yield number, CleaningError("", f"Is longer than {MAX_RECORD >> 20} MB.")
         number += 1
-        if len(line) <= MAX_RECORD:
-            yield number, line
-            continue
-        while line and not line.endswith(b"\n"):
-            line = handle.readline(MAX_RECORD)
-        yield number, CleaningError("", f"Is longer than {MAX_RECORD >> 20} MB.")
 
 
 def record_of(text: bytes | str) -> dict[str, Any] | CleaningError:

@@ -17,7 +17,7 @@ Columns = dict[str, list[Any]]
 class Piece(NamedTuple):
     """`columns`, and a line for each of their rows, are there where all rows have the same fields in the same order."""
 
-    rows: Callable[[], Iterable[Raw]]  # each with its line; in place of a broken one what is wrong with it
+    rows: Callable[[], Iterable[Raw]]  # once: each with its line, in place of a broken one what is wrong with it
     columns: Columns | None = None
     lines: list[int] = []
 

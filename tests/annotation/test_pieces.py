@@ -76,6 +76,16 @@ def test_lines_of_chance_say_by_columns_what_they_say_one_by_one() -> None:
         assert in_rows(list(lines.read_pieces(io.BytesIO(data), 1000))) == one_by_one(data)
 
 
+@pytest.mark.parametrize("size", [1, 2, 1000])
+def test_overlong_lines_are_read_past_and_told_with_their_number(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "MAX_RECORD", 200)
+    long = GOOD.replace("Which", "Which " * 200)
+    data = "\n".join([GOOD, long, long, GOOD, "", long]).encode()
+    found = in_rows(list(lines.read_pieces(io.BytesIO(data), size)))
+    assert found == one_by_one(data)
+    assert [line for line, row in found if isinstance(row, str)] == [2, 3, 6]
+
+
 def test_bytes_that_are_no_text_go_the_long_way(tmp_path: Path) -> None:
     data = GOOD.encode() + b'\n{"id": "a", "prompt": "\xff", "responses": ["x", "y"]}\n'
     assert in_rows(list(lines.read_pieces(io.BytesIO(data), 9))) == one_by_one(data)

@@ -14,7 +14,7 @@ from tests import postgres
 from tests.database import copy
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORDS = 2_500  # staged by the thousand
+RECORDS = 5_000  # staged by two thousand
 COUNT = "SELECT count(*) FROM {} t JOIN annotation_project p ON p.id = t.project_id WHERE p.slug = 'pairs'"
 
 KILLED = """
@@ -25,7 +25,7 @@ django.setup()
 from annotation import ahead
 from annotation.management.commands.import_tasks import Command
 ahead.LEAST_BYTES = 0  # another process reads the file
-Command._tell = lambda self, report, started: report.read < 2_000 or os.kill(os.getpid(), signal.SIGKILL)
+Command._tell = lambda self, report, started: report.read < 4_000 or os.kill(os.getpid(), signal.SIGKILL)
 execute_from_command_line(sys.argv)
 """
 
