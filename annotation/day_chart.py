@@ -36,7 +36,7 @@ def columns(per_day: list[dict[str, Any]]) -> dict[str, Any]:
                 "odd": odd[i],
             }
         )
-    ticks = [{"y": f"{100 - 25 * i}%", "label": top * i // 4 if top % 4 == 0 else top * i / 4} for i in range(5)]
+    ticks = [{"y": f"{100 - 25 * i}%", "label": _short(top * i // 4, top)} for i in range(5)]
     return {
         "bars": bars,
         "ticks": ticks,
@@ -44,6 +44,14 @@ def columns(per_day: list[dict[str, Any]]) -> dict[str, Any]:
         "total": sum(b["count"] for b in bars),
         "odd": sum(odd),
     }
+
+
+def _short(value: int, top: int) -> str:
+    """The words of a tick, which have room for five characters: 0, 4k, 8k, 12k, 16k on a scale that ends there."""
+    for least, size, unit in ((1_000_000, 1_000_000, "M"), (10_000, 1_000, "k")):
+        if top >= least and value:
+            return f"{value / size:g}{unit}"
+    return f"{value:,}"
 
 
 def round_up(value: int) -> int:

@@ -81,15 +81,24 @@ def markdown(text: str) -> SafeString:
 
 @register.filter
 def compact(value: float | str | None) -> str:
-    """1,204 in full up to five figures, then 12.3k, 4.5M, 1.2B; a dash for what a template does not find."""
+    """1,204 in full up to five figures, then 12.3k, 4.5M, 1.2B; a dash for what a template does not find.
+
+    What is no whole number has two decimals below a hundred, and none where they would say nothing.
+    """
     if value is None or isinstance(value, str):
         return "–"
     if abs(value) < 100_000:
-        return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
+        return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:,.2f}"
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.1f}{unit}"
     return f"{value:,.0f}"
+
+
+@register.filter
+def pace(value: float) -> str:
+    """So many a day: 0.4, 12.5, 1,833; as exactly as such a thing is known."""
+    return f"{value:,.0f}" if value >= 100 or float(value).is_integer() else f"{value:,.1f}"
 
 
 @register.filter

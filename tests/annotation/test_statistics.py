@@ -30,6 +30,9 @@ def judged() -> Project:
 
 
 def test_a_chart_of_days_has_a_scale_of_four_steps_for_every_number() -> None:
+    for count, words in ((7, "0 2 4 6 8"), (12_832, "0 4k 8k 12k 16k"), (900_000, "0 0.25M 0.5M 0.75M 1M")):
+        ticks = columns([{"day": "2026-01-01", "count": count}])["ticks"]
+        assert " ".join(tick["label"] for tick in ticks) == words and max(len(tick["label"]) for tick in ticks) <= 5
     tops = {value: round_up(value) for value in (*range(1, 1100), 123_456, 9_999_999)}
     assert all(top >= value and top % 4 == 0 for value, top in tops.items())
     assert (tops[9], tops[10], tops[97]) == (12, 12, 100)
