@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Max, Q, Sum
+from django.db.models import F, Max, Sum
 from django.db.models.functions import Least
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -329,7 +329,11 @@ def _compare(round: Round) -> bool:
     for name, rate in evaluation.win_rates(round).items():
         policies[name] = {**policies[name], **rate}
         registry.note_comparison(name, rate)
-    return _move(round, State.COMPARE, State.DECIDE, evaluation={**round.evaluation, "policies": policies})
+    with write_transaction():
+        moved = _move(round, State.COMPARE, State.DECIDE, evaluation={**round.evaluation, "policies": policies})
+        if moved:  # what nobody compared until now would count for nothing
+            _ask_no_more(round, evaluation.prefix(round))
+    return moved
 
 
 def _wait_for_decision(round: Round) -> bool:
@@ -418,9 +422,12 @@ def _stop(round: Round, problem: str) -> bool:
 def _call_off(round: Round) -> None:
     """Stop the runs of a round and offer its tasks to nobody."""
     runs.cancel_all(Run.objects.filter(round=round))
-    asked = [generation.label_prefix(round), evaluation.prefix(round)]
-    mine = [Q(external_id__startswith=prefix) for prefix in asked]
-    requeueing.close(Task.objects.filter(mine[0] | mine[1], project=round.project))
+    for prefix in (generation.label_prefix(round), evaluation.prefix(round)):
+        _ask_no_more(round, prefix)
+
+
+def _ask_no_more(round: Round, prefix: str) -> None:
+    requeueing.close(Task.objects.filter(project=round.project, external_id__startswith=prefix))
 
 
 def _decide(round: Round, state: str, **fields: Any) -> None:

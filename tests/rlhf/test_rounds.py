@@ -195,6 +195,18 @@ def test_labeling_may_end_with_what_is_there(loop_engine):
     assert rounds.finish_step(round).state == State.REWARD
 
 
+def test_comparisons_that_were_not_waited_for_are_asked_of_nobody_any_more(loop_engine):
+    round = go(start(policies=[{"kind": "dpo"}]), State.LABEL)
+    judge(round.project, yes)
+    round = go(round, State.COMPARE)
+    person = factories.member(round.project)
+    judging.submit(queue.lease_next(round.project, person).task, person, {"choice": "a", "strength": 1})
+    assert rounds.finish_step(round).state == State.DECIDE
+    assert queue.lease_next(round.project, person) is None
+    compared = round.project.tasks.filter(purpose=Purpose.EVALUATION)
+    assert sorted(compared.values_list("done", "pool")) == [(0, Pool.DROPPED)] * 3 + [(1, Pool.QUEUE)]
+
+
 def test_a_prompt_never_changes_sides(loop_engine):
     project = factories.project()
     first = go(start(project, label=asked(*range(8)), held_out=asked("a", "b")), State.LABEL)
