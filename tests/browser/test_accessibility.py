@@ -5,7 +5,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect
 
 from annotation import access, discussing, invitations, judging, queue
-from annotation.models import Assignment, Membership, Project, Role, Task, User
+from annotation.models import Assignment, Membership, Project, Role, RuleChange, Task, User
 from rlhf.models import Model, Round
 from rlhf.rounds import Plan
 from tests import factories
@@ -85,6 +85,7 @@ def test_the_pages_of_those_who_lead_have_no_findings(open_page: Open) -> None:
     slug = project.slug
     page = open_page(lead, "/login/", **STILL)
     project.write_guidelines("# Fair\n\nBe fair and brief.")
+    RuleChange.objects.create(project=project, before={}, after={}, upto=9, seen=240, total=1000)  # is under way
     paths = ["", "settings/", "people/", "import/", "review/", "queue/", "guidelines/2/"]
     mine = ["/", "/projects/new/", "/account/", "/my-work/", "/inbox/", f"/tasks/{assignment.task_id}/review/"]
     found = findings_on(page, *mine, *[f"/projects/{slug}/{path}" for path in paths])
