@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,13 @@ def estimate(value: Any) -> Estimate | None:
     if isinstance(value, dict) and isinstance(value.get("value"), int | float):
         return {key: one for key, one in value.items() if one is not None}
     return None
+
+
+def simulated_share(rates: Iterable[dict[str, Any]]) -> float:
+    """Of all comparisons behind these rates the share that simulated raters made."""
+    known = [(row["simulated_share"], row.get("judgements", 1)) for row in rates if "simulated_share" in row]
+    judged = sum(count for _, count in known)
+    return sum(share * count for share, count in known) / judged if judged else 0.0
 
 
 def simulated_words(share: float) -> str:

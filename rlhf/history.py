@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils.translation import gettext, ngettext
@@ -35,7 +35,7 @@ class Row:
     reference: str = ""
     is_withdrawn: bool = False  # judgements behind it were withdrawn since
     href: str = ""
-    simulated: str = ""
+    rate: dict[str, Any] = field(default_factory=dict)  # as evaluation.win_rates gives it
     forest: Forest | None = None
 
     @property
@@ -83,7 +83,7 @@ def _rows_of_round(round: Round, models: dict[str, Model], *, oldest: bool) -> l
                 state_label=gettext(model.get_state_display()) if model else "",
                 reference=round.start_model.name,
                 href=model.get_absolute_url() if model else "",
-                simulated=figures.simulated_words(compared[name].get("simulated_share") or 0.0),
+                rate=compared[name],
             )
         )
     rows.sort(key=lambda row: -(row.preferred or {}).get("value", 0.0))
@@ -117,7 +117,7 @@ def _start_row(round: Round, compared: dict[str, Any], known: dict[str, Any]) ->
         state_label=gettext("Start") if start.state == Model.State.CANDIDATE else gettext(start.get_state_display()),
         reference=round.base_model.name,
         href=start.get_absolute_url(),
-        simulated=figures.simulated_words(compared.get("simulated_share") or 0.0),
+        rate=compared,
     )
 
 

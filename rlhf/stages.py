@@ -268,8 +268,7 @@ def _evaluate(round: Round, runs: dict[str, Run], done: dict[str, dict[str, int]
         stage.share = compare["done"] / compare["wanted"] if compare["wanted"] else None
         stage.link, stage.href = gettext("Open labeling"), reverse("annotation:project", args=[round.project.slug])
     rates = round.evaluation.get("policies") or {}
-    shares = [row["simulated_share"] for row in rates.values() if row.get("simulated_share")]
-    stage.simulated = figures.simulated_words(max(shares, default=0.0))
+    stage.simulated = figures.simulated_words(figures.simulated_share(rates.values()))
     if PLACE[round.step] > 5 and (best := best_policy(round)):
         name, preferred = best
         stage.number, stage.unit = percent(preferred["value"], 1), gettext("prefer %(name)s") % {"name": name}

@@ -62,7 +62,7 @@ def loop_context(
         "stages": stages,
         "notice": notice,
         "rows": rows,
-        "simulated": next((row.simulated for row in rows if row.simulated), ""),
+        "simulated": figures.simulated_words(figures.simulated_share(row.rate for row in rows)),
         "chart": chart,
         "lineage": history.lineage(project, round),
         "promoted": promoted,

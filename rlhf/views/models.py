@@ -109,11 +109,9 @@ def _last_project(request: PersonRequest) -> Project | None:
 
 
 def _simulated_share(project: Project) -> float:
-    """The largest share of simulated verdicts among the comparisons shown."""
-    shares = [0.0]
-    for evaluation in Round.objects.filter(project=project).values_list("evaluation", flat=True):
-        shares += [row.get("simulated_share") or 0.0 for row in (evaluation.get("policies") or {}).values()]
-    return max(shares)
+    """The share of simulated verdicts among the comparisons shown."""
+    known = Round.objects.filter(project=project).values_list("evaluation", flat=True)
+    return figures.simulated_share(row for told in known for row in (told.get("policies") or {}).values())
 
 
 def _calibration(row: Model) -> Any:

@@ -7,7 +7,7 @@ from annotation.models import Membership, Role
 from rlhf import worker
 from rlhf.models import Model, Round
 from tests import factories
-from tests.rlhf.page_rows import address, deciding, round_in
+from tests.rlhf.page_rows import address, deciding, round_in, share
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_folder")]
 
@@ -22,7 +22,7 @@ def test_the_loop_has_a_page_for_every_state_of_a_round(client, trainer, state):
     assert page.count('class="stage ') == 8
     assert "Nothing moves" not in page
     assert ("every 10s" in page) == (not ended)
-    assert ('id="abandon-round"' in page) == (not ended)
+    assert ('data-open="abandon-round"' in page) == (not ended and state != "decide")  # there one rejects
     assert ('id="decision"' in page) == (state == "decide")
 
 
@@ -102,6 +102,14 @@ def test_win_rates_are_drawn_with_their_intervals_and_marked_as_simulated(client
     deciding(trainer)
     page = client.get(address("loop", trainer)).content.decode()
     assert "70.0 percent, 65.0 to 75.0" in page and "All judgments are simulated" in page
+    earlier = Round.objects.get()
+    people = {"policy-2": {"preferred": share(0.6), "simulated_share": 0.0, "judgements": 3}}
+    plan = {"start_model": earlier.start_model, "base_model": earlier.base_model, "plan": earlier.plan}
+    told = {"compared": {"policy-2": {}}, "policies": people}
+    Round.objects.create(project=trainer, number=2, state="rejected", evaluation=told, **plan)
+    for name in ("loop", "models"):
+        assert "25% of the judgments are simulated" in client.get(address(name, trainer)).content.decode()
+    Round.objects.filter(number=2).delete()
     assert "best is policy-1: 70.0% at KL 4.00 to policy-0" in page
     legend = page.split('id="chart-bought"')[1].split("</figure>")[0]
     assert "KL to policy-0" in legend and "KL to desk-base" in legend
