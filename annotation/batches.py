@@ -27,9 +27,8 @@ class Batch(NamedTuple):
 def batches(pieces: Iterable[Piece], short: ShortCheck | None) -> Generator[Batch, None, None]:
     """One for each piece of the source; without a short check none is taken for plain. It asks no database."""
     for piece in pieces:
-        plain = short.columns_of(piece.columns) if short and piece.columns else None
-        if plain:
-            yield Batch(piece.lines, [], plain, sketches_of(plain.prompts))
+        if short and piece.columns and (plain := short.columns_of(piece.columns)):
+            yield Batch(piece.lines, [], plain, sketches_of(piece.columns["prompt"]))
         else:
             rows = list(piece.rows())
             yield Batch([line for line, _ in rows], [row for _, row in rows])

@@ -147,8 +147,12 @@ def _least(texts: list[str]) -> npt.NDArray[np.uint32]:
     places = np.flatnonzero(inside)
     pairs[places] = _mixed(single[places] * BESIDE ^ single[places + 1])
     found = np.empty((BANDS * ROWS, len(texts)), dtype=np.uint32)
+    values, others = np.empty_like(single), np.empty_like(single)
     for number, (factor, shift) in enumerate(zip(FACTORS, SHIFTS, strict=True)):
-        values = np.minimum(single * factor + shift, pairs * factor + shift)
+        for words, into in ((single, values), (pairs, others)):
+            np.multiply(words, factor, out=into)
+            np.add(into, shift, out=into)
+        np.minimum(values, others, out=values)
         np.minimum.reduceat(values, starts, out=found[number])
     return np.ascontiguousarray(found.T)
 

@@ -17,7 +17,7 @@ from operator import contains, eq
 from typing import Any, NamedTuple
 
 from annotation.cleaning import MAX_TEXT, SURROGATE
-from annotation.draws import lot_of
+from annotation.draws import lots_of
 
 LONGEST_ID = 200  # characters
 # The fields that such a record has, in every order: looked up whole, which is quicker than to compare sets.
@@ -32,14 +32,13 @@ PLAIN: dict[str, Any] = {
 
 
 class Plain(NamedTuple):
-    """Records of an id and sound texts alone, by columns: each has one prompt and `each` responses among `texts`.
+    """Records of an id and sound texts alone, by columns: each has one message and `each` responses among `texts`.
 
-    What follows from them is worked out here, where another process may do it: the messages as JSON, the lots, and the
+    What follows from them is worked out here, where another process may do it: the prompts as JSON, the lots, and the
     order in which a record's responses are stored, any, so that the smaller id says nothing about where one came from.
     """
 
     ids: list[str]
-    prompts: list[str]
     texts: list[str]
     places: list[int]  # of each text among those of its record, as they came
     each: int
@@ -48,9 +47,10 @@ class Plain(NamedTuple):
 
     def records(self) -> Iterator[dict[str, Any]]:
         """The same, each by itself under Hone's names."""
-        for place, (identifier, prompt) in enumerate(zip(self.ids, self.prompts, strict=True)):
+        for place, (identifier, messages) in enumerate(zip(self.ids, self.messages, strict=True)):
             its = slice(place * self.each, (place + 1) * self.each)
             texts = dict(zip(self.places[its], self.texts[its], strict=True))
+            prompt = json.loads(messages)[0]["content"]
             yield {"id": identifier, "prompt": prompt, "responses": [texts[at] for at in range(self.each)]}
 
 
@@ -110,7 +110,7 @@ class ShortCheck:
         if self.is_pair and any(map(eq, texts[::2], texts[1::2])):
             return None
         messages = [f'[{{"role": "user", "content": {as_text(prompt)}}}]' for prompt in prompts]
-        return Plain(ids, prompts, *_shuffled(texts, each), each, messages, list(map(lot_of, ids)))
+        return Plain(ids, *_shuffled(texts, each), each, messages, lots_of(ids))
 
 
 def _shuffled(texts: list[str], each: int) -> tuple[list[str], list[int]]:

@@ -7,7 +7,6 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
-import numpy as np
 import orjson
 
 from annotation import cleaning
@@ -64,6 +63,8 @@ def _columns(lines: list[Any]) -> Columns | None:
     That is, if each line is an object of texts and lists of texts alone. A fast parser keeps the last of two fields of
     one name and says nothing, but such a field's quotes are in the line, so that they are more than its texts need.
     """
+    import numpy as np  # only an import of many pays for loading it
+
     try:
         joined, rows = b"".join(lines), list(map(orjson.loads, lines))
     except (TypeError, ValueError):

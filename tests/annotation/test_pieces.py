@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from annotation import reading
+from annotation import draws, reading
 from annotation.reading import UnreadableFile, lines
 from annotation.reading.pieces import Piece
 from annotation.short_check import ShortCheck
@@ -106,3 +106,9 @@ def test_plain_records_are_the_same_after_their_responses_were_put_in_any_order(
     assert plain is not None
     assert list(plain.records()) == rows
     assert len({tuple(plain.places[at : at + each]) for at in range(0, len(plain.places), each)}) == orders
+
+
+def test_many_ids_draw_the_lots_that_they_draw_one_by_one() -> None:
+    ids = [f"é-{n}" for n in range(500)]
+    assert draws.lots_of(ids) == [draws.lot_of(one) for one in ids]
+    assert {type(lot) for lot in draws.lots_of(ids)} == {int}
