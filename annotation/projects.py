@@ -8,7 +8,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext, ngettext
 
 from annotation import rule_changes
-from annotation.models import Membership, Pool, Project, Role, User
+from annotation.models import Membership, Project, Role, User
 from annotation.models.people import MANAGES
 from annotation.questions import check_questions
 from annotation.templates import TEMPLATES
@@ -105,7 +105,7 @@ def _check_rules(project: Project, fields: dict[str, Any]) -> None:
     """ProjectError for rules that could not be kept with the tasks that are there."""
     size = fields.get("qualification_size", project.qualification_size)
     if size and size != project.qualification_size:
-        there = project.tasks.filter(pool=Pool.QUALIFICATION).count()
+        there = project.tasks.to_qualify().count()
         if there < size:
             raise ProjectError(
                 {

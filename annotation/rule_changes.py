@@ -93,7 +93,7 @@ def last_applied(project: Project) -> int | None:
     return project.rule_changes.exclude(finished_at=None).aggregate(last=Max("pk"))["last"]
 
 
-@task()
+@task(priority=50)  # before imports and reports, which may take minutes
 def run(project_id: int) -> None:
     """The worker's part: all changes of a project that are under way, first to last."""
     carry_on(project_id)

@@ -52,6 +52,10 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """Tasks that left the queue because people skipped them; found by their own small index."""
         return cast(Self, self.extra(where=["annotation_task.pool > 2"]))  # a literal, as the index needs it
 
+    def to_qualify(self) -> Self:
+        """Tasks that people qualify with; found by their own small index."""
+        return cast(Self, self.extra(where=["annotation_task.pool = 2"]))  # a literal, as the index needs it
+
     def wanted(self) -> Self:
         """Tasks whose judgements are the work to be done: not those that check people."""
         return self.exclude(pool__in=CHECKS)

@@ -73,6 +73,7 @@ def test_many_tasks_get_them_from_the_worker_and_new_ones_at_once(django_capture
     with django_capture_on_commit_callbacks(execute=True):
         change(project, overlap=3)
     assert enqueued() == 1 and needs(project) == [1] * 10
+    assert DBTaskResult.objects.get().priority > 0  # before a report, which may take minutes
     project.refresh_from_db()
     assert project.overlap == 3 and factories.task(project).need == 3
     assert rule_changes.progress(project) == {"seen": 0, "total": None}
@@ -216,3 +217,14 @@ def test_a_batch_walks_no_more_than_its_own_tasks():
             cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
             plan = [row[3] for row in cursor.fetchall()]
         assert "SEARCH annotation_task USING INTEGER PRIMARY KEY" in plan[0], plan
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="plans are told in SQLite's words")
+def test_what_there_is_to_qualify_with_is_counted_by_its_own_index():
+    project = grown(6)
+    with CaptureQueriesContext(connection) as seen, pytest.raises(projects.ProjectError):
+        change(project, qualification_size=4)
+    counting = next(one["sql"] for one in seen if "COUNT(" in one["sql"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {counting}")
+        assert "task_qualification" in str(cursor.fetchall())
