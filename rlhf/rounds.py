@@ -110,9 +110,12 @@ def advance(round: Round) -> Round:
     """Take the round as far as it can go now, and return it fresh; does nothing while another process is at it."""
     with sole(round.folder / ".lock") as alone:
         round.refresh_from_db()
+        was_open = not round.is_ended
         while alone and not round.is_ended and not round.problem and STEPS[State(round.state)](round):
             round.refresh_from_db()
-        if alone and round.state == State.ABANDONED:  # while a step was being done, which may have begun a run
+        if (
+            alone and was_open and round.state == State.ABANDONED
+        ):  # while a step was being done, which may have begun a run
             _call_off(round)
     round.refresh_from_db()
     return round

@@ -281,6 +281,10 @@ def test_abandoning_stops_the_runs_under_way_and_those_that_wait(loop_engine, dj
         time.sleep(0.02)
     assert busy.state == Run.State.CANCELLED
     assert Round.objects.get(pk=round.pk).problem == ""
+    runs.resume(waiting)  # a run of an abandoned round goes on by itself when somebody asks it to
+    rounds.advance(round)
+    waiting.refresh_from_db()
+    assert waiting.state == Run.State.QUEUED
 
 
 def test_a_round_abandoned_while_a_step_was_being_done_leaves_no_run_behind(loop_engine, monkeypatch):
