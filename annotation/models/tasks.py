@@ -54,7 +54,8 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
     def to_qualify(self) -> Self:
         """Tasks that people qualify with; found by their own small index."""
-        return cast(Self, self.extra(where=["annotation_task.pool = 2"]))  # a literal, as the index needs it
+        # A literal, as the index needs it, and its second column, or SQLite would take that of all the project's tasks.
+        return cast(Self, self.extra(where=["annotation_task.pool = 2 AND annotation_task.rank >= 0"]))
 
     def wanted(self) -> Self:
         """Tasks whose judgements are the work to be done: not those that check people."""
