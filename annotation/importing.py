@@ -198,8 +198,9 @@ class _Import:
                 if self.progress:
                     self.progress(self.report)
         self.same.know(self._prompts_there())
+        self.seen = Seen()  # what comes now needs the memory
         self.report.same_prompts = self.same.found()
-        self.same, self.seen = SamePrompts(), Seen()  # publishing needs the memory
+        self.same = SamePrompts()
         self.report.columns = {name: asdict(column) for name, column in source.described().items()}
         self.report.personal = [asdict(found) for found in source.personal.in_order()]
         return self.report

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,9 +107,12 @@ def bands_and_bits(texts: list[str]) -> tuple[bytes, bytes]:
 def first_of_each(keys: npt.NDArray[np.uint32] | npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """For each key the place of the first equal one."""
     if keys.dtype == np.uint32:  # sorted with their places behind them: twice as fast as to sort the places by them
-        packed = keys.astype(np.uint64) << np.uint64(32) | np.arange(len(keys), dtype=np.uint64)
-        packed.sort()
-        order, ordered = (packed & np.uint64(2**32 - 1)).astype(np.int64), packed >> np.uint64(32)
+        ordered: npt.NDArray[Any] = keys.astype(np.uint64)
+        ordered <<= np.uint64(32)
+        ordered |= np.arange(len(keys), dtype=np.uint64)
+        ordered.sort()
+        order = (ordered & np.uint64(2**32 - 1)).view(np.int64)
+        ordered >>= np.uint64(32)
     else:
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
