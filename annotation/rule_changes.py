@@ -72,6 +72,19 @@ def begin(project: Project, *, by: User, **rules: Any) -> None:
         _apply(change, project.tasks.all())
 
 
+def catch_up(project: Project, stored: Project, *, first: int, last: int) -> None:
+    """Have the tasks from id `first` to `last`, which came in under the rules of `stored`, follow those of today.
+
+    The caller holds a write transaction.
+    """
+    today = Project.objects.filter(pk=project.pk).values(*NAMES).get()
+    before = {name: getattr(stored, name) for name in NAMES}
+    if before == today:
+        return
+    project.rule_changes.create(before=before, after=today, reached=first - 1, upto=last)
+    transaction.on_commit(lambda: run.enqueue(project.pk))
+
+
 def progress(project: Project) -> Progress | None:
     """How far the new rules are on their way to the tasks; None when every task has them."""
     return progress_of([project]).get(project.pk)
@@ -103,7 +116,7 @@ def carry_on(project_id: int) -> None:
     """Bring every change of the project to its end, unless another worker turns out to be at it."""
     while change := RuleChange.objects.under_way().select_related("project").filter(project=project_id).first():
         if change.total is None:
-            change.total = change.project.tasks.filter(pk__lte=change.upto).count()
+            change.total = change.project.tasks.filter(pk__gt=change.reached, pk__lte=change.upto).count()
             RuleChange.objects.filter(pk=change.pk).update(total=change.total, heartbeat=timezone.now())
         if not _step(change):
             return

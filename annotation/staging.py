@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import IntegrityError, connection
-from django.db.models import F, Q
+from django.db.models import F, Max, Min, Q
 from django.utils import timezone
 
-from annotation import disputes, judgement_rows, revising, tasks
+from annotation import disputes, judgement_rows, revising, rule_changes, tasks
 from annotation.judgement_rows import NewRow, Origin
 from annotation.models import (
     Annotation,
@@ -176,7 +176,10 @@ class Staging:
     def _move(self, staged: Project) -> None:
         if Annotation.objects.filter(project=staged).exists():
             disputes.start_again(self.target)
+        ids = staged.tasks.aggregate(first=Min("pk"), last=Max("pk"))
         staged.tasks.update(project=self.target, open_slots=tasks.free_slots(staged))
+        if ids["first"] is not None:  # the rules may have changed since the import began
+            rule_changes.catch_up(self.target, staged, **ids)
         for rows in (Annotation, Assignment):
             rows._default_manager.filter(project=staged).update(project=self.target)
         # The staged tasks have older ids than those that came in meanwhile: cursors may be past them.

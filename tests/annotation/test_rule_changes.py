@@ -10,8 +10,11 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from annotation import judging, projects, queue, rule_changes, tasks
-from annotation.models import Order, Pool, Project, Role, RuleChange
+from annotation.models import ImportJob, Order, Pool, Project, Role, RuleChange, Task
 from annotation.quality import reports
+from annotation.raters import Raters
+from annotation.records import Checker
+from annotation.staging import Staging
 from tests import factories
 from tests.contract.program import Program
 
@@ -165,6 +168,25 @@ def test_people_judge_on_while_rules_are_under_way_and_no_slot_is_lost():
     assert not project.tasks.filter(open_slots__gt=0).exists()
     assert [task.done == task.need for task in project.tasks.all()] == [True] * 10
     assert needs(project)[0] == 1 and set(needs(project)) == {1, 2}
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_an_import_that_began_under_other_rules_follows_those_of_today(changed, django_capture_on_commit_callbacks):
+    project = factories.project()
+    job = ImportJob.objects.create(project=project, state=ImportJob.State.RUNNING, heartbeat=timezone.now())
+    staged = Staging(job, Raters(project, None))
+    record = {"id": "q", "prompt": "?", "responses": ["x", "y"]}
+    staged.add([Checker(project).check(record), Checker(project).check(record | {"id": "r"})], purpose="label")
+    earlier = factories.task(project, need=1)
+    if changed:
+        change(Project.objects.get(pk=project.pk), overlap=3, order=Order.RANDOM)
+        Task.objects.filter(pk=earlier.pk).update(need=1, open_slots=1)  # as a record may ask for
+    with django_capture_on_commit_callbacks(execute=True):
+        staged.publish({"created": 2})
+    assert enqueued() == changed and RuleChange.objects.count() == changed
+    rule_changes.carry_on(project.pk)
+    assert sorted(needs(project)) == ([1, 3, 3] if changed else [1, 1, 1])
+    assert all(rank > 0 for rank in project.tasks.filter(need=3).values_list("rank", flat=True))
 
 
 def test_a_report_made_meanwhile_is_out_of_date_when_the_last_task_has_them():
