@@ -10,6 +10,7 @@ import fcntl
 import gc
 import os
 import pickle
+import queue
 import signal
 import sys
 import threading
@@ -25,7 +26,9 @@ from annotation.reading import TEXT_READERS, UnreadableFile
 T = TypeVar("T")
 
 LEAST_BYTES = 4 * 1024**2  # of a file, from which a second process is worth its while
-PIPE = 1024**2  # bytes that may wait: a batch of usual records
+PIPE = 1024**2  # bytes on their way: a batch of usual records
+WAITING = 3  # batches besides: what is read while the other process brings the pages of a checkpoint into its database
+LAST = {"end", "error"}
 SELDOM = (100_000, 50, 50)  # objects until the other process looks for cycles: records have none
 
 
@@ -72,12 +75,27 @@ def _tell(items: Iterable[Any], writer: int) -> None:
         gc.set_threshold(*SELDOM)
         with suppress(OSError):  # a system may grant less
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE)
+        waiting: queue.Queue[tuple[str, Any]] = queue.Queue(WAITING)
+        saying = threading.Thread(target=_say, args=(waiting, writer))
+        saying.start()
+        for word in _words(items):
+            waiting.put(word)
+        saying.join()
+    finally:
+        os._exit(0)
+
+
+def _say(waiting: queue.Queue[tuple[str, Any]], writer: int) -> None:
+    """Write down what waits, till the last word. When nobody reads it any more this process has nothing left to do."""
+    try:
         with os.fdopen(writer, "wb") as out:
-            for word in _words(items):
+            word = ""
+            while word not in LAST:
+                word, item = waiting.get()
                 # Into the pipe at once: no second copy of long texts.
                 pickler = pickle.Pickler(out, pickle.HIGHEST_PROTOCOL)
                 pickler.fast = True  # keeps no list of what was said, which nothing here says twice
-                pickler.dump(word)
+                pickler.dump((word, item))
                 out.flush()
     finally:
         os._exit(0)
