@@ -34,7 +34,8 @@ from bench.parts import frontier_plot  # noqa: E402
 from training.runfile import with_overrides  # noqa: E402
 
 STORIES = ROOT.parent / "shared" / "models" / "stories260k"
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # two-sided 95 % by the number of seeds
+# Two-sided 95 % of Student's t by the number of seeds.
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 CLOSE_TO_CEILING = 0.02
 MEASURED = ("utility", "kl", "bound", "score")
 PLACES = ("step", "beta", "n")  # what tells the points of a curve apart: the first of these that they have
@@ -48,7 +49,7 @@ def main() -> None:
         work = options.work or Path(name)
         work.mkdir(parents=True, exist_ok=True)
         if options.stories:
-            options.data = stories(options.stories, work / "stories", options.threads)
+            options.data = stories(options, work / "stories")
         units = list(plan(options))
         began = time.monotonic()
 
@@ -81,6 +82,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("HONE_DATA", "var")))
     parser.add_argument("--stories", nargs="?", type=Path, const=STORIES, help="learn in stories260k, not in a demo")
+    parser.add_argument("--world", type=int, default=0, help="another world of stories; needs a work folder of its own")
     parser.add_argument("--work", type=Path, help="where figures are kept between calls")
     parser.add_argument("--minutes", type=float, default=0.0, help="begin no run after so long")
     parser.add_argument("--seeds", type=int, default=3)
@@ -105,16 +107,17 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def stories(model: Path, folder: Path, threads: int) -> Path:
+def stories(options: argparse.Namespace, folder: Path) -> Path:
     """The data folder of that world, made where it is not there yet; the bench ends where the model is not."""
+    model = options.stories
     if not (model / "model.safetensors").is_file():
         print(f"Skipped: {model} holds no model.")
         print(json.dumps({"bench": "learning", "device": platform.machine(), "results": {}, "targets": {}}))
         raise SystemExit(0)
     if not (folder / "world.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        order = {"model": str(model.resolve()), "folder": str(folder.resolve()), "threads": threads}
-        run("learning_stories", order | {"out": "stories"})
+        order = {"model": str(model.resolve()), "folder": str(folder.resolve()), "threads": options.threads}
+        run("learning_stories", order | {"world": options.world, "out": "stories"})
     return folder
 
 

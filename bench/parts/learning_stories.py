@@ -27,7 +27,8 @@ KIND_WORTH, MOST_KIND_WORDS = 0.5, 3
 TARGET_WORDS, WORDS_A_POINT, MOST_LOST = 25, 10, 2.5
 JUDGES = (0.5, 0.7, 0.9)  # temperatures in units of utility; higher is noisier
 ANSWER_TOKENS = 64
-DEMONSTRATIONS, PAIRS, HELD_OUT_PAIRS, ASKED = 480, 2400, 600, 200
+DEMONSTRATIONS, PAIRS, VOTED_PAIRS, HELD_OUT_PAIRS, ASKED = 480, 2400, 10_000, 600, 200
+APART = 1000  # between the seeds of two worlds
 ADAPTER = {"method": "lora", "r": 16, "alpha": 32}
 Message = dict[str, str]
 
@@ -67,16 +68,20 @@ def openings(seed: int) -> list[list[Message]]:
 
 def main() -> None:
     order = json.loads(sys.argv[1])
-    build(Path(order["folder"]), Path(order["model"]), order["threads"])
+    build(Path(order["folder"]), Path(order["model"]), order["threads"], order["world"])
 
 
-def build(folder: Path, model: Path, threads: int) -> None:
-    """The data folder that the studies read: a model that stops, judged pairs, a reward model and the run files."""
+def build(folder: Path, model: Path, threads: int, world: int) -> None:
+    """The data folder that the studies read: a model that stops, judged pairs, a reward model and the run files.
+
+    `world` seeds all that is drawn but the prompts, which stay the same. Policies learn from pairs that one judge each
+    has seen, the reward model from others that all of them have.
+    """
     asked = openings(seed=0)
     held_out, known = asked[:ASKED], asked[ASKED:]
     hardware = {"device": "cpu", "threads": threads, "dtype": "float32"}
-    common = {"seed": 0, "hardware": hardware}
-    rng = random.Random(1)
+    common = {"seed": world, "hardware": hardware}
+    rng, seeds = random.Random(world + 1), itertools.count(world * APART)
 
     written = answers_of(model, known[:DEMONSTRATIONS], hardware, samples=1, template="plain")
     shown = [(prompt, cut(text, rng.randint(1, 4))) for prompt, text in written]
@@ -88,14 +93,20 @@ def build(folder: Path, model: Path, threads: int) -> None:
     start = {"path": str(learn(folder / "sft", sft | common))}
 
     twice = {"hardware": hardware, "samples": 2, "template": None}
-    times = -(-PAIRS // len(known))
-    rounds = [(known, n) for n in range(times)] + [(held_out, times + n) for n in range(-(-HELD_OUT_PAIRS // ASKED))]
-    found = [judged(answers_of(Path(start["path"]), prompts, seed=n, **twice), rng) for prompts, n in rounds]
-    learnt = [row for rows in found[:times] for row in rows][:PAIRS]
-    pairs = snapshot(folder / "pairs", "preference", learnt, [row for rows in found[times:] for row in rows])
+
+    def answered(prompts: list[list[Message]], pairs: int) -> list[tuple[list[Message], str]]:
+        times = -(-pairs // len(prompts))
+        some = (answers_of(Path(start["path"]), prompts, seed=next(seeds), **twice) for _ in range(times))
+        return [each for found in some for each in found][: 2 * pairs]
+
+    held = judged(answered(held_out, HELD_OUT_PAIRS), rng)
+    pairs = snapshot(folder / "pairs", "preference", judged(answered(known, PAIRS), rng), held)
+    votes = judged(answered(known, VOTED_PAIRS), rng, everybody=True)
+    voted = snapshot(folder / "votes", "preference", votes, held)
     rows_of = {"batch_size": 16, "max_length": 160}
-    reward = {"kind": "reward", "base_model": start, "adapter": ADAPTER, "snapshot": pairs}
-    reward |= {"params": rows_of | {"learning_rate": 2e-3, "epochs": 2}} | common
+    reward = {"kind": "reward", "base_model": start, "adapter": ADAPTER, "snapshot": voted}
+    # One pass: three, in smaller batches, learnt the judges' noise by heart (docs/benchmarks.md).
+    reward |= {"params": rows_of | {"learning_rate": 2e-3, "epochs": 1}} | common
     scorer = {"path": str(learn(folder / "reward", reward))}
     policy = {"base_model": start, "adapter": ADAPTER, "reference": "base", "snapshot": pairs} | common
     dpo = policy | {"kind": "dpo", "params": rows_of | {"learning_rate": 6e-4, "beta": 0.5}}
@@ -141,15 +152,19 @@ def answers_of(
     return [(each.prompt.messages, each.text) for each in written]
 
 
-def judged(written: Sequence[tuple[list[Message], str]], rng: random.Random) -> list[dict[str, Any]]:
-    """A judgement of each two answers side by side, by one of the judges; of identical ones there is none."""
+def judged(
+    written: Sequence[tuple[list[Message], str]], rng: random.Random, *, everybody: bool = False
+) -> list[dict[str, Any]]:
+    """What one of the judges, or each of them, says of each two answers side by side; of identical ones nothing."""
     truth, rows = Truth(), []
-    for (prompt, a), (_, b) in zip(written[::2], written[1::2], strict=True):
+    for number, ((prompt, a), (_, b)) in enumerate(zip(written[::2], written[1::2], strict=True)):
         if not a.strip() or not b.strip() or a.strip() == b.strip():
             continue
-        for_a, _ = rng.choice(truth.verdicts(prompt, a, b))
-        chosen, rejected = (a, b) if rng.random() < for_a else (b, a)
-        rows.append({"prompt": prompt, "chosen": said(chosen), "rejected": said(rejected)})
+        verdicts = truth.verdicts(prompt, a, b)
+        for for_a, _ in verdicts if everybody else [rng.choice(verdicts)]:
+            chosen, rejected = (a, b) if rng.random() < for_a else (b, a)
+            row = {"prompt": prompt, "chosen": said(chosen), "rejected": said(rejected)}
+            rows.append(row | {"task_id": number})
     return rows
 
 
