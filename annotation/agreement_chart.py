@@ -9,6 +9,7 @@ from math import ceil, floor
 from typing import Any
 
 from django.utils import dateformat
+from django.utils.translation import gettext
 
 BOX = 1000
 STEP = 0.2
@@ -52,9 +53,11 @@ def of(
     top = [_at(x, up(found["high"])) for x, found in banded]
     bottom = [_at(x, up(found["low"])) for x, found in reversed(banded)]
     last = points[-1]
+    daily = known[0][0]["days"] == 1
     every = max(1, ceil((len(points) - 1) / (MOST_LABELS - 1)))
     return {
-        "unit": "day" if known[0][0]["days"] == 1 else "week",
+        "title": gettext("Agreement by day") if daily else gettext("Agreement by week"),
+        "since": gettext("Day from") if daily else gettext("Week from"),
         "line": "M" + "L".join(_at(x, up(found["value"])) for x, _, found in points),
         "band": "M" + "L".join([*top, *bottom]) + "Z" if len(banded) > 1 else "",
         "beside": "M" + "L".join(_at(across(day), up(value)) for day, value in others.items()) if others else "",
@@ -78,7 +81,12 @@ def _versions(versions: Iterable[tuple[int, datetime]], first: date, span: int) 
     places = [(number, (when.date() - first).days / span) for number, when in versions]
     inside = [(number, place) for number, place in places if 0 < place <= 1][-2:]
     return [
-        {"x": _percent(place), "text": f"guidelines v{number}", "end": place > 0.6, "y": 10 + 14 * row}
+        {
+            "x": _percent(place),
+            "text": gettext("guidelines v%(number)s") % {"number": number},
+            "end": place > 0.6,
+            "y": 10 + 14 * row,
+        }
         for row, (number, place) in enumerate(inside)  # one below the other, for they may be close
     ]
 
@@ -94,7 +102,7 @@ def _hits(points: list[tuple[float, Any, Any]]) -> list[dict[str, str]]:
     for i, (_, part, found) in enumerate(points):
         words = f"{_day(part['from'])}: {found['value']:.2f}"
         if found["low"] is not None:
-            words += f", {found['low']:.2f} to {found['high']:.2f}"
+            words += ", " + gettext("%(low).2f to %(high).2f") % found
         hits.append({"x": _percent(edges[i]), "width": _percent(edges[i + 1] - edges[i]), "title": words})
     return hits
 

@@ -273,7 +273,9 @@ def _labels(known: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     doubtful = known["doubtful"][:DISPUTES]
     tasks = Task.objects.in_bulk([one["task"] for one in doubtful])
-    unsure = [one | {"task": tasks[one["task"]]} for one in doubtful if one["task"] in tasks]
+    unsure = [
+        one | {"task": tasks[one["task"]], "label": gettext(one["label"])} for one in doubtful if one["task"] in tasks
+    ]
     return known | {"doubtful": [one for one in unsure if one["probability"] < SURE]}
 
 

@@ -7,8 +7,9 @@ from contextlib import suppress
 
 import nh3
 from django.core.cache import cache
-from django.utils.html import escape
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from pygments import highlight
@@ -74,6 +75,9 @@ PARSER, COLORLESS = _parser(_code), _parser(_colorless)
 
 def render_markdown(text: str) -> SafeString:
     """`text` as safe HTML: no raw HTML, no images, no script; remembered by its content."""
+    if len(text) > MARKDOWN_LIMIT:
+        plain = '<pre class="plain" tabindex="0" role="group" aria-label="{}">{}</pre>'
+        return format_html(plain, gettext("Plain text"), text)
     key = "md:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     if (known := cache.get(key)) is None:
         known = _render(text)
@@ -82,8 +86,6 @@ def render_markdown(text: str) -> SafeString:
 
 
 def _render(text: str) -> str:
-    if len(text) > MARKDOWN_LIMIT:
-        return f'<pre class="plain" tabindex="0" role="group" aria-label="Plain text">{escape(text)}</pre>'
     html = nh3.clean(
         (PARSER if len(text) <= COLOR_LIMIT else COLORLESS).render(text),
         tags=TAGS,

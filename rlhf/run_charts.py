@@ -39,7 +39,7 @@ def _of_kind(kind: str, rows: Rows, steps: Axis, params: dict[str, Any]) -> list
     return []
 
 
-def calibration(key: str, report_eval: dict[str, Any], *, title: str = "") -> Chart:
+def calibration(key: str, report_eval: dict[str, Any], *, title: str) -> Chart:
     """Predicted against observed preference on held-out pairs; on the diagonal the model knows how sure it may be."""
     bins = [row for row in report_eval.get("calibration") or [] if row.get("n")]
     ece = report_eval.get("ece")
@@ -77,7 +77,8 @@ def calibration(key: str, report_eval: dict[str, Any], *, title: str = "") -> Ch
         chart.lines, chart.dots = [], []
     chart.columns = [gettext("Predicted"), gettext("Observed"), gettext("Pairs")]
     chart.rows = [[f"{row['predicted']:.2f}", f"{row['observed']:.2f}", f"{row['n']:,}"] for row in bins]
-    chart.hits = [hit for hit in chart.hits if hit["title"].startswith("Predicted ") and "pairs" in hit["title"]]
+    told = {point.title for point in points}
+    chart.hits = [hit for hit in chart.hits if hit["title"] in told]
     return chart
 
 

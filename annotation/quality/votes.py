@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 PAGE = 5000  # judgements read at a time
 MOST_PAIRS = 6_000_000  # of ranked responses in memory; beyond, whole tasks are left out evenly
-SIDES = ("The first response", "About the same", "The second response")
+SIDES = (gettext_noop("The first response"), gettext_noop("About the same"), gettext_noop("The second response"))
 NONE = -1  # a missing cell
 
 
@@ -105,7 +105,7 @@ def questions(project: Project) -> list[Question]:
     if project.kind == Kind.DEMONSTRATION:
         return flags
     if project.kind == Kind.RANKING:
-        return [Question("order", "Order of two responses", "ordinal", SIDES), *flags]
+        return [Question("order", gettext_noop("Order of two responses"), "ordinal", SIDES), *flags]
     if project.kind == Kind.RATING:
         points = {aspect["name"]: range(1, int(aspect.get("points", 5)) + 1) for aspect in asked["aspects"]}
         return [

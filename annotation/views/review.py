@@ -143,8 +143,9 @@ def four_eyes(request: PersonRequest, slug: str) -> HttpResponse:
     Project.objects.filter(pk=project.pk).update(four_eyes=on)
     messages.success(
         request,
-        gettext("Reviewers %(what)s decide on what they judged themselves, from now on.")
-        % {"what": "never" if on else "may"},
+        gettext("Reviewers never decide on what they judged themselves, from now on.")
+        if on
+        else gettext("Reviewers may decide on what they judged themselves, from now on."),
     )
     return redirect("annotation:review", slug)
 

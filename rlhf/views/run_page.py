@@ -310,7 +310,7 @@ def result_of(run: Run, report: dict[str, Any] | None) -> dict[str, Any]:
     if run.kind == Run.Kind.REWARD and found:
         rules = health.against_baselines(found)
         result["baselines"] = list(zip(rules, forests(rules), strict=True))
-        result["calibration"] = calibration("calibration", found)
+        result["calibration"] = calibration("calibration", found, title=gettext("Calibration"))
         result["ceiling"] = figures.of(run.model).ceiling if hasattr(run, "model") else None
         result["numbers"] = reward_numbers(found)
     elif policies := found.get("policies"):

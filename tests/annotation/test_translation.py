@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from django.utils import timezone
 from django.utils.translation import trans_real
 
 from annotation import access, discussing, judging, queue, words
-from annotation.models import Role
+from annotation.models import Annotation, Role, User
 from tests import factories
 from tests.annotation import casts
 
@@ -71,7 +72,7 @@ class Brackets(gettext.NullTranslations):
 
 
 class Text(HTMLParser):
-    """Everything a reader hears or sees of a page."""
+    """Everything a reader hears or sees of a page, and what a chart says of the place under the pointer."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class Text(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in UNSPOKEN:
+        if tag in UNSPOKEN or (tag == "title" and self.inside):
             self.inside.append(tag)
         self.said += [value for name, value in attrs if name in SPOKEN and value]
 
@@ -89,7 +90,7 @@ class Text(HTMLParser):
             self.inside.pop()
 
     def handle_data(self, data: str) -> None:
-        if not self.inside:
+        if not self.inside or self.inside[-1] == "title":
             self.said.append(data)
 
 
@@ -156,6 +157,39 @@ def test_the_other_pages_of_a_labeling_project_are_too(client: Client, brackets:
         assert answer.status_code == 200, page
         found[page] = left_in_english(answer.content.decode(), names)
     assert "\n".join(f"{page} {text}" for page, texts in found.items() for text in texts) == ""
+
+
+def test_the_charts_of_a_lead_and_of_a_judge_are_too(client: Client, brackets: None) -> None:
+    cache.clear()
+    casts_of_it = [{"zoe": "a", "kai": "a", "lou": "a"}, {"zoe": "a", "kai": "b"}, {"zoe": "b", "kai": "b"}]
+    project = casts.judged([*casts_of_it, *casts_of_it, *casts_of_it], name="Ω", question="", overlap=3)
+    project.write_guidelines("1")
+    project.write_guidelines("2")
+    for days, annotation in enumerate(Annotation.objects.filter(project=project)):
+        flagged = annotation.body | {"flags": ["unclear"]}
+        Annotation.objects.filter(pk=annotation.pk).update(
+            created_at=timezone.now() - timedelta(days=days % 18), body=flagged
+        )
+    project.guideline_versions.update(created_at=timezone.now() - timedelta(days=3))
+    person = factories.member(project, Role.MANAGER)
+    names = {person.username, project.slug, "zoe", "kai", "lou", "ZO", "KA", "LO", "m1", "m2", "short", "longer one"}
+    names |= {f"{timezone.now() - timedelta(days=days):%b}" for days in range(40)}
+    client.force_login(person)
+    page = client.get(f"/projects/{project.slug}/", headers={"accept-language": "eo"}).content.decode()
+    assert "[Agreement by day]" in page and "flagged or skipped]" in page and "[guidelines v2]" in page
+    assert left_in_english(page, names) == []
+    client.force_login(User.objects.get(username="zoe"))
+    page = client.get("/my-work/", headers={"accept-language": "eo"}).content.decode()
+    assert left_in_english(page, names) == []
+
+
+def test_no_template_hands_on_words_that_translators_never_see() -> None:
+    left = []
+    for path in sorted((Path(words.__file__).parent.parent / "templates").glob("**/*.html")):
+        for tag in re.findall(r"{%.*?%}|{{.*?}}", path.read_text()):
+            given = re.findall(r"""(?:=|\b(?:default|default_if_none|add|yesno):)(["'])(.*?)\1""", tag)
+            left += [f"{path.name} {said}" for _, said in given if re.match("[A-Z][a-z]", said) or " " in said.strip()]
+    assert left == []
 
 
 # Said in English alone: import reports and what a worker keeps, which does not know its reader's language; commands;

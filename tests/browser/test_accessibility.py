@@ -196,8 +196,13 @@ def test_the_pages_of_the_loop_have_no_findings(open_page: Open) -> None:
     page = open_page(person, run.get_absolute_url(), **STILL)
     fresh = factories.project()  # where no round is open
     Membership.objects.create(project=fresh, user=person, role=Role.MANAGER)
-    paths = ["loop", "runs", "runs/new", "datasets", "datasets/new", "models"]
-    shown = [base.get_absolute_url(), reward.get_absolute_url(), snapshot.get_absolute_url()]
+    paths = ["loop", "runs", "runs/new", "datasets", "datasets/new", "models", "lineage"]
+    shown = [
+        f"{reward.get_absolute_url()}lineage/",
+        base.get_absolute_url(),
+        reward.get_absolute_url(),
+        snapshot.get_absolute_url(),
+    ]
     found = findings(page)
     found += findings_on(page, *shown, *[f"/projects/{project.slug}/{path}/" for path in paths])
     found += findings_on(page, f"/projects/{fresh.slug}/rounds/new/", f"/projects/{project.slug}/loop/")

@@ -212,10 +212,11 @@ def test_held_out_rows_are_drawn_beside_the_training_rows():
 def test_calibration_says_which_way_the_model_errs():
     bins = [{"low": 0.5, "high": 0.75, "predicted": 0.6, "observed": 0.5, "n": 40}]
     bins += [{"low": 0.75, "high": 1.0, "predicted": None, "observed": None, "n": 0}]
-    chart = calibration("calibration", {"calibration": bins, "ece": 0.1})
+    chart = calibration("calibration", {"calibration": bins, "ece": 0.1}, title="Calibration")
     assert "over-confident" in chart.finding and chart.footnote == "Expected calibration error 0.100"
     assert chart.rows == [["0.60", "0.50", "40"]] and chart.x_ticks[0].text == "50%"
-    assert calibration("calibration", {}).is_empty
+    assert [hit["title"] for hit in chart.hits] == ["Predicted 0.60, observed 0.50, 40 pairs"]
+    assert calibration("calibration", {}, title="Calibration").is_empty
 
 
 def test_percent_ticks_read_as_percent():

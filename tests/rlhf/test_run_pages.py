@@ -132,6 +132,7 @@ def test_a_reward_model_that_loses_to_length_is_told_so_on_its_page(client):
         "Held-out accuracy",
         "57.5%",
         "112 too long",
+        "<h2>Calibration</h2>",
         "Expected calibration error 0.030",
         "it scores 4 rows as before",
     ):
