@@ -1,4 +1,7 @@
+import sqlite3
 import threading
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +11,7 @@ from annotation import importing, jobs, staging
 from annotation.importing import ImportInterrupted, ImportReport, import_records
 from annotation.models import ImportJob, Response, Task
 from annotation.writes import write_transaction
+from config.settings import SQLITE_OPTIONS
 from tests import factories
 
 
@@ -116,3 +120,18 @@ def test_an_import_says_that_it_lives_now_and_then_and_not_with_every_batch(monk
         told.clear()
         assert import_records(factories.project(), pairs(3)).applied
         assert told == expected
+
+
+def test_a_new_sqlite_database_has_large_pages_and_one_that_is_there_keeps_its_own(tmp_path: Path) -> None:
+    for made_with, expected in ((None, 8192), (4096, 4096)):
+        path = tmp_path / f"{expected}.sqlite3"
+        if made_with:
+            with closing(sqlite3.connect(path)) as made:
+                made.execute(f"PRAGMA page_size = {made_with}")
+                made.execute("PRAGMA journal_mode = WAL")
+                made.execute("CREATE TABLE there (one INTEGER)")
+        with closing(sqlite3.connect(path)) as opened:
+            opened.executescript(SQLITE_OPTIONS["init_command"])
+            opened.execute("CREATE TABLE another (one INTEGER)")
+            sizes = [opened.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "journal_mode")]
+        assert sizes == [expected, "wal"]
