@@ -42,7 +42,7 @@ async function copy(button) {
 
 addEventListener('click', event => {
   const el = event.target.closest('[data-theme-toggle],[data-toggle],[data-open],[data-close],[data-copy]');
-  if (!event.target.closest('details.menu')) $$('details.menu[open]').forEach(menu => { menu.open = false; });
+  $$('details.menu[open]').forEach(menu => { if (!menu.contains(event.target)) menu.open = false; });
   if (!el) return;
   if ('themeToggle' in el.dataset) switchTheme();
   if (el.dataset.toggle) toggle(el.dataset.toggle);

@@ -112,3 +112,56 @@ def test_every_point_of_a_scale_is_large_enough_for_a_thumb(open_page: Open, poi
     page = open_page(factories.member(project), f"/projects/{project.slug}/work/", phone=True)
     boxes = [label.bounding_box() for label in page.locator(".likert label").all()]
     assert len(boxes) == points and all(box and box["height"] >= 44 and box["width"] >= 40 for box in boxes)
+
+
+OUTSIDE = """() => [...document.querySelectorAll('details[open] .pop')].flatMap(pop =>
+    [...pop.querySelectorAll('label, button, p')].filter(one => one.offsetParent).filter(one => {
+        const box = one.getBoundingClientRect();
+        return box.left < 0 || box.right > innerWidth || box.top < 0 || box.bottom > innerHeight;
+    }).map(one => one.textContent.trim()))"""
+
+
+@pytest.mark.parametrize("kind", ["preference", "ranking", "rating", "demonstration"])
+def test_the_menus_of_the_dock_are_read_whole_on_a_phone_one_at_a_time(open_page: Open, kind: str) -> None:
+    project = factories.project(kind)
+    factories.task(project)
+    page = open_page(factories.member(project), f"/projects/{project.slug}/work/", phone=True)
+    ready(page)
+    menus = page.locator(".dock details.menu > summary")
+    assert menus.count() == {"preference": 3, "ranking": 2}.get(kind, 1)
+    for menu in menus.all():
+        menu.tap()
+        expect(page.locator("details.menu[open]")).to_have_count(1)
+        assert page.evaluate(OUTSIDE) == []
+
+
+def test_quick_reasons_stand_below_each_other_in_the_color_of_text(open_page: Open) -> None:
+    project = factories.project()
+    factories.task(project)
+    page = open_page(factories.member(project), f"/projects/{project.slug}/work/")
+    ready(page)
+    page.keyboard.press("r")
+    boxes = [label.bounding_box() for label in page.locator("#why label").all()]
+    assert len({box["x"] for box in boxes if box}) == 1 and len({box["y"] for box in boxes if box}) == 6
+    color = "element => getComputedStyle(element).color"
+    assert page.locator("#why label").first.evaluate(color) == page.locator("#rationale").evaluate(color)
+
+
+def test_the_tools_of_the_editor_stay_within_it_on_a_phone(open_page: Open) -> None:
+    project = factories.project("demonstration")
+    factories.task(project, responses=["A draft to start from"])
+    page = open_page(factories.member(project), f"/projects/{project.slug}/work/", phone=True)
+    beyond = """() => [...document.querySelectorAll('.editor .strip .btn')].filter(one =>
+        one.getBoundingClientRect().right > one.closest('.editor').getBoundingClientRect().right).length"""
+    assert page.locator(".editor .strip .btn").count() == 7
+    assert page.evaluate(beyond) == 0
+
+
+def test_code_reads_from_the_left_in_a_text_that_reads_from_the_right(open_page: Open) -> None:
+    project = factories.project()
+    factories.task(project, responses=["الماء أثقل.\n\n```\nf(x);\n```\n\nواكتب `f(x);` هنا.", "النفط أثقل."])
+    page = open_page(factories.member(project), f"/projects/{project.slug}/work/")
+    read = "elements => elements.map(one => [getComputedStyle(one).direction, getComputedStyle(one).textAlign])"
+    assert page.locator(".rendered pre").evaluate_all(read) == [["ltr", "left"]]
+    assert page.locator(".rendered p code").evaluate_all(read)[0][0] == "ltr"
+    assert page.locator(".rendered p").first.evaluate("one => getComputedStyle(one).direction") == "rtl"
