@@ -60,6 +60,7 @@ def of(project: Project, *, names: bool, question: str = "", period: str = "") -
     data = reports.named(report.data, project, names=names)
     context = _figures(project, names) if reports.is_small(project) else _drawn(project, data.get("stats"))
     context |= _quality(project, data, question, period) | {"report": report, "stale": reports.is_stale(report)}
+    context["names"] = names
     if names:
         context["disputes"] = _disputes(project)
         context["labels"] = _labels(data.get("labels"))

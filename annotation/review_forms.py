@@ -1,4 +1,4 @@
-"""What a reviewer asks the list of disagreements for."""
+"""What a reviewer asks the lists of disagreements and of judgements for."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ from annotation.questions import questions_of
 ANY = ("", _("Any"))
 
 
-class DisputeForm(PageForm):
-    """Filters of the list; what is left empty does not narrow it."""
+class Narrowing(PageForm):
+    """Filters of a list; what is left empty does not narrow it."""
 
-    state = forms.ChoiceField(choices=worded(Dispute.State.choices), required=False, label=_("State"))
-    sources = forms.ChoiceField(required=False, label=_("Responses from"))
     annotator = forms.ModelChoiceField(
         queryset=User.objects.none(), required=False, empty_label=_("Anybody"), label=_("Judged by")
     )
@@ -29,14 +27,12 @@ class DisputeForm(PageForm):
     guideline = forms.TypedChoiceField(coerce=int, empty_value=None, required=False, label=_("Under guidelines"))
     since = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label=_("Judged from"))
     until = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label=_("to"))
-    least = forms.IntegerField(required=False, min_value=0, max_value=100, label=_("Spread at least"))
 
     def __init__(self, project: Project, data: Any) -> None:
         super().__init__(data)
         fields: dict[str, Any] = self.fields
         versions = project.guideline_versions.order_by("-number").values_list("number", flat=True)[:200]
         flags = [(flag["name"], flag["label"]) for flag in questions_of(project)["flags"]]
-        fields["sources"].choices = [ANY, *((pair, pair) for pair in disputes.sources_of(project))]
         fields["annotator"].queryset = disputes.people_of(project)
         fields["annotator"].label_from_instance = lambda person: person.label
         fields["flag"].choices = [ANY, ("any", gettext("Any flag")), *flags]
@@ -46,16 +42,45 @@ class DisputeForm(PageForm):
         ]
 
     def filters(self) -> dict[str, Any]:
-        """What disputes.narrowed takes; fields that are wrong are left out and told on the page."""
+        """What was asked for, by name; fields that are wrong are left out and told on the page."""
         self.full_clean()
         found = {name: value for name, value in self.cleaned_data.items() if value not in (None, "")}
         for name, days in (("since", 0), ("until", 1)):
             if name in found:
                 found[name] = _midnight(found[name] + timedelta(days=days))
-        return {"state": Dispute.State.OPEN} | found
+        return found
+
+
+class DisputeForm(Narrowing):
+    """Which disagreements: what disputes.narrowed takes."""
+
+    state = forms.ChoiceField(choices=worded(Dispute.State.choices), required=False, label=_("State"))
+    sources = forms.ChoiceField(required=False, label=_("Responses from"))
+    least = forms.IntegerField(required=False, min_value=0, max_value=100, label=_("Spread at least"))
+
+    def __init__(self, project: Project, data: Any) -> None:
+        super().__init__(project, data)
+        sources: Any = self.fields["sources"]
+        sources.choices = [ANY, *((pair, pair) for pair in disputes.sources_of(project))]
+
+    def filters(self) -> dict[str, Any]:
+        return {"state": Dispute.State.OPEN} | super().filters()
 
     def is_narrowed(self) -> bool:
         return bool(self.filters().keys() - {"state"})
+
+
+class JudgmentForm(Narrowing):
+    """Which judgements: what listing.found takes, and the id of one item to go to."""
+
+    id = forms.CharField(required=False, max_length=200, label=_("Item with the id"))
+
+    def __init__(self, project: Project, data: Any) -> None:
+        super().__init__(project, data)
+        people: Any = self.fields["annotator"]
+        people.to_field_name = "username"
+        left = User.objects.filter(username=str(data.get("annotator", ""))[:150], annotations__project=project)
+        people.queryset = (disputes.people_of(project) | left).distinct()
 
 
 def _midnight(day: date) -> datetime:

@@ -52,6 +52,7 @@ BELONGS = {
     "annotation:queue": "annotation:project",
     "annotation:import_job": "annotation:project",
     "annotation:adjudicate": "annotation:review",
+    "annotation:judgments": "annotation:review",
     "annotation:pseudonymise": "annotation:people",
     "annotation:guideline_changes": "annotation:settings",
     "rlhf:new_round": "rlhf:loop",

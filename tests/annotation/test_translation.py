@@ -31,7 +31,7 @@ OWN_NAMES = {"Hone", "Markdown", "Ctrl", "Enter", "Esc", "API", "A", "B"}
 
 
 PAGES = ["/account/", "/inbox/", "/projects/new/", "/my-work/", "/"]
-OF_A_PROJECT = ["", "settings/", "people/", "import/", "queue/", "review/"]
+OF_A_PROJECT = ["", "settings/", "people/", "import/", "queue/", "review/", "judgments/"]
 FILES = {"sft", "preference", "binary", "raw", "jsonl", "csv", "parquet", "datasets", "label", "studio", "argilla"}
 FORMATS = {
     "json",

@@ -86,7 +86,7 @@ def test_the_pages_of_those_who_lead_have_no_findings(open_page: Open) -> None:
     page = open_page(lead, "/login/", **STILL)
     project.write_guidelines("# Fair\n\nBe fair and brief.")
     RuleChange.objects.create(project=project, before={}, after={}, upto=9, seen=240, total=1000)  # is under way
-    paths = ["", "settings/", "people/", "import/", "review/", "queue/", "guidelines/2/"]
+    paths = ["", "settings/", "people/", "import/", "review/", "judgments/", "queue/", "guidelines/2/"]
     mine = ["/", "/projects/new/", "/account/", "/my-work/", "/inbox/", f"/tasks/{assignment.task_id}/review/"]
     found = findings_on(page, *mine, *[f"/projects/{slug}/{path}" for path in paths])
     page.context.clear_cookies()

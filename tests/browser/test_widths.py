@@ -18,6 +18,7 @@ from tests.rlhf import rows
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("data_folder")]
 
+PAGES = ("work/", "", "settings/", "people/", "import/", "review/", "judgments/", "queue/")
 WIDTHS = """() => ["light", "dark"].map(theme => {
     document.documentElement.dataset.theme = theme;
     return document.documentElement.scrollWidth;
@@ -56,7 +57,7 @@ def test_no_page_of_those_who_judge_and_lead_is_wider_than_its_screen(open_page:
     project = factories.project()
     task = disputed(project, 3, 2)
     factories.task(project, responses=["One answer.", "Another answer."])
-    paths = [f"/projects/{project.slug}/{path}" for path in ("work/", "", "settings/", "people/", "import/", "review/")]
+    paths = [f"/projects/{project.slug}/{path}" for path in PAGES]
     paths += ["/", "/projects/new/", "/my-work/", "/account/", f"/tasks/{task.pk}/review/"]
     assert too_wide(open_page, project, paths) == []
 
