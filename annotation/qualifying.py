@@ -32,14 +32,16 @@ class Feedback:
 
     @property
     def title(self) -> str:
-        return gettext("As expected.") if self.correct else gettext("Not as expected.")
+        if self.correct:
+            return gettext("Your last answer was as expected.")
+        return gettext("Your last answer was not as expected.")
 
     @property
     def sentence(self) -> str:
         ends = {"passed": gettext("You passed and may start."), "failed": gettext("You did not pass.")}
-        known = "" if self.correct else gettext("%(words)s was the answer.") % {"words": self.words}
+        known = "" if self.correct else gettext("Expected: %(words)s.") % {"words": self.words}
         so_far = gettext("%(right)s of %(done)s right so far.") % {"right": self.right, "done": self.done}
-        return " ".join(part for part in (known, self.why, so_far, ends.get(self.state, "")) if part)
+        return " ".join(part for part in (known, so_far, ends.get(self.state, ""), self.why) if part)
 
     def as_dict(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "words"}

@@ -17,7 +17,7 @@ from django.utils.translation import gettext, gettext_noop
 
 from annotation import presenting, rendering
 from annotation.bodies import LONGEST_DEMONSTRATION
-from annotation.models import Assignment, Kind
+from annotation.models import Assignment, Kind, Pool
 from annotation.questions import STEP_LABELS, aspect_keys, flag_keys, step_of
 from annotation.shortcuts import POINT_KEYS
 from annotation.source_map import source_runs
@@ -69,6 +69,7 @@ class Item:
     original: str = ""
     changing: bool = False  # an answer that stands already: nothing to lease, skip or keep as a draft
     returned: str = ""  # what the reviewer wrote who sent it back
+    qualifying: bool = False  # its person has not started yet, and cannot skip it
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
@@ -230,6 +231,7 @@ def of(assignment: Assignment) -> Item:
     """The item that `assignment` leases, as its annotator sees it, with its draft as the answer."""
     found = item(presenting.for_page(assignment))
     found.returned = assignment.returned
+    found.qualifying = assignment.task.pool == Pool.QUALIFICATION
     return found
 
 

@@ -83,8 +83,8 @@ def skip(request: PersonRequest, task_id: int) -> HttpResponse:
     task = access.task_for(request.user, task_id, JUDGES)
     try:
         queue.skip(task, request.user, str(request.POST.get("reason", ""))[:200])
-    except queue.LeaseLost:
-        return _lost(request, task.project)
+    except queue.LeaseLost as error:
+        return _lost(request, task.project, str(error))
     return _onward(request, task.project, None)
 
 

@@ -175,7 +175,7 @@ const queue = box.outbox({
     saved(gettext('Not saved'), false);
     const typed = new URLSearchParams(entry.body), text = typed.get('text') || typed.get('rationale') || '';
     const acts = item().dataset.task === entry.task ? [button(gettext('Next item'), () => location.reload())] : [];
-    const at = note('bad', data.title ?? gettext('Item {number} could not be saved', entry), text ? gettext('What you wrote is kept below.') : gettext('You had answered: {words}.', entry), ...acts);
+    const at = note('bad', data.title ?? gettext('Item {number} could not be saved', entry), text ? gettext('What you wrote is kept below.') : entry.skipped ? '' : gettext('You had answered: {words}.', entry), ...acts);
     if (text) { const kept = document.createElement('textarea'); kept.className = 'input'; kept.readOnly = true; kept.value = text; kept.setAttribute('aria-label', gettext('What you wrote')); at.append(kept); }
   },
   away(waiting, seconds) {

@@ -272,16 +272,21 @@ def test_the_qualification_by_page_tells_what_was_expected_item_by_item() -> Non
     factories.task(project)
     person, lead = factories.member(project), factories.member(project, Role.MANAGER)
     client, address = signed_in(person), f"/projects/{project.slug}/work/"
-    assert "Oil floats." not in client.get(address).content.decode()
+    before = client.get(address).content.decode()
+    assert "Before you start: 2 items whose answers are known" in before
+    assert "Oil floats." not in before and "/skip/" not in before
     lease = queue.lease_next(project, person)
     right = "1" if lease.shown[0] == lease.task.expected["choice"] else "7"
     told = client.post(f"/tasks/{lease.task_id}/judge/", {"verdict": right}, headers=SCRIPT).json()
-    assert "Oil floats." in told["item"] and (told["done"], told["total"]) == (1, 2) and "undo" not in told
+    assert "Your last answer was as expected." in told["item"] and "1 of 1 right so far. Oil floats.<" in told["item"]
+    assert (told["done"], told["total"]) == (1, 2) and "undo" not in told and "Before you start" not in told["item"]
     lease = queue.lease_next(project, person)
+    skipped = client.post(f"/tasks/{lease.task_id}/skip/", {"reason": "Other reason"}, headers=SCRIPT)
+    assert skipped.status_code == 409 and skipped.json()["title"] == "Items of the qualification cannot be skipped."
     wrong = "7" if lease.shown[0] == lease.task.expected["choice"] else "1"
     client.post(f"/tasks/{lease.task_id}/judge/", {"verdict": wrong})
     page = client.get(address).content.decode()
-    assert "Not as expected" in page and "did not pass" in page
+    assert "was not as expected" in page and "did not pass" in page
     member = Membership.objects.get(user=person)
     assert "Did not qualify: 1 of 2" in signed_in(lead).get(f"/projects/{project.slug}/people/").content.decode()
     signed_in(lead).post(f"/projects/{project.slug}/people/{member.pk}/state/", {"action": "admit"})

@@ -173,7 +173,7 @@ def test_qualifying_and_new_guidelines_have_no_findings(open_page: Open) -> None
     project.write_guidelines("# Fair\n\nBe fair.")
     page = open_page(factories.member(project), f"/projects/{project.slug}/work/", **STILL)
     found = []
-    for key, told in (("4", "As expected"), ("1", "Not as expected")):
+    for key, told in (("4", "was as expected"), ("1", "was not as expected")):
         ready(page)
         page.keyboard.press(key)
         expect(page.locator("#item").get_by_role("status").filter(has_text=told)).to_be_visible()
