@@ -215,6 +215,9 @@ class PreferencesForm(PageForm):
         choices=SWITCH, coerce=lambda sent: sent == "1", empty_value=None, required=False
     )
     one_key = forms.TypedChoiceField(choices=SWITCH, coerce=lambda sent: sent == "1", empty_value=None, required=False)
+    differences = forms.TypedChoiceField(
+        choices=SWITCH, coerce=lambda sent: sent == "1", empty_value=None, required=False
+    )
 
 
 def body_of(project: Project, sent: Any) -> dict[str, Any]:

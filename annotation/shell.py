@@ -115,6 +115,10 @@ class Shell:
     def one_key(self) -> bool:
         return bool(self.preferences.get("one_key", True))
 
+    @property
+    def differences(self) -> bool:
+        return bool(self.preferences.get("differences", True))
+
 
 def shell(request: HttpRequest) -> dict[str, Any]:
     """Context processor: theme and this person's preferences."""

@@ -37,7 +37,7 @@ class User(AbstractUser):
     """A person, a program's account, or a simulated rater, which is marked as one wherever it shows."""
 
     is_simulated = models.BooleanField(default=False)
-    preferences = models.JSONField(default=dict, blank=True)  # theme, single_keys, one_key
+    preferences = models.JSONField(default=dict, blank=True)  # theme, single_keys, one_key, differences
 
     @property
     def label(self) -> str:

@@ -25,7 +25,7 @@ const drafts = `hone-draft-${document.body.dataset.user}-`;
 const item = () => $('#item');
 const form = () => $('#judge');
 let quietUntil = 0, draftTimer = 0;
-let diff = true, raw = false, auto = $('#auto')?.checked ?? true;
+let diff = $('#diff')?.checked ?? true, raw = false, auto = $('#auto')?.checked ?? true;
 let before = Number(item().dataset.number) - 1;   // items before the one on display, as the server last said
 let active = 0, lastActive = performance.now(), lastTick = performance.now(), lastRenewed = performance.now();
 
@@ -180,7 +180,9 @@ const queue = box.outbox({
   },
   away(waiting, seconds) {
     saved(gettext('Not saved yet'), false);
-    const go = gettext('Go on: up to ten are kept in this browser, and each is sent once. Trying again in {seconds} s.', { seconds });
+    const go = item().dataset.sent
+      ? gettext('It is kept in this browser and sent once; the next item comes with the network. Trying again in {seconds} s.', { seconds })
+      : gettext('Go on: up to ten are kept in this browser, and each is sent once. Trying again in {seconds} s.', { seconds });
     note('warn', ngettext('Your answer waits for the network', '{count} answers wait for the network', waiting), go, button(gettext('Try now'), queueNow)).setAttribute('role', 'alert');
   },
   signedOut() {
@@ -270,7 +272,7 @@ addEventListener('submit', async event => {
 
 addEventListener('change', event => {
   const el = event.target;
-  if (el.id === 'diff') { diff = el.checked; document.body.classList.toggle('alike', !diff); return; }
+  if (el.id === 'diff') { diff = el.checked; document.body.classList.toggle('alike', !diff); remember({ differences: diff ? '1' : '0' }); return; }
   if (el.id === 'raw') { raw = el.checked; document.body.classList.toggle('as-sent', raw); return; }
   if (el.id === 'auto') { auto = el.checked; remember({ one_key: auto ? '1' : '0' }); return; }
   if (el.matches?.('[name=pane], [data-single-keys]') || el.form !== form() || !form()) return;
@@ -301,7 +303,8 @@ function canUndo(url) {
 
 async function undo() {
   const url = $('#undo').getAttribute('action');
-  if (!url || box.waiting()) return;
+  if (!url) return;
+  if (box.waiting()) { note('warn', gettext('An answer still waits for the network'), gettext('It can be taken back when it is saved.'), button(gettext('Try now'), queueNow)); return; }
   let reply;
   try { reply = await box.post(url, new URLSearchParams()); } catch { note('warn', gettext('No network: nothing was taken back')); return; }
   if (reply.status === 401) { $('#signin').showModal(); return; }
@@ -346,5 +349,6 @@ addEventListener('keydown', event => {
 });
 addEventListener('beforeunload', event => { if (box.waiting() > 0 && !navigator.onLine) event.preventDefault(); });
 
+document.body.classList.toggle('alike', !diff);
 start();
 if (box.waiting()) queue.flush(); else setTimeout(fetchAhead, 300);

@@ -65,7 +65,7 @@ onKey(key => {
   const letter = /^[a-h]$/.test(key) ? rung(key.toUpperCase()) : null;
   if (letter) { hold(letter === held ? null : letter); say(held ? gettext('Holding {letter}', held.dataset) : gettext('Put down')); return true; }
   if (!held) return false;
-  if (key === 'Enter') { hold(null); say(gettext('Put down')); return true; }
+  if (key === 'Enter') { hold(null); say(gettext('Put down')); return Boolean($('.tray .rung')); }   // the last one placed: on to submit
   const number = numberOf(held), last = slots().length;
   if (/^[1-8]$/.test(key) && slot(Number(key))) { place(held, slot(Number(key))); hold(null); return true; }
   if (key === 'ArrowLeft' || key === 'ArrowRight') { place(held, slot(Math.max(1, Math.min(last, (number || (key === 'ArrowLeft' ? last + 1 : 0)) + (key === 'ArrowLeft' ? -1 : 1))))); held.focus(); return true; }

@@ -116,6 +116,47 @@ def test_an_answer_given_without_a_network_is_kept_and_sent_once(open_page: Open
     assert Annotation.objects.count() == 1
 
 
+def test_without_a_network_the_page_says_whether_there_is_more_to_judge_and_takes_nothing_back(open_page: Open) -> None:
+    project, person = start()
+    page = open_page(person, work(project))
+    problems, saved = page.locator("#problems"), page.locator("#saved")
+    ready(page)
+    page.keyboard.press("1")
+    expect(saved).to_have_text("1 saved: A much better")
+    ready(page)
+    page.context.set_offline(True)
+    page.keyboard.press("2")
+    expect(page.locator("#number")).to_have_text("item 3")
+    expect(problems).to_contain_text("Go on")
+    ready(page)
+    page.keyboard.press("3")
+    expect(problems).to_contain_text("2 answers wait for the network")
+    expect(problems).to_contain_text("the next item comes with the network")
+    expect(problems).not_to_contain_text("Go on")
+    page.keyboard.press("u")
+    expect(problems).to_contain_text("An answer still waits for the network")
+    page.context.set_offline(False)
+    expect(saved).to_have_text("3 saved: A slightly better")
+    expect(page.locator("#number")).to_have_text("item 4")
+    assert Annotation.objects.standing().count() == 3
+
+
+def test_marks_of_differences_stay_off_for_whoever_turned_them_off(open_page: Open) -> None:
+    project, person = start()
+    page = open_page(person, work(project))
+    ready(page)
+    marked = "mark => getComputedStyle(mark).boxShadow !== 'none'"
+    mark = page.locator("#pair .rendered mark").first
+    assert mark.evaluate(marked)
+    with page.expect_response("**/preferences/"):
+        page.keyboard.press("d")
+    assert not mark.evaluate(marked)
+    page.reload()
+    expect(page.locator("#diff")).not_to_be_checked()
+    expect(page.locator("body")).to_have_class(re.compile("alike"))
+    assert not mark.evaluate(marked)
+
+
 def test_a_reply_that_got_lost_does_not_store_the_answer_twice(open_page: Open) -> None:
     project, person = start()
     page = open_page(person, work(project))
