@@ -28,6 +28,7 @@ PACE_DAYS = 7
 DISPUTES = 3  # open disagreements that are listed
 SURE = 0.95  # of a label, by Dawid and Skene
 PAIRS = 20  # of people, in the table
+FAIR = 0.05  # an interval that leaves a half by no more tells that the side shown first has no advantage
 FAST = 1 / 3  # of everybody's median time: answers that quick were hardly read
 HEADLINE = {Kind.RATING: "alpha_interval"}  # of the other kinds nominal: their categories are few and mean no distance
 MEASURES = {
@@ -146,6 +147,7 @@ def _quality(project: Project, data: dict[str, Any], question: str, period: str)
         "bar": f"{bar:g}",
         "weeks": agreement_chart.of(main["time"], measure, changes, bar=bar) if main else None,
         "agreement": _in_full(project.kind, compared, question) if compared else None,
+        "fair": _is_fair(data["habits"]["first_side"]),
         "people": [
             row | {"marks": _marks(row, data, overall, bar), "below": _below(row.get("alpha"), bar)} for row in rows
         ],
@@ -166,6 +168,11 @@ def _below(found: dict[str, Any] | None, bar: float) -> str:
     if not found or found["value"] is None or found["value"] >= bar:
         return ""
     return "bad" if found.get("high") is not None and found["high"] < bar else "warn"
+
+
+def _is_fair(side: dict[str, Any] | None) -> bool:
+    """Whether wins are known to be even: an interval that merely holds a half may hold a large bias too."""
+    return bool(side) and side["low"] >= 0.5 - FAIR and side["high"] <= 0.5 + FAIR  # type: ignore[index]
 
 
 def _moved(since: dict[str, Any] | None, measure: str) -> dict[str, Any] | None:

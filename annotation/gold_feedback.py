@@ -77,7 +77,7 @@ def _missed(result: GoldResult) -> Missed | None:
     expected = {"choice": None, "aspects": {}} | task.expected
     return Missed(
         task.pk,
-        task.last_message,
+        task.title,
         result.project,
         wording.answer_in_words(given),
         wording.in_words(given.kind, expected, order),

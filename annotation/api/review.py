@@ -88,6 +88,13 @@ class CommentSerializer(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField(source="comment.created_at")
 
 
+class SaidSerializer(CommentSerializer):
+    unheard = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Names it mentions of people who were not told: they do not review here",
+    )
+
+
 class Disputes(generics.GenericAPIView[Dispute]):
     serializer_class = DisputeSerializer
     ordering = ("-spread", "task_id")
@@ -156,7 +163,7 @@ class Comments(APIView):
         task = access.task_for(caller(request), task_id, JUDGES)
         return Response(CommentSerializer(discussing.lines(task, caller(request))[-200:], many=True).data)
 
-    @extend_schema(request=CommentInput, responses={201: CommentSerializer})
+    @extend_schema(request=CommentInput, responses={201: SaidSerializer})
     def post(self, request: Request, task_id: int) -> Response:
         """Say something: to the reviewers, or to one annotator who had the task."""
         task = access.task_for(caller(request), task_id, JUDGES)
@@ -166,7 +173,7 @@ class Comments(APIView):
         partner = _member(task.project_id, to, "to") if to else None
         said: Comment = discussing.say(task, caller(request), sent.validated_data["body"], to=partner)
         line = next(one for one in discussing.lines(task, caller(request)) if one.comment.pk == said.pk)
-        return Response(CommentSerializer(line).data, status=201)
+        return Response(CommentSerializer(line).data | {"unheard": discussing.unheard(said)}, status=201)
 
 
 def _member(project: int, username: str, field: str) -> User:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Self, cast
 
 from django.db import models
@@ -16,6 +17,9 @@ from annotation.prepared import prepared_cursor
 
 # Ranks stay below 2**31 so that both databases index them alike and a random order is one draw.
 MAX_RANK = 2**31 - 1
+TITLE = 400  # characters of a message that a list may show
+LINE_MARKS = re.compile(r"^\s*(?:#{1,6}\s+|>\s+|```.*$)", re.MULTILINE)
+SPAN_MARKS = re.compile(r"(?<!\w)(\*\*|`|~~)(?=\S)(.+?)(?<=\S)\1(?!\w)")
 MAX_PRIORITY = 2**31 - 2  # what is above every task must still fit the column
 
 
@@ -138,6 +142,12 @@ class Task(models.Model):
     @property
     def last_message(self) -> str:
         return str(self.prompt[-1]["content"]) if self.prompt else ""
+
+    @property
+    def title(self) -> str:
+        """The beginning of the last message in one line, without the marks of markdown: what a list calls the task."""
+        line = " ".join(LINE_MARKS.sub("", self.last_message[:TITLE]).split())
+        return SPAN_MARKS.sub(r"\2", line)
 
 
 class Response(models.Model):

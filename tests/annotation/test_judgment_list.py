@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from annotation import listing
-from annotation.models import Annotation, Membership, Project, Role, User
+from annotation.models import Annotation, Membership, Project, Role, Task, User
 from tests import factories
 from tests.annotation.casts import judged
 
@@ -119,3 +119,18 @@ def test_only_those_who_see_names_read_them_and_names_lead_there(client: Client,
     stranger = Client()
     stranger.force_login(factories.user())
     assert stranger.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("prompt", "title"),
+    [
+        ("## Sum\n\nadd `x` to **all** of\n> these", "Sum add x to all of these"),
+        (
+            "```python\nclass A:\n    def __init__(self): return 2**3**4\n```",
+            "class A: def __init__(self): return 2**3**4",
+        ),
+        ("a ** b ** c and ~~not~~ this", "a ** b ** c and not this"),
+    ],
+)
+def test_a_list_calls_an_item_by_its_words_without_the_marks(prompt: str, title: str) -> None:
+    assert Task(prompt=[{"role": "user", "content": prompt}]).title == title

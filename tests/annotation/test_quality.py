@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from annotation.agreement import agreement
 from annotation.importing import import_records
-from annotation.models import Annotation, GoldResult, Project, QualityReport, RepeatCheck, Role
+from annotation.models import Annotation, GoldResult, Project, QualityReport, RepeatCheck, Response, Role
 from annotation.quality import bootstrap, breakdown, measures, report, reports, votes
 from tests import factories
 from tests.annotation.casts import judged, noisy, record
@@ -181,6 +181,21 @@ def test_people_are_told_by_consensus_reliability_and_habits() -> None:
     shares = [row["alpha"]["value"] * row["alpha"]["n"] for row in rows.values()]
     overall = built["questions"][0]["overall"]["measures"]["alpha_nominal"]["value"]
     assert sum(shares) / 121 == pytest.approx(overall, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "first", "told"),
+    [(26, 16, "too few to tell a position bias"), (600, 300, "no position bias"), (100, 75, ": a position bias")],
+)
+def test_the_page_calls_wins_even_only_where_they_are_known_to_be(pairs: int, first: int, told: str) -> None:
+    project = judged([{"ann": "a"} for _ in range(pairs)])
+    for place, one in enumerate(Annotation.objects.filter(project=project).order_by("pk")):
+        one.shown = sorted(Response.objects.filter(task=one.task_id).values_list("pk", flat=True))
+        one.body["choice"] = one.shown[0 if place < first else 1]
+        one.save(update_fields=["shown", "body"])
+    client = Client()
+    client.force_login(factories.member(project, Role.MANAGER))
+    assert told in client.get(f"/projects/{project.slug}/").content.decode()
 
 
 def test_the_stronger_source_comes_first_and_the_doubtful_labels_are_the_split_ones() -> None:

@@ -73,3 +73,27 @@ def test_a_return_asks_for_a_comment_and_the_annotator_changes_the_answer(open_p
     own.keyboard.press("4")
     expect(own.locator("#saved")).to_contain_text("saved: About the same")
     assert Annotation.objects.standing().get(annotator=vote.annotator).revision == 2
+
+
+def test_single_keys_that_are_switched_off_decide_nothing_and_are_not_shown(open_page: Open) -> None:
+    project = factories.project()
+    task = disputed(project, 3, 2)
+    reviewer = factories.member(project, Role.REVIEWER)
+    reviewer.preferences = {"single_keys": False}
+    reviewer.save(update_fields=["preferences"])
+    page = open_page(reviewer, f"/tasks/{task.pk}/review/")
+    ready(page)
+    for key in ("y", "1", "b", "s", "u", "Enter"):
+        page.keyboard.press(key)
+    expect(page.locator("#overrule-label")).to_have_text("Overrule: About the same")
+    assert page.url.endswith(f"/tasks/{task.pk}/review/") and not Adjudication.objects.exists()
+    assert page.locator(".dock .beam kbd:visible, .bar-top kbd:visible").count() == 0
+    factories.task(project, responses=["One.", "Two."])
+    page.goto(f"/projects/{project.slug}/work/")
+    ready(page)
+    for key in ("2", "s", "Enter"):
+        page.keyboard.press(key)
+    expect(page.locator("#saved")).to_be_empty()
+    assert page.locator(".dock .beam kbd:visible").count() == 0
+    page.get_by_text("B better", exact=True).click()  # and judging goes on without them
+    expect(page.locator("#saved")).to_contain_text("saved: B better")

@@ -68,6 +68,8 @@ def test_comments_through_the_api_keep_names_from_annotators(project: Project, t
     reviewer = Program(factories.member(project, Role.REVIEWER, "rita"))
     judge = Program(User.objects.get(username="judge-0"))
     reviewer("POST", f"/tasks/{task.pk}/comments/", {"body": "Among us: judge-1 is wrong."})
+    unheard = reviewer("POST", f"/tasks/{task.pk}/comments/", {"body": "@judge-1 and @rita, look."}).json()["unheard"]
+    assert unheard == ["judge-1"]  # no reviewer, so nobody told them
     said = reviewer("POST", f"/tasks/{task.pk}/comments/", {"body": "Why A?", "to": "judge-0"})
     assert said.status_code == 201 and said.json()["to"] == "judge-0"
     assert [one["body"] for one in judge("GET", f"/tasks/{task.pk}/comments/").json()] == ["Why A?"]
