@@ -71,6 +71,13 @@ def chosen(
     return rows if priority is None else rows.filter(priority=priority)
 
 
+def not_open(project: Project, ids: list[str] | None) -> list[str]:
+    """Those of `ids` that are no open task of the queue, in the order given."""
+    asked = list(dict.fromkeys(ids or []))
+    found = set(chosen(project, ids=asked).values_list("external_id", flat=True)) if asked else set()
+    return [one for one in asked if one not in found]
+
+
 def as_typed(text: str) -> tuple[Any, ...]:
     """What somebody may mean who types a value of metadata: the characters, or the number, true or false they spell."""
     try:

@@ -137,8 +137,9 @@ class Assign(APIView):
         asked = dict(sent.validated_data.get("tasks", {}))
         limit, each = asked.pop("limit", None), sent.validated_data["each"]
         people = assigning.people_named(project, sent.validated_data["to"])
+        missed = assigning.not_open(project, asked.get("ids"))
         report = assigning.assign(project, assigning.chosen(project, **asked), people, each=each, limit=limit)
-        return Response(asdict(report))
+        return Response(asdict(report) | {"not_open": missed})
 
 
 def _shown(found: list[Project]) -> list[dict[str, Any]]:

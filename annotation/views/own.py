@@ -48,6 +48,7 @@ def my_work(request: PersonRequest) -> HttpResponse:
         "choices": [(value or None, words, value == show) for value, words in choices],
         "qualifications": own_work.qualifications(user),
         "waiting": waiting,
+        "waiting_in": sum(bool(row["left"]) for row in waiting),
     }
     return render(request, "annotation/my_work.html", context)
 

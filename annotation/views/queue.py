@@ -65,7 +65,9 @@ def queue(request: PersonRequest, slug: str) -> HttpResponse:
     except AssignError as error:
         form.add_error("to", error.errors["to"])
         return _page(request, project, form, status=422)
-    rows = assigning.chosen(project, **form.asked())
+    asked = form.asked()
+    missed = assigning.not_open(project, asked["ids"])
+    rows = assigning.chosen(project, **asked)
     report = assigning.assign(project, rows, people, each=form.cleaned_data["each"], limit=form.cleaned_data["limit"])
     told = [
         ngettext("%(count)s item assigned", "%(count)s items assigned", report.assigned) % {"count": report.assigned}
@@ -74,6 +76,12 @@ def queue(request: PersonRequest, slug: str) -> HttpResponse:
         told.append(gettext("%(full)s had no free place") % {"full": report.full})
     if report.had_before:
         told.append(gettext("%(had_before)s were theirs before") % {"had_before": report.had_before})
+    if missed:
+        first = ", ".join(missed[:3]) + ("…" if len(missed) > 3 else "")
+        text = ngettext(
+            "%(count)s id is no open item here: %(first)s", "%(count)s ids are no open items here: %(first)s", len(missed)
+        )
+        told.append(text % {"count": len(missed), "first": first})
     messages.success(request, ", ".join(told) + ".")
     return redirect("annotation:queue", slug)
 

@@ -203,7 +203,8 @@ def test_the_queue_page_gives_items_to_people_and_opens_them_again() -> None:
     factories.task(project, id="one"), factories.task(project, id="two")
     client, address = signed_in(lead), f"/projects/{project.slug}/queue/"
     assert client.post(address, {"to": "nobody"}).status_code == 422
-    client.post(address, {"to": person.username, "ids": "two\n"})
+    told = client.post(address, {"to": person.username, "ids": "two\nnowhere\n"}, follow=True).content.decode()
+    assert "1 item assigned, 1 id is no open item here: nowhere." in told
     assert Assignment.objects.get().task.external_id == "two"
     assert person.username in client.get(address).content.decode()
     client.post(f"{address}release/{person.pk}/")
@@ -217,11 +218,18 @@ def test_the_api_assigns_by_filter_and_refuses_what_it_does_not_know() -> None:
     factories.task(project, metadata={"topic": "law"}), factories.task(project)
     address = f"/api/v1/projects/{project.slug}/assign/"
     sent: dict[str, Any] = {"to": [person.username], "tasks": {"metadata": {"topic": "law"}}}
-    assert api(lead).post(address, sent, format="json").json() == {"assigned": 1, "full": 0, "had_before": 0}
+    assert api(lead).post(address, sent, format="json").json() == {
+        "assigned": 1,
+        "full": 0,
+        "had_before": 0,
+        "not_open": [],
+    }
     for wrong in ({"to": []}, {"to": ["nobody"]}, sent | {"tasks": {"topic": "law"}}):
         assert api(lead).post(address, wrong, format="json").status_code == 400, wrong
     odd = {"to": [person.username], "tasks": {"metadata": {"a__in": "x", "'\"": 1}}}
     assert api(lead).post(address, odd, format="json").json()["assigned"] == 0
+    named = {"to": [person.username], "tasks": {"ids": ["nowhere", "nowhere", "gone"]}}
+    assert api(lead).post(address, named, format="json").json()["not_open"] == ["nowhere", "gone"]
     assert api(person).post(address, sent, format="json").status_code == 403
     assert api(factories.user()).post(address, sent, format="json").status_code == 404
 

@@ -1,5 +1,6 @@
 """One's own work: what a person sees of themselves and of the others, keeps and changes."""
 
+import re
 from datetime import date
 from typing import Any
 
@@ -237,3 +238,25 @@ def test_the_qualification_is_told_afterwards(project: Project, person: User) ->
     Membership.objects.filter(user=person).update(**passed)
     html = signed_in(person).get("/my-work/").content.decode()
     assert "4 of 5 right, 4 needed" in html and "Passed" in html
+
+
+def test_only_projects_with_work_left_are_counted_as_waiting(project: Project, person: User) -> None:
+    Membership.objects.create(user=person, project=factories.project(), role=Role.ANNOTATOR)
+    factories.task(project)
+    html = signed_in(person).get("/my-work/").content.decode()
+    assert "Nothing left" in html and ">1 project<" in html
+
+
+def test_work_goes_on_where_something_is_left_not_where_one_is_paused(project: Project, person: User) -> None:
+    factories.task(project)
+    paused = factories.project(name="A first one")
+    task = factories.task(paused)
+    Membership.objects.create(user=person, project=paused, role=Role.ANNOTATOR)
+    judging.submit(queue.lease_next(paused, person).task, person, {"choice": "a", "strength": 1})
+    assert task.annotations.exists()
+    Membership.objects.filter(user=person, project=paused).update(state=Membership.State.PAUSED)
+    html = signed_in(person).get("/my-work/").content.decode()
+    (main,) = re.findall(r'class="btn main" href="([^"]+)"', html)
+    assert main == f"/projects/{project.slug}/work/" and html.index(project.name) < html.index("Not now")
+    Membership.objects.filter(user=person, project=project).update(state=Membership.State.PAUSED)
+    assert 'class="btn main"' not in signed_in(person).get("/my-work/").content.decode()

@@ -156,3 +156,6 @@ class AssignedSerializer(serializers.Serializer[Any]):
     assigned = serializers.IntegerField()
     full = serializers.IntegerField(help_text="Had no free slot")
     had_before = serializers.IntegerField(help_text="Were judged, held or skipped by that person before")
+    not_open = serializers.ListField(
+        child=serializers.CharField(), help_text="Of the ids asked for: unknown here, finished, or out of the queue"
+    )
