@@ -89,6 +89,11 @@ def test_the_pages_of_those_who_lead_have_no_findings(open_page: Open) -> None:
     paths = ["", "settings/", "people/", "import/", "review/", "judgments/", "queue/", "guidelines/2/"]
     mine = ["/", "/projects/new/", "/account/", "/my-work/", "/inbox/", f"/tasks/{assignment.task_id}/review/"]
     found = findings_on(page, *mine, *[f"/projects/{slug}/{path}" for path in paths])
+    page.goto(f"/projects/{slug}/people/")
+    page.locator("summary:has(.pill)").first.click()
+    page.locator(".menu summary").last.click()
+    expect(page.get_by_role("button", name="Remove from this project").last).to_be_visible()
+    found += findings(page)
     page.context.clear_cookies()
     found += findings_on(page, "/login/", "/nowhere/")
     assert found == []
