@@ -13,6 +13,7 @@ from django.utils.translation import gettext
 
 from annotation import bodies, gold, presenting, rendering, reviewing, rulings, screen, verdicts, wording
 from annotation.models import Adjudication, Annotation, Assignment, Kind, QualityReport, Task, User
+from annotation.questions import Questions, questions_of
 
 Decision, Status = Adjudication.Decision, Annotation.Status
 
@@ -26,6 +27,7 @@ class Verdict:
     side: str  # "a", "b" or "": the color
     step: int | str | None  # of the beam, or "both_bad"
     html: SafeString | None = None  # a written answer
+    details: Sequence[tuple[str, str]] = ()  # see wording.details
 
     @property
     def name(self) -> str:
@@ -98,8 +100,9 @@ def of(task: Task, user: User) -> Desk:
     start = ruling.body if ruling else middle
     if start is None and project.kind == Kind.DEMONSTRATION and votes:
         start = votes[0].body
-    shown = [_verdict(project.kind, vote, ids) for vote in votes]
-    apart = verdicts.farthest(project.kind, given, ids)
+    questions = questions_of(project)
+    shown = [_verdict(project.kind, vote, ids, questions) for vote in votes]
+    apart = 0 if len(votes) == 1 else verdicts.farthest(project.kind, given, ids)
     back = Assignment.objects.filter(task=task, state=Assignment.State.LEASED).exclude(returned="")
     return Desk(
         task=task,
@@ -126,13 +129,13 @@ def _item(task: Task, user: User, ids: list[int], draft: dict[str, Any] | None) 
     return screen.item(presenting.leased_task(held))
 
 
-def _verdict(kind: str, vote: Annotation, ids: list[int]) -> Verdict:
+def _verdict(kind: str, vote: Annotation, ids: list[int], questions: Questions) -> Verdict:
     words, side = wording.in_words(kind, vote.body, ids)
     step: int | str | None = None
     if kind == Kind.PREFERENCE:
         step = verdicts.step(vote.body, ids) or "both_bad"
     html = rendering.render_markdown(str(vote.body.get("text", ""))) if kind == Kind.DEMONSTRATION else None
-    return Verdict(vote, words, side, step, html)
+    return Verdict(vote, words, side, step, html, wording.details(vote.body, ids, questions))
 
 
 def _known(task: Task, votes: list[Annotation], ids: list[int]) -> list[tuple[str, str]]:
@@ -165,7 +168,9 @@ def _alphas(task: Task, votes: list[Annotation]) -> list[tuple[str, str]]:
     """Each voter's agreement with the others, as the project's report last had it."""
     kept = QualityReport.objects.filter(project=task.project_id, key="").first()
     known = {row["annotator"]: row.get("alpha") for row in kept.data.get("annotators", [])} if kept else {}
-    told = [f"{vote.annotator.label} {alpha['value']:.2f}" for vote in votes if (alpha := known.get(vote.annotator_id))]
+    told = [
+        f"{vote.annotator.label}\u00a0{alpha['value']:.2f}" for vote in votes if (alpha := known.get(vote.annotator_id))
+    ]
     return [(gettext("α with the others"), ", ".join(told))] if told else []
 
 

@@ -86,6 +86,7 @@ urlpatterns = [
     path("projects/<slug:slug>/review/next/", review.next_dispute, name="next_dispute"),
     path("projects/<slug:slug>/review/four-eyes/", review.four_eyes, name="four_eyes"),
     path("projects/<slug:slug>/judgments/", judgments.judgments, name="judgments"),
+    path("projects/<slug:slug>/judgments/next/", judgments.next_judgment, name="next_judgment"),
     path("tasks/<int:task_id>/review/", review.adjudicate, name="adjudicate"),
     path("tasks/<int:task_id>/decide/", review.decide, name="decide"),
     path("adjudications/<int:adjudication_id>/withdraw/", review.withdraw, name="withdraw"),

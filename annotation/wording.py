@@ -7,7 +7,9 @@ from typing import Any
 from django.utils.translation import gettext
 
 from annotation.models import Annotation, Kind
-from annotation.questions import STEP_LABELS, step_of
+from annotation.questions import STEP_LABELS, Questions, step_of
+
+QUOTED = 120  # characters of a highlight
 
 
 def answer_in_words(annotation: Annotation) -> tuple[str, str]:
@@ -31,3 +33,30 @@ def in_words(kind: str, body: dict[str, Any], order: Sequence[int]) -> tuple[str
         return " > ".join(places), ""
     words = len(str(body.get("text", "")).split())
     return gettext("%(number)s words") % {"number": f"{words:,}"}, ""
+
+
+def details(body: dict[str, Any], order: Sequence[int], questions: Questions) -> list[tuple[str, str]]:
+    """What a judgement says besides verdict and rationale, as (what, words); A, B, … are the responses in `order`."""
+    label = {
+        part: {one["name"]: one["label"] for one in questions[part]}
+        for part in ("aspects", "flags", "reasons", "highlights")
+    }
+    letter = {response: ascii_uppercase[place] for place, response in enumerate(order)}
+    told = [
+        (label["aspects"].get(name, name), letter.get(side) or gettext(STEP_LABELS[4]))
+        for name, side in (body.get("aspects") or {}).items()
+    ]
+    for part, what in (("flags", gettext("Flagged")), ("reasons", gettext("Reasons"))):
+        if said := body.get(part):
+            told.append((what, ", ".join(label[part].get(name, name) for name in said)))
+    for one in body.get("highlights") or []:
+        text = one["text"] if len(one["text"]) <= QUOTED else one["text"][:QUOTED] + "…"
+        told.append(
+            (
+                f"{label['highlights'].get(one['reason'], one['reason'])}, {letter.get(one['response'], '?')}",
+                f"“{text}”",
+            )
+        )
+    if improved := body.get("improved"):
+        told.append((gettext("Improved"), str(improved)))
+    return told

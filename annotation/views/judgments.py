@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.db.models import QuerySet
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
 
@@ -33,11 +35,11 @@ def judgments(request: PersonRequest, slug: str) -> HttpResponse:
         form.add_error("id", gettext("No item here has this id."))
     rows, more = listing.found(project, filters)
     page = list(listing.after(rows, filters, _place(project, request.GET.get("after", "")))[: PER_PAGE + 1])
-    kept = {name: value for name, value in request.GET.items() if name != "after" and value}
+    kept = _kept(request.GET)
     context = {
         "project": project,
         "form": form,
-        "rows": _rows(project, page[:PER_PAGE]),
+        "rows": _rows(project, page[:PER_PAGE], kept),
         "following": urlencode(kept | {"after": page[PER_PAGE - 1].pk}) if len(page) > PER_PAGE else "",
         "narrowed": bool(filters),
         "looked_at": listing.LOOKED_AT if more else 0,
@@ -46,7 +48,33 @@ def judgments(request: PersonRequest, slug: str) -> HttpResponse:
     return render(request, "annotation/judgments.html", context, status=200 if form.is_valid() else 422)
 
 
-def _rows(project: Project, page: list[Annotation]) -> list[dict[str, Any]]:
+@require_GET
+@signed_in
+def next_judgment(request: PersonRequest, slug: str) -> HttpResponse:
+    """On to the item of the judgement that comes after one in the list, or back to the list at its end."""
+    project = access.project_for(request.user, slug, SEES_NAMES)
+    filters, kept = review_forms.JudgmentForm(project, request.GET).filters(), _kept(request.GET)
+    filters.pop("id", None)
+    place = _place(project, request.GET.get("after", ""))
+    if place is not None:
+        rows = listing.after(listing.found(project, filters)[0], filters, place).exclude(task=place.task_id)
+        if following := rows.first():
+            return redirect(f"{reverse('annotation:adjudicate', args=[following.task_id])}?{_query(kept, following)}")
+    messages.success(request, gettext("That was the last one of the list."))
+    return redirect(f"{reverse('annotation:judgments', args=[slug])}?{urlencode(kept)}")
+
+
+def _kept(asked: QueryDict) -> dict[str, str]:
+    """What the list is narrowed by, without the place in it."""
+    return {name: str(value) for name, value in asked.items() if name != "after" and value}
+
+
+def _query(kept: dict[str, str], judged: Annotation) -> str:
+    """What an item's page is told of the list that led there."""
+    return urlencode({"list": urlencode(kept | {"after": judged.pk})})
+
+
+def _rows(project: Project, page: list[Annotation], kept: dict[str, str]) -> list[dict[str, Any]]:
     """Each judgement with its item and its words, A and B as the item's page has them."""
     shown = _with_items(Annotation.objects.filter(pk__in=[one.pk for one in page]))
     orders: dict[int, list[int]] = {one.task_id: [] for one in page}
@@ -56,6 +84,7 @@ def _rows(project: Project, page: list[Annotation]) -> list[dict[str, Any]]:
     return [
         {
             "judged": shown[one.pk],
+            "query": _query(kept, one),
             "words": wording.in_words(one.kind, one.body, orders[one.task_id]),
             "why": one.body.get("rationale", ""),
             "flags": [flags.get(name, name) for name in one.body.get("flags") or []],

@@ -36,6 +36,7 @@ from annotation.shell import PersonRequest, signed_in
 
 PER_PAGE = 50
 COUNT_SECONDS = 30
+LONGEST_LIST = 1000  # characters that say which list is gone through
 
 
 @require_GET
@@ -116,7 +117,7 @@ def decide(request: PersonRequest, task_id: int) -> HttpResponse:
     if made.makes_gold:
         text = gettext("Saved: %(decision)s and made a gold item")
     messages.success(request, text % {"decision": gettext(made.get_decision_display()).lower()})
-    return redirect("annotation:next_dispute", task.project.slug)
+    return redirect(_following(task.project, _list_of(request)))
 
 
 @require_POST
@@ -176,7 +177,8 @@ def _page(
     both = left.beside(done)
     last = own.order_by("-pk").first()
     dispute = Dispute.objects.filter(task=task).first()
-    later = reverse("annotation:next_dispute", args=[project.slug])
+    along = _list_of(request)
+    later = _following(project, along)
     context = {
         "project": project,
         "task": task,
@@ -193,9 +195,22 @@ def _page(
         "last": last if last and last.decision != Adjudication.Decision.WITHDRAW else None,
         "guideline": project.guideline,
         "lines": discussing.lines(task, user),
-        "later": f"{later}?after={_place(dispute)}" if dispute else later,
+        "later": f"{later}?after={_place(dispute)}" if dispute and not along else later,
+        "list": along,
+        "back": "&".join(part for part in along.split("&") if not part.startswith("after=")),
     }
     return render(request, "annotation/adjudicate.html", context, status=status if errors else 200)
+
+
+def _list_of(request: PersonRequest) -> str:
+    """The list of judgements that a reviewer goes through, as its page wrote it; "" for the disagreements."""
+    return str(request.POST.get("list") or request.GET.get("list") or "")[:LONGEST_LIST]
+
+
+def _following(project: Project, along: str) -> str:
+    """Where a reviewer goes from here: on in the list that led here, or to the worst disagreement."""
+    name = "annotation:next_judgment" if along else "annotation:next_dispute"
+    return reverse(name, args=[project.slug]) + (f"?{along}" if along else "")
 
 
 def _rows(project: Project, found: list[Dispute]) -> list[dict[str, Any]]:

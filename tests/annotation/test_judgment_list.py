@@ -77,6 +77,25 @@ def test_flags_and_versions_are_looked_for_among_the_latest(
     assert b"among the latest 2<" in client.get(f"/projects/{project.slug}/judgments/?flag=any").content
 
 
+def test_a_reviewer_goes_through_a_list_item_by_item(client: Client, project: Project) -> None:
+    page = client.get(f"/projects/{project.slug}/judgments/?annotator=ann").content.decode()
+    paths = [path.replace("&amp;", "&") for path in re.findall(r'href="(/tasks/\d+/review/\?list=[^"]+)"', page)]
+    first, second = paths
+    item = client.get(first).content.decode()
+    assert f'href="/projects/{project.slug}/judgments/?annotator=ann"' in item and "Return to ann" in item
+    assert "Accept: " in item and "Accept median" not in item  # one vote has no middle
+    along = re.search(r'name="list" value="([^"]*)"', item)
+    assert along and re.search(r'href="([^"]*/judgments/next/\?annotator=ann[^"]*)" data-key="s"', item)
+    task = project.tasks.get(external_id="0")
+    sent = {"decision": "accept", "list": along[1].replace("&amp;", "&")}
+    settled = client.post(f"/tasks/{task.pk}/decide/", sent, follow=True)
+    assert settled.redirect_chain[-1][0] == second
+    sent = {"decision": "accept", "list": second.split("?list=")[1].replace("%3D", "=").replace("%26", "&")}
+    last = client.post(second.replace("review", "decide").split("?")[0], sent, follow=True)
+    assert last.redirect_chain[-1][0] == f"/projects/{project.slug}/judgments/?annotator=ann"
+    assert b"That was the last one" in last.content
+
+
 @pytest.mark.parametrize("query", ["", "annotator=ann"])
 def test_the_next_page_goes_on_where_one_ended(
     client: Client, project: Project, monkeypatch: pytest.MonkeyPatch, query: str

@@ -105,6 +105,30 @@ def test_the_page_shows_all_verdicts_the_median_and_the_history() -> None:
     assert "preference-judge-0 judged: A better" in html
 
 
+def test_a_reviewer_sees_all_that_each_person_said() -> None:
+    aspects = [{"name": "tone", "label": "Tone", "required": False}]
+    span = {"start": 0, "end": 6, "reason": "wrong", "text": "Water."}
+    said = {"choice": "b", "strength": 1, "aspects": {"tone": "tie"}, "flags": ["unsafe"], "reasons": ["clear"]}
+    project = factories.project(questions={"aspects": aspects, "improve": True})
+    task = factories.task(project)
+    judge = factories.member(project)
+    queue.lease_next(project, judge)
+    water = task.responses.get(position=0).pk
+    span["response"] = water
+    judging.submit(task, judge, said | {"highlights": [span], "improved": "Water, by far."})
+    letter = "AB"[reviewing.order_of(task).index(water)]
+    _, client = reviewer_of(project)
+    page = client.get(f"/tasks/{task.pk}/review/").content.decode()
+    told = dict(re.findall(r'<span class="muted">([^<]+):</span> <span class="anywhere" dir="auto">([^<]+)<', page))
+    assert told == {
+        "Tone": "About the same",
+        "Flagged": "Unsafe",
+        "Reasons": "Clearer",
+        f"Wrong, {letter}": "“Water.”",
+        "Improved": "Water, by far.",
+    }
+
+
 def test_overruling_goes_on_to_the_next_one_and_can_be_taken_back() -> None:
     task = disputed()
     _, client = reviewer_of(task.project)
