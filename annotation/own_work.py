@@ -158,7 +158,9 @@ def waiting(user: User) -> list[dict[str, Any]]:
                 "drafts": drafts.get(project.pk, 0),
             }
         )
-    return sorted(rows, key=lambda row: (not row["left"], row["left"] == 0, -row["drafts"], -row["done"], row["project"].name))
+    return sorted(
+        rows, key=lambda row: (not row["left"], row["left"] == 0, -row["drafts"], -row["done"], row["project"].name)
+    )
 
 
 def goal(projects: list[Project], user: User) -> tuple[int, int] | None:

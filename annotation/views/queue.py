@@ -79,7 +79,9 @@ def queue(request: PersonRequest, slug: str) -> HttpResponse:
     if missed:
         first = ", ".join(missed[:3]) + ("…" if len(missed) > 3 else "")
         text = ngettext(
-            "%(count)s id is no open item here: %(first)s", "%(count)s ids are no open items here: %(first)s", len(missed)
+            "%(count)s id is no open item here: %(first)s",
+            "%(count)s ids are no open items here: %(first)s",
+            len(missed),
         )
         told.append(text % {"count": len(missed), "first": first})
     messages.success(request, ", ".join(told) + ".")
