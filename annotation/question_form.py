@@ -17,6 +17,7 @@ from annotation.questions import (
     RATIONALE,
     TONES,
     Questions,
+    QuestionsError,
     aspect_keys,
     flag_keys,
 )
@@ -33,6 +34,27 @@ WORDS = {
     "required": gettext_noop("Always required"),
     "off": gettext_noop("Not asked"),
 }
+PLACES = {
+    "aspects": gettext_noop("Aspect"),
+    "flags": gettext_noop("Flag"),
+    "reasons": gettext_noop("Quick reason"),
+    "highlights": gettext_noop("Reason for highlights"),
+    "skip_reasons": gettext_noop("Reason for skipping"),
+    "rationale": gettext_noop("Rationale"),
+}
+PLACE = re.compile(r"questions\.(\w+)(?:\[(\d+)\])?")
+
+
+def told(error: QuestionsError) -> list[str]:
+    """What is wrong, by the rows of the form: "Aspect 2: …"."""
+    said = []
+    for field, sentence in error.errors.items():
+        found = PLACE.match(field)
+        place = gettext(PLACES[found[1]]) if found and found[1] in PLACES else ""
+        if found and found[2]:
+            place += f" {int(found[2]) + 1}"
+        said.append(f"{place}: {sentence}" if place else sentence)
+    return said
 
 
 def rows(kind: str, questions: Questions) -> dict[str, Any]:

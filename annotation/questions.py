@@ -252,7 +252,7 @@ def _named(value: object, field: str, most: int, keys: set[str]) -> list[dict[st
     if not isinstance(value, list) or len(value) > most:
         raise CleaningError(field, gettext("Must be a list of at most %(most)s.") % {"most": most})
     seen: set[str] = set()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for index, item in enumerate(value):
         place = f"{field}[{index}]"
         if not isinstance(item, dict) or not set(item) <= keys:
@@ -268,6 +268,8 @@ def _named(value: object, field: str, most: int, keys: set[str]) -> list[dict[st
             raise CleaningError(f"{place}.name", gettext("%(name)s is asked twice.") % {"name": name})
         seen.add(name)
         label = clean_text(item.get("label") or name.replace("_", " ").capitalize(), f"{place}.label", limit=60)
+        if any(label.casefold() == row["label"].casefold() for row in rows):
+            raise CleaningError(f"{place}.label", gettext("%(name)s is asked twice.") % {"name": label})
         row = item | {"name": name, "label": label}
         if "help" in row:
             row["help"] = clean_text(row["help"], f"{place}.help", limit=200)

@@ -102,11 +102,15 @@ def raw(text: str) -> SafeString:
 
 
 TOKEN = re.compile(r"<[^>]*>|&[#\w]+;|[^\s<&]+|\s+|&")
+ALIKE = 0.2  # of the words of the shorter text: with fewer in common, differences are no news
 INLINE = re.compile(r"</?(?:a|b|code|del|em|i|ins|kbd|s|span|strong|sub|sup)\b")
 
 
 def difference_marks(a: str, b: str) -> tuple[SafeString, SafeString]:
-    """Both texts rendered, with <mark> around the words that the other one does not have at that place."""
+    """Both texts rendered, with <mark> around the words that the other one does not have at that place.
+
+    Two that share next to nothing have no marks: all of both would be marked, and tell nothing.
+    """
     key = "diff:" + hashlib.sha256(f"{a}\0{b}".encode("utf-8", "surrogatepass")).hexdigest()
     if (known := cache.get(key)) is None:
         known = _differences(str(render_markdown(a)), str(render_markdown(b)))
@@ -124,6 +128,8 @@ def _differences(a: str, b: str) -> tuple[str, str]:
     for a0, a1, b0, b1 in _telling_matches(found):
         same_left.update(words_left[a0:a1])
         same_right.update(words_right[b0:b1])
+    if len(same_left) < ALIKE * min(len(words_left), len(words_right)):
+        return a, b
     return _marked(left, same_left), _marked(right, same_right)
 
 

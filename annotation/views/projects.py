@@ -145,7 +145,7 @@ def settings(request: PersonRequest, slug: str) -> HttpResponse:
     try:
         questions = check_questions(found.kind, sent)
     except QuestionsError as error:
-        return _settings_page(request, found, form=form, questions=sent, errors=error.errors, status=422)
+        return _settings_page(request, found, form=form, questions=sent, errors=question_form.told(error), status=422)
     if not form.is_valid():
         return _settings_page(request, found, form=form, questions=sent, status=422)
     if (conflict := _overtaken(request, found, form.rules() | {"questions": questions})) is not None:
@@ -181,7 +181,7 @@ def preview_questions(request: PersonRequest, slug: str) -> HttpResponse:
         try:
             questions |= check_questions(found.kind, question_form.read(found.kind, request.POST))
         except QuestionsError as error:
-            notes = [f"{field}: {sentence}" for field, sentence in error.errors.items()]
+            notes = question_form.told(error)
         found.question = str(request.POST.get("question", ""))[:200]
     context = {
         "project": found,

@@ -230,6 +230,7 @@ def test_default_questions_pass_their_own_check(kind):
         ({"skip_reasons": ["a", "a"]}, "questions.skip_reasons"),
         ({"aspects": [{"name": "Not a name"}]}, "questions.aspects[0].name"),
         ({"aspects": [{"name": "a"}, {"name": "a"}]}, "questions.aspects[1].name"),
+        ({"aspects": [{"name": "a", "label": "Good"}, {"name": "b", "label": "good"}]}, "questions.aspects[1].label"),
         ({"aspects": [{"name": "a", "points": 5}]}, "questions.aspects[0].points"),
         ({"aspects": [{"name": "a", "size": 5}]}, "questions.aspects[0]"),
         ({"flags": [{"name": "a", "label": "x" * 61}]}, "questions.flags[0].label"),

@@ -248,6 +248,8 @@ def test_settings_change_what_is_asked() -> None:
     assert project.questions["skip_reasons"] == ["No idea", "Other"]
     answer = client.post(f"/projects/{project.slug}/settings/", sent | {"skip_reasons": ""})
     assert answer.status_code == 422 and b"1 to 9 reasons" in answer.content
+    twice = client.post(f"/projects/{project.slug}/settings/", sent | {"aspect-1-label": "kind to the Reader"})
+    assert twice.status_code == 422 and b"<p>Aspect 2: kind to the Reader is asked twice.</p>" in twice.content
 
 
 def test_two_leads_who_change_the_settings_at_once_are_told_of_each_other() -> None:

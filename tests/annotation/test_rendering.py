@@ -52,9 +52,16 @@ def test_a_run_of_different_words_is_one_mark_and_equal_texts_have_none() -> Non
 
 def test_a_word_that_two_different_passages_share_by_chance_is_marked_with_them() -> None:
     left, _ = rendering.difference_marks(
-        "ships sail far over the cold grey sea", "cats sleep long under the warm red sun"
+        "so it is. ships sail far over the cold grey sea", "so it is. cats sleep long under the warm red sun"
     )
-    assert "<mark>ships sail far over the cold grey sea</mark>" in left
+    assert "so it is. <mark>ships sail far over the cold grey sea</mark>" in left
+
+
+def test_two_texts_that_share_next_to_nothing_have_no_marks() -> None:
+    a, b = "**Water** is heavier, because it is denser.", "There are several things to consider here: it depends."
+    assert rendering.difference_marks(a, b) == (rendering.render_markdown(a), rendering.render_markdown(b))
+    assert "<mark>" not in "".join(rendering.difference_marks("Water.", "Oil."))
+    assert "<mark>" in "".join(rendering.difference_marks("a b c d e", "a w x y z"))
 
 
 @pytest.mark.parametrize(
