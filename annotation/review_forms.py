@@ -73,7 +73,12 @@ class DisputeForm(Narrowing):
 class JudgmentForm(Narrowing):
     """Which judgements: what listing.found takes, and the id of one item to go to."""
 
-    id = forms.CharField(required=False, max_length=200, label=_("Item with the id"))
+    id = forms.CharField(
+        required=False,
+        max_length=200,
+        label=_("Item with the id"),
+        widget=forms.TextInput(attrs={"data-search": True}),  # what the key / leads to
+    )
 
     def __init__(self, project: Project, data: Any) -> None:
         super().__init__(project, data)

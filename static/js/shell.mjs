@@ -56,6 +56,10 @@ addEventListener('change', event => {
   if (event.target.matches('[data-submits]')) event.target.form.requestSubmit();
 });
 
+// What a page says as it opens was there before anybody listened: a live region speaks only of what comes into it.
+const told = $$('[data-told]').map(one => one.textContent.trim()).join(' ');
+if (told) setTimeout(() => say(told), 500);
+
 // Keys of a page come first; they say whether they used the key.
 const handlers = [];
 export const onKey = handler => handlers.push(handler);

@@ -58,6 +58,7 @@ def test_an_id_leads_to_its_item_judged_or_not(client: Client, project: Project)
     found = client.get(f"/projects/{project.slug}/judgments/", {"id": "never judged"}, follow=True)
     assert found.redirect_chain == [(f"/tasks/{fresh.pk}/review/", 302)] and found.status_code == 200
     missing = client.get(f"/projects/{project.slug}/judgments/", {"id": "nowhere"})
+    assert b"data-search" in missing.content
     assert missing.status_code == 422 and b"No item here has this id." in missing.content
 
 

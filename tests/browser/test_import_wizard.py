@@ -61,7 +61,7 @@ def test_a_file_is_mapped_checked_and_imported_by_keyboard(open_page: Open, work
     expect(page.locator("#mp + p")).to_contain_text("Guessed")
     tab_to(page, "Import 2, skip 1 bad")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("New items: 2. Left out as bad: 1.")).to_be_visible()
+    expect(page.locator("main").get_by_text("New items: 2. Left out as bad: 1.")).to_be_visible()
     assert project.tasks.count() == 2
 
 
@@ -77,5 +77,5 @@ def test_the_wizard_needs_no_javascript_and_fits_a_phone(open_page: Open, work: 
     page.get_by_role("link", name="Row after").click()
     expect(page.get_by_text("2 of the first 2")).to_be_visible()
     page.get_by_role("button", name="Import 2, skip 1 bad").click()
-    expect(page.get_by_text("New items: 2.")).to_be_visible()
+    expect(page.locator("main").get_by_text("New items: 2.")).to_be_visible()
     assert project.tasks.count() == 2

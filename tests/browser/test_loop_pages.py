@@ -97,7 +97,7 @@ def test_a_round_is_abandoned_with_a_reason_and_the_next_can_start(
     expect(dialog).to_contain_text("no policy is promoted")
     dialog.get_by_label("Reason").fill("The answers repeat themselves.")
     dialog.get_by_role("button", name="Abandon the round").click()
-    expect(page.get_by_text("Round 1 was abandoned: no policy was promoted")).to_be_visible()
+    expect(page.locator("main").get_by_text("Round 1 was abandoned: no policy was promoted")).to_be_visible()
     expect(page.get_by_text("The answers repeat themselves.").first).to_be_visible()
     page.get_by_role("link", name="Start round 2").first.click()
     expect(page.get_by_label("Start from")).to_be_visible()

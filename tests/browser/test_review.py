@@ -49,6 +49,7 @@ def test_three_ways_out_by_keyboard_alone_and_back(open_page: Open) -> None:
     page.keyboard.press("u")
     page.wait_for_url(f"**/tasks/{second.pk}/review/")
     expect(page.locator("#saved")).to_contain_text("Taken back")
+    expect(page.locator("#say")).to_have_text("Taken back")  # which is heard, as it came after the page
     ready(page)
     page.keyboard.press("s")
     page.wait_for_url(f"**/tasks/{third.pk}/review/")
@@ -65,7 +66,8 @@ def test_a_return_asks_for_a_comment_and_the_annotator_changes_the_answer(open_p
     page.locator("#comment").fill("Count the words.")
     page.get_by_role("button", name=f"Return to {vote.annotator.username} with the comment").click()
     page.wait_for_url("**/review/")
-    expect(page.get_by_text("Nothing is left to settle here.")).to_be_visible()
+    expect(page.locator("main").get_by_text("Nothing is left to settle here.")).to_be_visible()
+    expect(page.locator("#say")).to_contain_text("Nothing is left to settle here.")
     own = open_page(vote.annotator, "/my-work/")
     own.get_by_role("link", name="Change my answer").click()
     expect(own.get_by_text("Count the words.")).to_be_visible()
