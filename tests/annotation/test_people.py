@@ -1,5 +1,6 @@
 """People come in by link, change roles, and leave: with their leases, sessions and tokens, but not their judgements."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -43,7 +44,8 @@ def test_a_link_lets_a_newcomer_make_an_account_and_judge(project: Project, mana
     answer = newcomer.post(link, {"username": "nora", "password": "correct horse battery"})
     assert answer.url == f"/projects/{project.slug}/work/"
     assert project.memberships.get(user__username="nora").role == "annotator"
-    assert newcomer.get(answer.url).status_code == 200
+    welcome = newcomer.get(answer.url).content.decode()
+    assert re.search(r'class="note ok" role="status">.*?Welcome to', welcome)  # and is no warning
     second = Client().post(link, {"username": "otto", "password": "correct horse battery"})
     assert second.status_code == 404 and not User.objects.filter(username="otto").exists()
 

@@ -62,6 +62,21 @@ def test_no_page_of_those_who_judge_and_lead_is_wider_than_its_screen(open_page:
     assert too_wide(open_page, project, paths) == []
 
 
+def test_what_one_comes_for_is_within_a_phone_s_screen(open_page: Open) -> None:
+    project = factories.project()
+    disputed(project, 3, 2)
+    lead = factories.member(project, Role.MANAGER)
+    judge = project.memberships.get(user__username__endswith="-0").user
+    for person, path, names in (
+        (lead, f"/projects/{project.slug}/people/", ("More", "Active")),
+        (judge, "/my-work/", ("Change", "Ask")),
+    ):
+        page = open_page(person, path, phone=True, reduced_motion="reduce")
+        for name in names:
+            box = page.locator(".stacked tbody").locator("summary, a").filter(has_text=name).first.bounding_box()
+            assert box and box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"], (path, name)
+
+
 def test_what_a_run_was_made_from_stays_within_its_card(open_page: Open) -> None:
     project = factories.project()
     run = live(project)
