@@ -66,11 +66,17 @@ def prefetch_next(project: Project, user: User, *, besides: Assignment) -> Assig
 
 
 def renew(assignment: Assignment) -> Assignment:
-    """The lease made as long as a new one; one that ran out is taken up again while a slot is free, else LeaseLost."""
+    """The lease made as long as a new one, that of the task leased ahead too; one that ran out is taken up again
+    while a slot is free, else LeaseLost.
+    """
     until = timezone.now() + timedelta(minutes=assignment.project.lease_minutes)
     mine = Assignment.objects.filter(pk=assignment.pk, state__in=[LEASED, ASSIGNED])
     if mine.update(state=LEASED, lease_until=_later(until)) or _take_up(assignment, until):
         assignment.state, assignment.lease_until = LEASED, until
+        ahead = Assignment.objects.filter(
+            project=assignment.project_id, annotator=assignment.annotator_id, state=LEASED, lease_until__lt=until
+        )
+        ahead.update(lease_until=until)
         return assignment
     if check := repeats.open_one(assignment.task_id, assignment.annotator):
         return repeats.stand_in(check, assignment.project, assignment.annotator, until)

@@ -5,7 +5,7 @@ import { $, $$ } from './shell.mjs';
 const MORE = 8;         // blocks of a long response at a time, after the first screenful
 const LATEST = 200;     // ms within which an answer goes out, painted or not
 const CHARACTER = 190;  // px² that one takes on the screen
-let html = '', item = null;
+let html = '', item = null, at = 0;
 
 export const idly = act => (globalThis.requestIdleCallback ? requestIdleCallback(act, { timeout: 200 }) : setTimeout(act, 20));
 
@@ -48,11 +48,14 @@ export function painted(act) {
 
 export const forget = () => { html = ''; item = null; };
 export const there = () => Boolean(html);
+export const since = () => at;   // when its lease was as long as a new one
+export const renewed = () => { at = performance.now(); };
 export const holds = task => html.includes(`data-task="${task}"`);
 
 export function keep(text) {
   forget();
   html = text ?? '';
+  renewed();
   if (html) idly(() => { if (html === text) item ??= parsed(text); });
 }
 

@@ -141,6 +141,7 @@ function submit(submitter) {
   item().dataset.sent = 'yes';
   saved(gettext('Saving…'), false);
   if (!coming.there()) { form().setAttribute('aria-busy', 'true'); queue.flush(); return; }
+  lastRenewed = coming.since();
   show(coming.take());
   coming.painted(queue.flush);
 }
@@ -153,12 +154,11 @@ const queue = box.outbox({
     saved(entry.skipped ? gettext('Skipped') : gettext('{number} saved: {words}', entry));
     say(entry.skipped ? gettext('Skipped. Item {number}', data) : gettext('Saved. Item {number}', data));
     if (data.undo) canUndo(data.undo);
-    lastRenewed = performance.now();
     tabs?.postMessage(entry.task);
     const still = item().dataset.task === entry.task;
-    if (still && data.item) { show(coming.parsed(data.item)); setTimeout(fetchAhead, 300); return; }
+    if (still && data.item) { lastRenewed = performance.now(); show(coming.parsed(data.item)); setTimeout(fetchAhead, 300); return; }
     if (data.ahead !== undefined) coming.keep(data.ahead);
-    if (item().dataset.sent && coming.there()) show(coming.take());
+    if (item().dataset.sent && coming.there()) { lastRenewed = coming.since(); show(coming.take()); }
     if (!coming.there()) setTimeout(fetchAhead, 300);
   },
   refused(entry, data) {
@@ -229,7 +229,7 @@ async function saveDraft() {
   try {
     const reply = await box.post(url, body);
     if (item() !== at || at.dataset.sent) return;   // what is said of the answer stands above what is said of its draft
-    if (reply.status === 204) { lastRenewed = performance.now(); if (fields().toString() === body.toString()) forget(at.dataset.task); saved(gettext('Draft saved')); } else if (reply.status === 409) {
+    if (reply.status === 204) { lastRenewed = performance.now(); coming.renewed(); if (fields().toString() === body.toString()) forget(at.dataset.task); saved(gettext('Draft saved')); } else if (reply.status === 409) {
       ranOut();
     } else if (reply.status === 401) $('#signin').showModal();
     else saved(gettext('Draft kept in this browser'), false);
@@ -252,10 +252,12 @@ function tick() {
   lastTick = now;
   const seconds = Math.floor(active / 1000);
   $('#timer').textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
-  if (now - lastRenewed > RENEW && now - lastActive < IDLE && item().dataset.renew) {
+  // After what waits to be sent: its reply clears the notes.
+  if (now - lastRenewed > RENEW && now - lastActive < IDLE && item().dataset.renew && !box.waiting()) {
     lastRenewed = now;
     const at = item();
     box.post(at.dataset.renew, new URLSearchParams()).then(reply => {
+      if (reply.status === 204) coming.renewed();
       if (reply.status === 409 && item() === at && !at.dataset.sent) ranOut();
     }).catch(() => {});
   }

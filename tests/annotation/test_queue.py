@@ -164,6 +164,18 @@ def test_one_task_is_leased_ahead_and_no_more(project):
     assert queue.lease_next(project, person).pk == ahead.pk
 
 
+def test_the_task_leased_ahead_lives_as_long_as_the_one_that_is_worked_on(project):
+    for _ in range(2):
+        factories.task(project)
+    person = factories.member(project)
+    held = queue.lease_next(project, person)
+    ahead = queue.prefetch_next(project, person, besides=held)
+    Assignment.objects.update(lease_until=timezone.now() + timedelta(seconds=30))
+    queue.renew(held)
+    ahead.refresh_from_db()
+    assert ahead.lease_until > timezone.now() + timedelta(minutes=10)
+
+
 def test_a_new_task_of_higher_priority_is_next_though_cursors_have_passed(project):
     for _ in range(3):
         factories.task(project)

@@ -69,6 +69,26 @@ def test_what_was_written_stays_when_the_lease_was_lost(open_page: Open) -> None
     expect(page.get_by_role("heading", name="Nothing left to judge here")).to_be_visible()
 
 
+def test_an_item_that_was_taken_while_it_waited_its_turn_says_so_when_it_is_shown(open_page: Open) -> None:
+    project, person = start(tasks=2)
+    page = open_page(person, "/account/")
+    page.clock.install()
+    page.goto(work(project))
+    page.clock.run_for(1000)
+    page.evaluate(LEASED_AHEAD)
+    waiting = Assignment.objects.get(annotator=person, task=project.tasks.order_by("pk")[1])
+    page.clock.fast_forward("20:00")  # reading, without a touch
+    Assignment.objects.filter(pk=waiting.pk).update(lease_until=timezone.now() - timedelta(minutes=1))
+    quicker = factories.member(project)
+    taken = queue.lease_next(project, quicker)
+    assert taken is not None and taken.task_id == waiting.task_id
+    page.keyboard.press("2")
+    page.clock.run_for(500)
+    expect(page.locator("#saved")).to_have_text("1 saved: A better")
+    page.clock.run_for(3000)
+    expect(page.locator("#problems")).to_contain_text("Your time on this item ran out")
+
+
 def test_a_session_that_ends_while_writing_keeps_the_words(open_page: Open) -> None:
     project, person = start()
     page = open_page(person, f"/projects/{project.slug}/work/")
