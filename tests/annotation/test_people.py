@@ -44,6 +44,7 @@ def test_a_link_lets_a_newcomer_make_an_account_and_judge(project: Project, mana
     answer = newcomer.post(link, {"username": "nora", "password": "correct horse battery"})
     assert answer.url == f"/projects/{project.slug}/work/"
     assert project.memberships.get(user__username="nora").role == "annotator"
+    factories.task(project)
     welcome = newcomer.get(answer.url).content.decode()
     assert re.search(r'class="note ok" role="status">.*?Welcome to', welcome)  # and is no warning
     second = Client().post(link, {"username": "otto", "password": "correct horse battery"})
