@@ -51,6 +51,12 @@ def test_a_link_lets_a_newcomer_make_an_account_and_judge(project: Project, mana
     assert second.status_code == 404 and not User.objects.filter(username="otto").exists()
 
 
+def test_who_comes_where_nothing_is_left_is_welcomed_all_the_same(project: Project, manager: User) -> None:
+    _, secret = invitations.invite(project, by=manager, role="annotator")
+    page = Client().post(f"/join/{secret}/", {"username": "nora", "password": "correct horse battery"}, follow=True)
+    assert "Nothing left to judge here" in page.content.decode() and "Welcome to" in page.content.decode()
+
+
 def test_somebody_with_an_account_joins_with_it_and_a_member_keeps_their_role(project: Project, manager: User) -> None:
     made, secret = invitations.invite(project, by=manager, role="annotator", uses=2)
     stranger = factories.user()
