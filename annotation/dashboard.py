@@ -14,7 +14,7 @@ from django.core.cache import cache
 from django.db.models import Max
 from django.utils.translation import get_language, gettext, gettext_noop
 
-from annotation import agreement_chart, disputes, statistics, wording
+from annotation import agreement_chart, disputes, intervals, statistics, wording
 from annotation.agreement import NotComparable, agreement
 from annotation.day_chart import columns
 from annotation.exporting import types_of
@@ -149,7 +149,12 @@ def _quality(project: Project, data: dict[str, Any], question: str, period: str)
         "agreement": _in_full(project.kind, compared, question) if compared else None,
         "fair": _is_fair(data["habits"]["first_side"]),
         "people": [
-            row | {"marks": _marks(row, data, overall, bar), "below": _below(row.get("alpha"), bar)} for row in rows
+            row
+            | {
+                "marks": _marks(row, data, overall, bar, intervals.wider(len(rows))),
+                "below": _below(row.get("alpha"), bar),
+            }
+            for row in rows
         ],
         "shown": {name for row in rows for name, value in row.items() if value not in (None, 0)},
         "periods": _periods(data, period) if data["annotators"] else [],
@@ -241,22 +246,33 @@ def _measured(found: dict[str, Any], label: str, known: list[str]) -> dict[str, 
 
 
 def _marks(
-    row: dict[str, Any], data: dict[str, Any], overall: dict[str, Any] | None, bar: float
+    row: dict[str, Any], data: dict[str, Any], overall: dict[str, Any] | None, bar: float, wider: float
 ) -> list[tuple[str, str]]:
-    """What a lead should look at, as (words, tone): each is a difference that chance does not explain."""
+    """What a lead should look at, as (words, tone): each is a difference that chance does not explain.
+
+    Of twenty people one lies outside of a 95% interval by chance, so intervals are taken so many times `wider`.
+    """
     marks = []
     usual, own = (data["speed"] or {}).get("median"), row.get("median_seconds")
     if usual and own is not None and row["count"] >= 10 and own < usual * FAST:
         marks.append((gettext("Very fast"), "bad"))
-    alpha = row.get("alpha") or {}
+    alpha = _widened(row.get("alpha"), wider) or {}
     if _below(alpha, bar) == "bad":
         marks.append((gettext("Below α %(bar)s") % {"bar": f"{bar:g}"}, "bad"))
     elif overall and alpha.get("high") is not None and alpha["high"] < (overall["value"] or 0):
         marks.append((gettext("Differs"), "warn"))
-    side = row.get("first_side")
+    side = _widened(row.get("first_side"), wider)
     if side and not side["low"] <= 0.5 <= side["high"]:
         marks.append((gettext("Prefers the first") if side["value"] > 0.5 else gettext("Prefers the second"), "warn"))
     return marks
+
+
+def _widened(found: dict[str, Any] | None, times: float) -> dict[str, Any] | None:
+    """A figure with its interval so many times as wide."""
+    if not found or found["low"] is None:
+        return found
+    value = found["value"]
+    return found | {end: value + times * (found[end] - value) for end in ("low", "high")}
 
 
 def _disputes(project: Project) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import erf, sqrt
+from statistics import NormalDist
 from typing import Any
 
 Z = 1.959963984540054  # the normal's 97.5 % point
@@ -16,6 +17,11 @@ def student(freedom: int) -> float:
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
     return z + first / n + second / n**2 + third / n**3
+
+
+def wider(number: int) -> float:
+    """How much wider each of `number` intervals must be for all to hold together in 95% of cases: Bonferroni."""
+    return NormalDist().inv_cdf(1 - 0.025 / max(number, 1)) / Z
 
 
 def tail(n: int) -> float:

@@ -75,6 +75,15 @@ def percent(share: float | str | None, digits: int = 0) -> str:
 
 
 @register.filter
+def between(share: dict[str, float | None] | None) -> str:
+    """The interval of a share, as 86 to 90%; nothing where there is none."""
+    if not share or share["low"] is None or share["high"] is None:
+        return ""
+    told = {"low": f"{100 * share['low']:.0f}", "high": f"{100 * share['high']:.0f}"}
+    return gettext("%(low)s to %(high)s%%") % told
+
+
+@register.filter
 def markdown(text: str) -> SafeString:
     return rendering.render_markdown(text or "")
 

@@ -1,4 +1,5 @@
 import random
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from annotation import dashboard, intervals
 from annotation.agreement import agreement
 from annotation.importing import import_records
 from annotation.models import Annotation, GoldResult, Project, QualityReport, RepeatCheck, Response, Role
@@ -181,6 +183,33 @@ def test_people_are_told_by_consensus_reliability_and_habits() -> None:
     shares = [row["alpha"]["value"] * row["alpha"]["n"] for row in rows.values()]
     overall = built["questions"][0]["overall"]["measures"]["alpha_nominal"]["value"]
     assert sum(shares) / 121 == pytest.approx(overall, abs=0.01)
+
+
+def test_a_mark_takes_more_than_chance_among_many_people() -> None:
+    assert [round(intervals.wider(number), 3) for number in (1, 5, 20)] == [1.0, 1.314, 1.543]
+    by_chance = {"value": 0.52, "low": 0.5004, "high": 0.5396, "n": 2500}
+    row = {"count": 2500, "first_side": by_chance, "alpha": {"value": 0.5, "low": 0.46, "high": 0.54}}
+    data, overall = {"speed": None}, {"value": 0.545}
+
+    def marks(people: int) -> list[str]:
+        return [words for words, _ in dashboard._marks(row, data, overall, 0.0, intervals.wider(people))]
+
+    assert marks(1) == ["Differs", "Prefers the first"] and marks(5) == []
+    row["first_side"] = {"value": 0.55, "low": 0.53, "high": 0.57, "n": 2500}
+    assert marks(20) == ["Prefers the first"]
+
+
+def test_every_share_of_a_person_has_its_interval_beside_it() -> None:
+    project = noisy()
+    client = Client()
+    client.force_login(factories.member(project, Role.MANAGER))
+    page = client.get(f"/projects/{project.slug}/").content.decode()
+    row = next(row for row in re.findall(r"<tr>.*?</tr>", page, re.S) if ">ann</a>" in row)
+    shares = re.findall(r'<td class="num">(\d+)%<small class="muted">(\d+) to (\d+)%</small>', row)
+    assert len(shares) == 3 and row.count("%</small>") == 3  # as most, reliability, longer wins
+    assert all(int(low) < int(value) < int(high) for value, low, high in shares)
+    dan = next(row for row in re.findall(r"<tr>.*?</tr>", page, re.S) if ">dan</a>" in row)
+    assert '<small class="muted"></small>' in dan  # one vote has a reliability and no interval
 
 
 @pytest.mark.parametrize(
