@@ -38,6 +38,13 @@ function count(data) {
 }
 
 // ---- items ----
+function numbered() {
+  const at = item();
+  if (at.dataset.sent) return;
+  at.dataset.number = before + box.judged() + 1;
+  $('#number').textContent = at.dataset.task ? gettext('item {number}', { number: at.dataset.number }) : gettext('nothing left');
+}
+
 function show(next) {
   const notes = $$('#problems > .note.warn');
   item().replaceWith(next);
@@ -52,8 +59,7 @@ function show(next) {
 function start() {
   const at = item();
   if (form()) globalThis.htmx?.process(form());   // the responses hold nothing for it, and can be long
-  at.dataset.number = before + box.judged() + 1;
-  $('#number').textContent = at.dataset.task ? gettext('item {number}', { number: at.dataset.number }) : gettext('nothing left');
+  numbered();
   for (const [name, on] of Object.entries({ diff, raw, auto })) { const box = $(`#${name}`); if (box) box.checked = on; }
   restoreDraft();
   ladder(at);
@@ -151,6 +157,7 @@ const queue = box.outbox({
   saved(entry, data) {
     clearNotes('warn');
     count(data);
+    numbered();   // what waited when the page was opened may have been stored before
     saved(entry.skipped ? gettext('Skipped') : gettext('{number} saved: {words}', entry));
     say(entry.skipped ? gettext('Skipped. Item {number}', data) : gettext('Saved. Item {number}', data));
     if (data.undo) canUndo(data.undo);

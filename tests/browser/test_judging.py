@@ -174,6 +174,19 @@ def test_a_reply_that_got_lost_does_not_store_the_answer_twice(open_page: Open) 
     assert dropped == ["once"] and Annotation.objects.count() == 1
 
 
+def test_items_are_numbered_right_after_a_reload_though_a_reply_got_lost(open_page: Open) -> None:
+    project, person = start()
+    page = open_page(person, work(project))
+    ready(page)
+    page.route(re.compile("/judge/"), lambda route: (route.fetch(), route.abort())[1], times=1)
+    page.keyboard.press("5")
+    expect(page.locator("#problems")).to_contain_text("waits for the network")
+    page.reload()
+    expect(page.locator("#saved")).to_have_text("1 saved: B slightly better")
+    expect(page.locator("#number")).to_have_text("item 2")
+    assert Annotation.objects.count() == 1
+
+
 def test_a_signed_out_answer_is_sent_after_signing_in(open_page: Open) -> None:
     project, person = start()
     page = open_page(person, work(project))
