@@ -48,6 +48,7 @@ function numbered() {
 function show(next) {
   const notes = $$('#problems > .note.warn');
   item().replaceWith(next);
+  if (small.matches) scrollTo(0, 0);   // there the page itself scrolls
   quietUntil = performance.now() + QUIET;
   active = 0; lastTick = performance.now();
   start();

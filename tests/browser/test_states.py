@@ -130,3 +130,18 @@ def test_each_kind_is_judged_by_taps_on_a_phone(open_page: Open) -> None:
         page.locator("#submit").tap()
         expect(page.locator("#saved")).to_contain_text("1 saved")
         assert Annotation.objects.filter(project=project).exists()
+
+
+def test_the_next_item_begins_at_its_top_on_a_phone(open_page: Open) -> None:
+    project = factories.project("rating")
+    for number in range(2):
+        factories.task(project, responses=[f"Answer {number}. " + "It has many words. " * 200])
+    page = open_page(factories.member(project), work(project), phone=True)
+    page.evaluate(LEASED_AHEAD)
+    for number in (1, 2, 3, 4):
+        page.locator(f".likert:nth-of-type({number}) label >> nth=3").tap()
+    assert page.evaluate("scrollY") > 500
+    page.locator("#submit").tap()
+    expect(page.locator("#saved")).to_have_text("1 saved: rated")
+    expect(page.locator("#number")).to_have_text("item 2")
+    assert page.evaluate("scrollY") == 0
