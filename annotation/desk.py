@@ -152,12 +152,25 @@ def _known(task: Task, votes: list[Annotation], ids: list[int]) -> list[tuple[st
         text = gettext("yes, version %(named)s") if same else gettext("no: %(named)s")
         rows.append((gettext("Same guidelines"), text % {"named": named}))
     rows += _alphas(task, votes)
+    rows += _expected(task, ids)
     flags = sorted({flag for vote in votes for flag in vote.body.get("flags") or []})
     rows += [(gettext("Flagged"), ", ".join(flags))] if flags else []
     if task.external_id:
         rows.append((gettext("Id"), task.external_id))
     rows += [(str(key), str(value)[:80]) for key, value in list(task.metadata.items())[:6]]
     return rows
+
+
+def _expected(task: Task, ids: list[int]) -> list[tuple[str, str]]:
+    """The known answer of a gold item, and the reason that people are told."""
+    if not task.is_gold or not task.expected:
+        return []
+    expected, kind = task.expected, task.project.kind
+    told = [f"{what}: {words}" for what, words in wording.details(expected, ids, questions_of(task.project))]
+    if expected.keys() & {"choice", "ratings", "ranking"}:
+        told.insert(0, wording.in_words(kind, {"strength": 2} | expected, ids)[0])  # plainly, where none was named
+    why = str(expected.get("rationale") or "")
+    return [(gettext("Known answer"), "; ".join(told)), *([(gettext("Its reason"), why)] if why else [])]
 
 
 def _versions(votes: list[Annotation]) -> list[int]:

@@ -1,16 +1,16 @@
 """The judgements of a project as a lead reads through them: the latest first, of one person, or flagged.
 
-Every list is read along an index and stops at a page. What no index knows (flags, versions) is looked for among the
-latest judgements alone, so that a page costs the same in a project of a million.
+Every list is read along an index and stops at a page. What no index knows (flags, versions, gold items) is looked for
+among the latest judgements alone, so that a page costs the same in a project of a million.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from annotation.models import Annotation, Project
+from annotation.models import Annotation, GoldResult, Project
 
 LOOKED_AT = 20_000  # of the latest judgements, where flags and versions are looked for
 
@@ -18,7 +18,8 @@ LOOKED_AT = 20_000  # of the latest judgements, where flags and versions are loo
 def found(project: Project, filters: dict[str, Any]) -> tuple[QuerySet[Annotation], bool]:
     """The standing judgements that match, and whether there are older ones that were not looked at.
 
-    `filters` may have annotator (a user), since, until, flag (a name, or any) and guideline (a number).
+    `filters` may have annotator (a user), since, until, flag (a name, or any), guideline (a number), and gold: right or
+    missed, by the first answer to an item whose answer is known.
     """
     rows = Annotation.objects.standing().filter(project=project)
     if annotator := filters.get("annotator"):
@@ -28,7 +29,7 @@ def found(project: Project, filters: dict[str, Any]) -> tuple[QuerySet[Annotatio
     if until := filters.get("until"):
         rows = rows.filter(created_at__lt=until)
     rows = rows.order_by(*_order(filters))
-    if not filters.keys() & {"flag", "guideline"}:
+    if not filters.keys() & {"flag", "guideline", "gold"}:
         return rows, False
     more = rows.values_list("pk", flat=True)[LOOKED_AT : LOOKED_AT + 1].exists()
     kept = Annotation.objects.filter(pk__in=rows.values("pk")[:LOOKED_AT])
@@ -36,6 +37,9 @@ def found(project: Project, filters: dict[str, Any]) -> tuple[QuerySet[Annotatio
         kept = kept.filter(body__flags__icontains='"' if flag == "any" else f'"{flag}"')
     if guideline := filters.get("guideline"):
         kept = kept.filter(guideline__number=guideline)
+    if gold := filters.get("gold"):
+        results = GoldResult.objects.filter(task=OuterRef("task"), annotator=OuterRef("annotator"))
+        kept = kept.filter(Exists(results.filter(correct=gold == "right")))
     return kept.order_by(*_order(filters)), more
 
 

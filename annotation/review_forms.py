@@ -73,6 +73,11 @@ class DisputeForm(Narrowing):
 class JudgmentForm(Narrowing):
     """Which judgements: what listing.found takes, and the id of one item to go to."""
 
+    gold = forms.ChoiceField(
+        required=False,
+        choices=[ANY, ("missed", _("Gold, not as expected")), ("right", _("Gold, as expected"))],
+        label=_("Gold items"),
+    )
     id = forms.CharField(
         required=False,
         max_length=200,

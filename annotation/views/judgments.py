@@ -14,7 +14,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
 
 from annotation import access, listing, review_forms, wording
-from annotation.models import Annotation, Project, Response
+from annotation.models import Annotation, GoldResult, Project, Response
 from annotation.models.people import SEES_NAMES
 from annotation.questions import questions_of
 from annotation.shell import PersonRequest, signed_in
@@ -80,12 +80,15 @@ def _rows(project: Project, page: list[Annotation], kept: dict[str, str]) -> lis
     orders: dict[int, list[int]] = {one.task_id: [] for one in page}
     for task, pk in Response.objects.filter(task__in=orders).order_by("pk").values_list("task", "pk"):
         orders[task].append(pk)
+    results = GoldResult.objects.filter(task__in=orders).values_list("task", "annotator", "correct")
+    gold = {(task, annotator): correct for task, annotator, correct in results}
     flags = {flag["name"]: flag["label"] for flag in questions_of(project)["flags"]}
     return [
         {
             "judged": shown[one.pk],
             "query": _query(kept, one),
             "words": wording.in_words(one.kind, one.body, orders[one.task_id]),
+            "gold": gold.get((one.task_id, one.annotator_id)),
             "why": one.body.get("rationale", ""),
             "flags": [flags.get(name, name) for name in one.body.get("flags") or []],
         }

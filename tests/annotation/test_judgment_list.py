@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from annotation import listing
+from annotation import judging, listing, queue
 from annotation.models import Annotation, Membership, Project, Role, Task, User
 from tests import factories
 from tests.annotation.casts import judged
@@ -95,6 +95,21 @@ def test_a_reviewer_goes_through_a_list_item_by_item(client: Client, project: Pr
     last = client.post(second.replace("review", "decide").split("?")[0], sent, follow=True)
     assert last.redirect_chain[-1][0] == f"/projects/{project.slug}/judgments/?annotator=ann"
     assert b"That was the last one" in last.content
+
+
+def test_gold_items_that_were_missed_are_found_with_what_was_expected(client: Client, project: Project) -> None:
+    task = factories.task(project, gold={"choice": "b", "rationale": "A names no such drug."}, id="g", need=2)
+    for name, choice in (("lou", "a"), ("kim", "b")):
+        judge = factories.member(project, username=name)
+        held = queue.lease_next(project, judge)
+        assert held is not None and held.task_id == task.pk
+        wanted = task.responses.order_by("position")["ab".index(choice)].pk
+        judging.submit(held.task, judge, {"choice": "ab"[held.shown.index(wanted)], "strength": 3})
+    assert items(client, project, "?gold=missed") == items(client, project, "?annotator=lou") == ["g"]
+    page = client.get(f"/projects/{project.slug}/judgments/?gold=right").content.decode()
+    assert "kim" in page and "Gold, as expected</span>" in page and "Gold, not as expected</span>" not in page
+    item = client.get(f"/tasks/{task.pk}/review/").content.decode()
+    assert re.search("Known answer</dt><dd[^>]*>[AB] better<", item) and "A names no such drug." in item
 
 
 @pytest.mark.parametrize("query", ["", "annotator=ann"])
