@@ -6,8 +6,11 @@ const LINES = { head: '## ', list: '- ' };
 const AROUND = { bold: ['**', '**', gettext('bold')], code: ['`', '`', gettext('code')], link: ['[', '](https://)', gettext('text')] };
 const TABLE = `\n| ${gettext('Column')} | ${gettext('Column')} |\n| --- | --- |\n| ${gettext('Cell')} | ${gettext('Cell')} |\n`;
 
+// As if typed, so that Ctrl+Z takes it back; where a browser does not do that, it is written in.
 function insert(area, text, from, to) {
   area.focus();
+  area.setSelectionRange(from, to);
+  if (document.execCommand('insertText', false, text)) return;
   area.setRangeText(text, from, to, 'end');
   area.dispatchEvent(new Event('input', { bubbles: true }));
 }
@@ -31,9 +34,9 @@ export function editor(item, save) {
   $$('[data-md]', item).forEach(button => button.addEventListener('click', () => apply(area, button.dataset.md)));
   area.addEventListener('keydown', event => {
     if (!event.ctrlKey && !event.metaKey) return;
-    const act = { b: 'bold', k: 'link' }[event.key];
+    const key = event.key.toLowerCase(), act = { b: 'bold', k: 'link' }[key];
     if (act) { event.preventDefault(); apply(area, act); }
-    if (event.key === 's') { event.preventDefault(); save(); }
+    if (key === 's') { event.preventDefault(); save(); }
   });
   $('[data-start]', item)?.addEventListener('click', event => {
     event.preventDefault();

@@ -247,3 +247,24 @@ def test_a_demonstration_is_previewed_and_sent_with_control_enter(open_page: Ope
     page.keyboard.press("Control+Enter")
     expect(page.locator("#saved")).to_have_text("1 saved: written")
     assert Annotation.objects.get().body["text"] == "Water is **heavier**."
+
+
+def test_what_the_tools_of_the_editor_did_is_taken_back_like_typing(open_page: Open) -> None:
+    project = factories.project("demonstration")
+    factories.task(project, responses=["The draft"])
+    page = open_page(factories.member(project), work(project))
+    ready(page)
+    text = page.locator("#text")
+    text.focus()
+    page.keyboard.type("Water")
+    page.keyboard.press("Control+A")
+    page.keyboard.press("Control+B")
+    expect(text).to_have_value("**Water**")
+    page.keyboard.press("Control+Z")
+    expect(text).to_have_value("Water")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Start from the draft").click()
+    expect(text).to_have_value("The draft")
+    expect(page.locator("#panes .preview")).to_have_text("The draft")
+    text.press("Control+Z")
+    expect(text).to_have_value("Water")
