@@ -6,11 +6,13 @@ const LINES = { head: '## ', list: '- ' };
 const AROUND = { bold: ['**', '**', gettext('bold')], code: ['`', '`', gettext('code')], link: ['[', '](https://)', gettext('text')] };
 const TABLE = `\n| ${gettext('Column')} | ${gettext('Column')} |\n| --- | --- |\n| ${gettext('Cell')} | ${gettext('Cell')} |\n`;
 
+const TYPED = 5_000;   // characters; a long draft takes a second to type in, and is written in instead
+
 // As if typed, so that Ctrl+Z takes it back; where a browser does not do that, it is written in.
 function insert(area, text, from, to) {
   area.focus();
   area.setSelectionRange(from, to);
-  if (document.execCommand('insertText', false, text)) return;
+  if (text.length + to - from < TYPED && document.execCommand('insertText', false, text)) return;
   area.setRangeText(text, from, to, 'end');
   area.dispatchEvent(new Event('input', { bubbles: true }));
 }
