@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.contenttypes.management import create_contenttypes
+from django.core.cache import cache
 from django.db import connection
 from django.db.models.signals import post_migrate
 from hypothesis import HealthCheck, settings
@@ -63,6 +64,12 @@ def django_db_setup(django_db_setup: None) -> None:
     # Each emptying of the database would make anew what nothing of ours asks for: nine tenths of what it costs.
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered() -> None:
+    """A test's projects and people have the ids of those before it, of whom the cache may hold something."""
+    cache.clear()
 
 
 @pytest.fixture
