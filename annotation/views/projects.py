@@ -33,7 +33,7 @@ from annotation.exporting import FORMATS
 from annotation.models import Kind, Project, Role
 from annotation.models.people import JUDGES, MANAGES, READS_DATA, SEES_NAMES
 from annotation.quality import reports
-from annotation.questions import QuestionsError, check_questions, question_line, questions_of
+from annotation.questions import ASKED, QuestionsError, check_questions, question_line, questions_of
 from annotation.shell import PersonRequest, signed_in
 from annotation.templates import TEMPLATES
 
@@ -258,7 +258,8 @@ def _settings_page(request: PersonRequest, found: Project, *, status: int = 200,
         for version in found.guideline_versions.order_by("-number")
     ]
     initial = {name: getattr(found, name) for name in FIELDS} | {"gold_feedback": int(found.gold_feedback)}
-    context.setdefault("form", forms.QueueForm(initial=initial))
+    form = context.setdefault("form", forms.QueueForm(initial=initial))
+    form.fields["question"].widget.attrs["placeholder"] = gettext(ASKED[Kind(found.kind)])
     now = found.guideline
     context.setdefault("guidelines", forms.GuidelinesForm(initial={"text": now.text if now else ""}))
     number = versions[0][0].number + 1 if versions else 1

@@ -238,6 +238,8 @@ def test_settings_change_what_is_asked() -> None:
         "flag-0-name": "unsafe", "flag-0-label": "Unsafe",
         "rationale": "required", "skip_reasons": "No idea\nOther", "tie": "on",
     }  # fmt: skip
+    usual = b'placeholder="Which response is better?"'
+    assert usual in client.get(f"/projects/{project.slug}/settings/").content
     assert client.post(f"/projects/{project.slug}/settings/", sent).status_code == 302
     project.refresh_from_db()
     assert (project.name, project.overlap, project.lease_minutes, project.daily_goal) == ("Renamed", 3, 20, 50)
