@@ -384,3 +384,9 @@ def test_a_browser_gets_pages_compressed_and_a_program_its_export_as_it_is() -> 
     lead = signed_in(factories.member(project, Role.MANAGER))
     path = f"/api/v1/projects/{project.slug}/export/?type=raw&format=jsonl"
     assert "Content-Encoding" not in lead.get(path, headers={"Accept-Encoding": "gzip"})
+
+
+def test_a_monitor_may_ask_for_the_head_alone() -> None:
+    answers = [Client().head(path) for path in ("/healthz", "/readyz")]
+    assert [(answer.status_code, answer.content) for answer in answers] == [(200, b""), (503, b"")]  # no worker here
+    assert Client().post("/healthz").status_code == 405
