@@ -145,3 +145,5 @@ def test_the_next_item_begins_at_its_top_on_a_phone(open_page: Open) -> None:
     expect(page.locator("#saved")).to_have_text("1 saved: rated")
     expect(page.locator("#number")).to_have_text("item 2")
     assert page.evaluate("scrollY") == 0
+    expect(page.locator("#saved .i")).to_be_visible()  # that it is saved is seen on a phone, too
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
