@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.http import Http404, HttpRequest, JsonResponse
 from django.utils.translation import gettext, gettext_noop
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
@@ -107,6 +108,7 @@ def handler(error: Exception, context: dict[str, Any]) -> Response | None:
     return response
 
 
+@csrf_exempt  # a program that posts has no token of a page, and nothing is changed here
 def no_such_address(request: HttpRequest) -> JsonResponse:
     """The answer below /api/v1/ where there is nothing."""
     return answer(404, gettext("There is nothing at this address; see /api/v1/docs/."))

@@ -151,3 +151,9 @@ def test_the_schema_and_its_page_are_served(client):
     assert page.status_code == 200
     assert b"<style" not in page.content
     assert client.get(f"{API}/docs/?script=").headers["Content-Type"].startswith("application/javascript")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+def test_where_there_is_nothing_the_answer_is_404_for_every_method(method):
+    answer = Client(enforce_csrf_checks=True).generic(method, f"{API}/nowhere/", "{}", "application/json")
+    assert "nothing at this address" in problem(answer, 404)["title"]
