@@ -15,9 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # otherwise bench/training.py would be `training`
@@ -82,6 +84,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="timed turns of either side")
     parser.add_argument("--hidden", type=int, default=384)
     parser.add_argument("--layers", type=int, default=7)
+    parser.add_argument("--caches", action="store_true", help="also other caches, all by the modules of transformers")
     options = parser.parse_args()
     if options.quick:
         options.prompts, options.samples, options.longest, options.rounds = 4, 4, 96, 2
@@ -94,7 +97,8 @@ def prepared(
     """For each side, what answers all prompts and returns how many tokens that were, and what switches its adapter."""
     import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig, StaticCache
+    from transformers.cache_utils import StaticLayer
 
     from training import data, rollout
     from training.policies import POLICY, SharedBase
@@ -133,7 +137,35 @@ def prepared(
         with base.speaking_as(POLICY):
             pass  # two switches, of which the second goes back
 
-    return {"hone": hone, "generate": generate}, {"hone": speak, "peft": lambda: peer.set_adapter("default")}
+    usual = rollout.keep_rows
+
+    def keep_rows(cache: Any, rows: Any) -> None:
+        if any(isinstance(layer, StaticLayer) for layer in cache.layers):
+            for layer in cache.layers:  # which has no way to do it
+                layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+        else:
+            usual(cache, rows)
+
+    def with_cache(made: Callable[[Any], Any]) -> Callable[[int], int]:
+        """Hone's loop with another cache, every step by the model's own modules."""
+
+        def answer(turn: int) -> int:
+            replaced = {"make_cache": made, "keep_rows": keep_rows, "steps_of": lambda *_: None}
+            with ExitStack() as stack:
+                for name, other in replaced.items():
+                    stack.enter_context(patch.object(rollout, name, other))
+                return hone(turn)
+
+        return answer
+
+    most = max(map(len, prompts)) + options.longest
+    caches: dict[str, Callable[[Any], Any]] = {
+        "reserved": rollout.make_cache,  # what Hone uses: grows by 64 tokens at a time
+        "growing": lambda model: DynamicCache(config=model.config),  # by one, which copies all of them
+        "static": lambda model: StaticCache(config=model.config, max_cache_len=most),  # all of it attended to
+    }
+    others = {name: with_cache(made) for name, made in caches.items()} if options.caches else {}
+    return {"hone": hone, "generate": generate} | others, {"hone": speak, "peft": lambda: peer.set_adapter("default")}
 
 
 def summed_up(
@@ -163,7 +195,7 @@ def summed_up(
 
 def report(found: dict[str, Any]) -> None:
     """The table for a person and the line for a program."""
-    for side in ("hone", "generate"):
+    for side in (side for side in found if isinstance(found[side], dict) and "per_second" in found[side]):
         wall, processor = found[side]["per_second"], found[side]["per_cpu_second"]
         print(
             f"{side:9}{wall['median']:7.0f} tokens/s [{wall['low']:.0f}, {wall['high']:.0f}]  "
