@@ -1,11 +1,13 @@
 """One frozen base model in memory that answers as itself or as any adapter on it, and what judges the answers."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from peft import PeftModel
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from transformers import AutoTokenizer
@@ -203,6 +205,16 @@ class SeparateScorer:
         found = ensembles.outputs(self.model, lambda: self.model(**asked).logits.float())
         return self.heads.scores(found, self.caution)
 
+    def whole(self) -> Any:
+        """A classifier of the same scores that needs no adapter, and may learn; None where that cannot be folded in."""
+        if not isinstance(self.model, PeftModel):
+            return copy.deepcopy(self.model)
+        if self.model.active_peft_config.is_prompt_learning:
+            return None
+        with adapters.quiet_peft():
+            model: Any = copy.deepcopy(self.model)
+            return model.merge_and_unload(safe_merge=True)
+
 
 class Scorer(Protocol):
     """Whatever says what answers are worth."""
@@ -245,9 +257,10 @@ def load_scorer(
 
 
 class ValueModel:
-    """What the policy can expect from here on: the reward adapter and its head, learning to look ahead.
+    """What the policy can expect from here on: the reward model and its head, learning to look ahead.
 
-    With a reward model of another base there is nothing to start from but the policy's own first state and zero.
+    So Ouyang et al. (2022, appendix C.4) begin. With a reward model of another base, or another shape, there is nothing
+    to start from but the policy's own first state and zero.
     """
 
     def __init__(
@@ -260,8 +273,8 @@ class ValueModel:
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         if adapter is None or self.name is None:
-            return
-        if isinstance(scorer, SharedScorer) and scorer.base is base:
+            self._follow(scorer)
+        elif isinstance(scorer, SharedScorer) and scorer.base is base:
             base.load(self.name, reward, learns=True)
             with torch.no_grad():
                 weight, bias = scorer.heads.linear(*scorer.members[scorer.name])
@@ -269,6 +282,22 @@ class ValueModel:
                 self.head.bias.copy_(bias)
         else:
             base.add(self.name, adapter, start=start)
+
+    @torch.no_grad()
+    def _follow(self, scorer: Scorer) -> None:
+        """Take all weights of a reward model over, where it is of the base's shape."""
+        if not isinstance(scorer, SeparateScorer) or (found := scorer.whole()) is None:
+            return
+        own, theirs = self.base.lm.base_model, found.base_model.state_dict()
+        if {key: weight.shape for key, weight in own.state_dict().items()} != {
+            key: weight.shape for key, weight in theirs.items()
+        }:
+            return
+        own.load_state_dict(theirs)
+        head = found.score.weight.float()
+        weight, bias = scorer.heads.linear(head, head.new_zeros(len(head)))
+        self.head.weight.copy_(weight)
+        self.head.bias.copy_(bias)
 
     def rescale(self, scale: ScoreScale) -> None:
         """Speak in normalised scores, as the rewards do."""

@@ -187,6 +187,20 @@ def test_the_value_of_a_step_is_the_normalised_score_of_what_stands_before_it(pl
     assert got.values[row, len(answer) - 1] == pytest.approx(scale(shorter).item(), abs=1e-4)
 
 
+def test_where_all_weights_learn_the_value_starts_from_the_reward_model_too(make_ppo, prompts):
+    folder = make_ppo(adapter=None)
+    config = runfile.read(folder / "run.json")
+    players = ppo.assemble(config, models.load_tokenizer(config, folder))
+    scale = ScoreScale(mean=0.3, std=2.0)
+    players.value.rescale(scale)
+    got = experience.gather(players, prompts, scale, 0.0, seed=0)
+    row = max(range(len(prompts)), key=lambda row: len(got.answered[row][1]))
+    prompt, answer = got.answered[row]
+    shorter = players.scorer.score([(prompt, answer[:-1])], players.pad_id)
+    assert got.values[row, len(answer) - 1] == pytest.approx(scale(shorter).item(), abs=1e-4)
+    assert players.value.weights().keys() > players.policy_weights().keys()  # all of them learn
+
+
 def test_a_whole_run_moves_the_policy_alone_and_reports(make_ppo, reward, tiny_model_dir, monkeypatch):
     kept = {}
     assemble = ppo.assemble
