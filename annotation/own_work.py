@@ -164,11 +164,15 @@ def waiting(user: User) -> list[dict[str, Any]]:
 
 
 def goal(projects: list[Project], user: User) -> tuple[int, int] | None:
-    """Today's judgements in those of `projects` that have a daily goal, and the sum of these; None where none has."""
+    """Today's judgements in those of `projects` that have a daily goal, and the sum of these; None where none has.
+
+    More than one asks for makes up for nothing in another.
+    """
     asking = [project for project in projects if project.daily_goal]
     if not asking:
         return None
-    return progress.today(user, asking), sum(project.daily_goal for project in asking)
+    done = dict(progress.today(user, asking).order_by().values_list("project").annotate(n=Count("pk")))
+    return sum(min(done.get(one.pk, 0), one.daily_goal) for one in asking), sum(one.daily_goal for one in asking)
 
 
 def returned(user: User) -> list[Returned]:

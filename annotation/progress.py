@@ -13,6 +13,7 @@ from annotation import claiming, draws
 from annotation.claiming import CAME_BACK, IN_ORDER, OPEN, PAST_THE_CURSOR, WRAPPED
 from annotation.draws import Turn
 from annotation.models import Assignment, Pool, Project, User
+from annotation.models.annotations import AnnotationQuerySet
 from annotation.standing import NotNow, Standing, standing_of
 
 MOST = 200  # tasks counted; that there are more is enough to know
@@ -60,16 +61,16 @@ def of(project: Project, user: User) -> Progress:
         return Progress(answered, size, answered + 1, gettext("Your qualification"))
     if project.daily_goal:
         return Progress(
-            today(user, [project]), project.daily_goal, done + 1, gettext("Your goal for today"), is_goal=True
+            today(user, [project]).count(), project.daily_goal, done + 1, gettext("Your goal for today"), is_goal=True
         )
     left = _left_at(project, user, standing)
     return Progress(done, done + left, done + 1, gettext("Your part of the project"), more=left >= MOST)
 
 
-def today(user: User, projects: list[Project]) -> int:
-    """How much `user` has judged there since midnight, in UTC as every day here."""
+def today(user: User, projects: list[Project]) -> AnnotationQuerySet:
+    """What `user` has judged there since midnight, in UTC as every day here."""
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    return user.annotations.standing().filter(project__in=projects, created_at__gte=midnight).count()
+    return user.annotations.standing().filter(project__in=projects, created_at__gte=midnight)
 
 
 def left(project: Project, user: User) -> tuple[int | None, bool]:

@@ -80,6 +80,9 @@ def test_my_work_counts_the_goal_where_there_is_one(project):
     judge(project, ann), judge(project, ann)
     page = client.get("/my-work/").content.decode()
     assert "2 of 2, your goal" in page and "Goal reached" in page
+    judge(project, ann)
+    Project.objects.filter(pk=free.pk).update(daily_goal=5)
+    assert "3 of 7, your goal" in client.get("/my-work/").content.decode()  # 2 of its 3, and 1 here
     Project.objects.update(daily_goal=0)
     assert "your goal" not in client.get("/my-work/").content.decode()
 
