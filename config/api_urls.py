@@ -4,11 +4,11 @@ from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
 from annotation.api import problems
-from config.api_docs import ApiDocs
+from config.api_docs import api_docs
 
 urlpatterns = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("docs/", ApiDocs.as_view(url_name="schema"), name="api-docs"),
+    path("docs/", api_docs, name="api-docs"),
     path("", include("annotation.api.urls")),
     path("", include("rlhf.api.urls")),
     re_path("", problems.no_such_address),

@@ -30,7 +30,6 @@ INSTALLED_APPS = [
     "django_tasks_db",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "annotation",
     "rlhf",
 ]
@@ -169,8 +168,6 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Judgements in, better models out. Errors are application/problem+json.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENUM_NAME_OVERRIDES": {
         "KindEnum": "annotation.models.projects.Kind",

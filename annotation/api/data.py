@@ -12,8 +12,8 @@ from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext
-from drf_spectacular.utils import OpenApiTypes, extend_schema, inline_serializer
-from rest_framework import generics, serializers
+from drf_spectacular.utils import OpenApiTypes, extend_schema
+from rest_framework import generics
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
@@ -43,7 +43,7 @@ MEDIA_TYPES = {
     "label-studio": "application/json",
     "argilla": "application/json",
 }
-FILE = inline_serializer("ImportFile", {"file": serializers.FileField()})
+FILE = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"]}
 RECORDS = {"type": "array", "items": {"type": "object"}}
 
 

@@ -94,6 +94,10 @@ def test_the_pages_of_those_who_lead_have_no_findings(open_page: Open) -> None:
     page.locator(".menu summary").last.click()
     expect(page.get_by_role("button", name="Remove from this project").last).to_be_visible()
     found += findings(page)
+    page.goto("/api/v1/docs/")
+    found += findings(page)
+    page.evaluate("document.querySelectorAll('main details').forEach(one => { one.open = true; })")
+    found += findings(page, "#about-judging, #about-judging ~ *")
     page.context.clear_cookies()
     found += findings_on(page, "/login/", "/nowhere/")
     assert found == []

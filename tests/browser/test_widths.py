@@ -58,7 +58,14 @@ def test_no_page_of_those_who_judge_and_lead_is_wider_than_its_screen(open_page:
     task = disputed(project, 3, 2)
     factories.task(project, responses=["One answer.", "Another answer."])
     paths = [f"/projects/{project.slug}/{path}" for path in PAGES]
-    paths += ["/", "/projects/new/", "/my-work/", "/account/", f"/tasks/{task.pk}/review/"]
+    paths += [
+        "/",
+        "/projects/new/",
+        "/my-work/",
+        "/account/",
+        "/api/v1/docs/#tasks_annotations_create",
+        f"/tasks/{task.pk}/review/",
+    ]
     assert too_wide(open_page, project, paths) == []
 
 
