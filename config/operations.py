@@ -27,6 +27,7 @@ SUBJECTS: tuple[tuple[str, Promise, tuple[str, ...]], ...] = (
     ("rounds", gettext_lazy("Rounds"), ("rounds",)),
 )
 SUBJECT_OF = {word: key for key, _label, words in SUBJECTS for word in words}
+LARGEST = 2**63 - 1  # what the database holds, no limit that anybody set
 CHOICE = re.compile(r"\* `(.+?)` - (.+)")
 
 
@@ -73,7 +74,7 @@ class Operation:
 
     @property
     def first_line(self) -> str:
-        return self.help.partition("\n")[0]
+        return self.help.partition("\n")[0].replace("`", "")  # a summary has no markup
 
     @property
     def more(self) -> str:
@@ -181,7 +182,7 @@ class Reader:
             told = gettext("one of")
         else:
             told = schema.get("format") or schema.get("type") or gettext("anything")
-            told = {"double": "number", "binary": gettext("file")}.get(told, told)
+            told = {"double": "number", "int64": "integer", "binary": gettext("file")}.get(told, told)
         return gettext("%(type)s or null") % {"type": told} if schema.get("nullable") else told
 
     def _curl(self, path: str, method: str, parameters: tuple[Field, ...], content: Schema) -> str:
@@ -232,6 +233,8 @@ def _help(text: str, values: Any) -> tuple[str, tuple[tuple[str, str], ...]]:
 def _limits(schema: Schema) -> Iterator[str]:
     """What a value may be, in words."""
     least, most = schema.get("minimum"), schema.get("maximum")
+    if most == LARGEST:
+        most = None
     if least is not None and most is not None:
         yield gettext("%(least)s to %(most)s") % {"least": least, "most": most}
     elif least is not None:

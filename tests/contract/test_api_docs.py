@@ -62,6 +62,9 @@ def test_a_field_tells_its_type_its_limits_its_choices_and_what_is_inside(told):
     assert ("queue", "Back to the queue") in fields["skip_to"].choices
     assert ("preference", "") in fields["kind"].choices  # words that say no more than the value are left out
     assert fields["skip_to"].help == "Where a task goes that skip_limit people have skipped."
+    after = next(field for field in told["runs_log"].parameters if field.name == "after")
+    assert (after.type, after.limits) == ("integer", "at least 0, 0 when left out")
+    assert told["runs_log"].first_line.startswith("The lines of its log behind the first after,")  # no backticks
     submitted = {field.name: field for field in told["tasks_annotations_create"].answers[0].body.fields}
     assert submitted["next"].type == "object or null"
     assert "prompt" in {field.name for field in submitted["next"].inside}
