@@ -164,7 +164,13 @@ const queue = box.outbox({
     if (data.undo) canUndo(data.undo);
     tabs?.postMessage(entry.task);
     const still = item().dataset.task === entry.task;
-    if (still && data.item) { lastRenewed = performance.now(); show(coming.parsed(data.item)); setTimeout(fetchAhead, 300); return; }
+    if (still && data.item) {
+      coming.forget();   // the same one, where it was on its way when the answer was given
+      lastRenewed = performance.now();
+      show(coming.parsed(data.item));
+      setTimeout(fetchAhead, 300);
+      return;
+    }
     if (data.ahead !== undefined) coming.keep(data.ahead);
     if (item().dataset.sent && coming.there()) { lastRenewed = coming.since(); show(coming.take()); }
     if (!coming.there()) setTimeout(fetchAhead, 300);

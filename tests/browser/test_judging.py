@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from annotation import judging, queue
 from annotation.models import Annotation, Assignment, Project, User
@@ -172,6 +172,31 @@ def test_a_reply_that_got_lost_does_not_store_the_answer_twice(open_page: Open) 
     page.keyboard.press("5")
     expect(page.locator("#saved")).to_have_text("1 saved: B slightly better")
     assert dropped == ["once"] and Annotation.objects.count() == 1
+
+
+def test_an_item_that_was_on_its_way_when_the_answer_was_given_is_shown_once(open_page: Open) -> None:
+    project, person = start()
+    late: list[Route] = []
+    page = open_page(person, "/my-work/")
+    page.route(re.compile("/(ahead|judge)/"), lambda route: late.append(route) if len(late) < 2 else route.continue_())
+    with page.expect_request("**/ahead/"):
+        page.goto(page.url.replace("/my-work/", work(project)))
+        ready(page)
+    with page.expect_request("**/judge/"):
+        page.keyboard.press("1")
+    for route in late:
+        with page.expect_response(route.request.url):
+            route.continue_()
+    expect(page.locator("#number")).to_have_text("item 2")
+    ready(page)
+    second = page.locator("#item").get_attribute("data-task")
+    page.context.set_offline(True)
+    page.keyboard.press("2")
+    expect(page.locator("#problems")).to_contain_text("waits for the network")
+    expect(page.locator(f"#item[data-task='{second}']:not([data-sent])")).to_have_count(0)
+    page.context.set_offline(False)
+    expect(page.locator("#saved")).to_contain_text("2 saved")
+    expect(page.locator("#number")).to_have_text("item 3")
 
 
 def test_items_are_numbered_right_after_a_reload_though_a_reply_got_lost(open_page: Open) -> None:
