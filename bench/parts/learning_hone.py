@@ -81,7 +81,6 @@ def expected(demo: Demo, pairs: list[tuple[Any, str, str]], leads: list[float]) 
 def ppo(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
     """True utility and KL of PPO's policy before it learns and after every few steps."""
     from training import ppo as engine
-    from training.policies import POLICY
 
     short = {"value_warmup_steps": order["steps"] // 12, "eval_prompts": 8, "sample_every": 0}
     config, run = start(demo, order, "ppo", steps=order["steps"], **short | order.get("params", {}))
@@ -89,9 +88,10 @@ def ppo(demo: Demo, order: dict[str, Any]) -> dict[str, Any]:
     players: list[Any] = []
 
     def look(step: int) -> None:
-        base, tokenizer = players[0].base, players[0].tokenizer
-        speaks = (partial(base.speaking_as, POLICY), partial(base.speaking_as, players[0].reference))
-        found = learning_world.measure(*speaks, prompts, tokenizer, truth=demo.truth, scorer=players[0].scorer)
+        now = players[0]
+        policy = partial(now.base.speaking_as, now.policy)
+        reference = partial(now.reference_base.speaking_as, now.reference)
+        found = learning_world.measure(policy, reference, prompts, now.tokenizer, truth=demo.truth, scorer=now.scorer)
         points.append(found | {"step": step})
 
     gather, evaluate = engine.gather, engine.evaluate
