@@ -104,8 +104,8 @@ class LocalLauncher:
         return Process(child.pid, rundir.process_started(child.pid))
 
     def alive(self, process: Process) -> bool:
-        if child := self._children.get(process.pid):
-            child.poll()  # reaps it, so that no zombie looks like a living process
+        if (child := self._children.get(process.pid)) and child.poll() is None:
+            return True  # also one that looks dead while its threads are still ending: how it ended is not known yet
         return rundir.is_alive(process.pid, None if process.started is None else int(process.started))
 
     def stop(self, process: Process) -> None:

@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 
 import pytest
 from django.utils import timezone
@@ -99,6 +100,22 @@ def test_the_log_says_that_a_process_was_killed_behind_what_that_left_of_a_line(
     )
     assert not any("half a li" in line for line in lines)
     assert run.state == Run.State.SUCCEEDED and "succeeded" in lines[-1]
+
+
+def test_a_process_whose_threads_are_still_ending_is_not_gone_before_it_is_known_how_it_ended(engine, tmp_path):
+    engine.script = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(600,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+    process = engine.submit(tmp_path)
+    while rundir.process_started(process.pid):  # till its first thread has ended
+        time.sleep(0.01)
+    assert engine.alive(process) and engine.exit_code(process) is None
+    os.kill(process.pid, signal.SIGKILL)
+    while engine.alive(process):
+        time.sleep(0.01)
+    assert engine.exit_code(process) == -signal.SIGKILL
 
 
 def test_a_run_that_keeps_dying_is_given_up_with_a_reason(engine, until):
