@@ -1,7 +1,8 @@
 """A file read and looked at by a process of its own, while the one that asked for it stores what was read before.
 
 The second process is a fork, which needs no start of its own, and asks no database. It ends when nobody reads what it
-says any more: at the latest at its next word, so that none stays behind a parent that was killed.
+says any more: at the latest at its next word, so that none stays behind a parent that was killed. Meanwhile it has what
+the first one wrote brought to the disk, which that would otherwise wait for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Generator, Iterable
+import time
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +31,7 @@ LEAST_BYTES = 4 * 1024**2  # of a file, from which a second process is worth its
 PIPE = 1024**2  # bytes on their way: a batch of usual records
 WAITING = 3  # batches besides: what is read while the other process brings the pages of a checkpoint into its database
 LAST = {"end", "error"}
+TO_DISK = 0.05  # seconds after which the system is asked again to bring to the disk what was written
 SELDOM = (100_000, 50, 50)  # objects until the other process looks for cycles: records have none
 
 
@@ -40,13 +43,16 @@ def pays(source: Path | str | Iterable[Any], container: str) -> bool:
     return large and len(os.sched_getaffinity(0)) > 1 and threading.active_count() == 1
 
 
-def ahead(items: Iterable[T]) -> Generator[T, None, None]:
-    """The same items, made by another process; what goes wrong there is raised here. Closing this ends that."""
+def ahead(items: Iterable[T], written: Sequence[Path] = ()) -> Generator[T, None, None]:
+    """The same items, made by another process; what goes wrong there is raised here. Closing this ends that.
+
+    `written` are the files that this process writes to.
+    """
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
         os.close(reader)
-        _tell(items, writer)
+        _tell(items, writer, written)
     os.close(writer)
     try:
         with os.fdopen(reader, "rb") as told:
@@ -66,7 +72,7 @@ def ahead(items: Iterable[T]) -> Generator[T, None, None]:
         os.waitpid(pid, 0)
 
 
-def _tell(items: Iterable[Any], writer: int) -> None:
+def _tell(items: Iterable[Any], writer: int, written: Sequence[Path]) -> None:
     """The other process: it never returns, nor does it run anything that the first one left to be run at its end."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first one ends this one
@@ -78,6 +84,7 @@ def _tell(items: Iterable[Any], writer: int) -> None:
         waiting: queue.Queue[tuple[str, Any]] = queue.Queue(WAITING)
         saying = threading.Thread(target=_say, args=(waiting, writer))
         saying.start()
+        threading.Thread(target=_bring_to_disk, args=(written,), daemon=True).start()
         for word in _words(items):
             waiting.put(word)
         saying.join()
@@ -99,6 +106,16 @@ def _say(waiting: queue.Queue[tuple[str, Any]], writer: int) -> None:
                 out.flush()
     finally:
         os._exit(0)
+
+
+def _bring_to_disk(written: Sequence[Path]) -> None:
+    """Again and again, so that little is left of it when the process that wrote must wait till it is there."""
+    with suppress(OSError):  # that one waits longer, and tells what is wrong
+        files = [os.open(path, os.O_RDONLY) for path in written]
+        while files:
+            for file in files:
+                os.fdatasync(file)
+            time.sleep(TO_DISK)
 
 
 def _words(items: Iterable[Any]) -> Generator[tuple[str, Any], None, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -125,7 +126,9 @@ def import_records(
     )
     if dry_run:
         beat = partial(staging.beat, job) if job else None
-        return _Import(project, checker, raters, update, skip_bad, progress, None, purpose, beat).read(rows)
+        run = _Import(project, checker, raters, update, skip_bad, progress, None, purpose, beat)
+        run.read(rows)
+        return run.finished()
     job = job or ImportJob.objects.create(project=project, created_by=by, file_name=_name(source))
     ImportJob.objects.filter(pk=job.pk).update(state=ImportJob.State.RUNNING, heartbeat=timezone.now())
     place = Staging(job, raters)
@@ -139,13 +142,18 @@ def import_records(
 
 def _published(run: _Import, rows: Incoming, place: Staging) -> ImportReport:
     """Read, stage and publish; whatever stops it is told in the job, and nothing of it stays."""
+    report = run.report
     published = False
     try:
-        report = run.read(rows)
-        if report.bad_count == 0 or run.skip_bad:
-            report.applied = True
-            place.publish(report.as_dict())
-            published = True
+        run.read(rows)
+        report.applied = report.bad_count == 0 or run.skip_bad
+        with ThreadPoolExecutor(1) as beside:
+            finished = beside.submit(run.finished)
+            if not report.applied or report.created < report.read / 2:  # it may take longer than to publish so few
+                finished.result()
+            if report.applied:
+                place.publish(report.created, lambda: finished.result().as_dict())
+                published = True
     except BaseException as error:  # a stopped process too should say so
         _fail(place.job, {"error": storable(str(error)) or "The import was stopped."})
         raise
@@ -181,12 +189,13 @@ class _Import:
     told: float = 0.0  # when it last said that it lives
     seen: Seen = field(default_factory=Seen)
 
-    def read(self, source: Incoming) -> ImportReport:
+    def read(self, source: Incoming) -> None:
+        """Check all records and stage what is new; `finished` has the whole report."""
         self.report.source, self.mapping = source.as_dict(), source.mapping
         # By columns only what is stored, in a project where no id can be known.
         short = self.checker.short if self.place and self._is_empty() else None
         found = batches(source.pieces(BATCH), short)
-        with closing(ahead.ahead(found) if self.reads_ahead else found) as given:
+        with closing(ahead.ahead(found, staging.written()) if self.reads_ahead else found) as given:
             for batch in given:
                 self.report.read += len(batch.lines)
                 if not self._taken_at_once(batch):
@@ -199,10 +208,13 @@ class _Import:
                     self.progress(self.report)
         self.same.know(self._prompts_there())
         self.seen = Seen()  # what comes now needs the memory
-        self.report.same_prompts = self.same.found()
-        self.same = SamePrompts()
         self.report.columns = {name: asdict(column) for name, column in source.described().items()}
         self.report.personal = [asdict(found) for found in source.personal.in_order()]
+
+    def finished(self) -> ImportReport:
+        """The report with what it says of prompts that are the same. Asks no database: a thread may do it."""
+        self.report.same_prompts = self.same.found()
+        self.same = SamePrompts()
         return self.report
 
     def _taken_at_once(self, batch: Batch) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from django.db import IntegrityError, connection
@@ -151,10 +152,13 @@ class Staging:
     def _account(self, name: str) -> int:
         return self.raters.account(name, self.project)
 
-    def publish(self, report: dict[str, Any]) -> None:
-        """Everything staged becomes part of the project, and the job is done: at once, or not at all."""
-        done = {"state": ImportJob.State.DONE, "report": report, "finished_at": timezone.now(), "staging": None}
-        many = report.get("created", 0) >= MANY
+    def publish(self, created: int, report: Callable[[], dict[str, Any]]) -> None:
+        """Everything staged becomes part of the project, and the job is done: at once, or not at all.
+
+        `created` tasks are staged. The report is asked for once they have moved, so that it may be made meanwhile.
+        """
+        done = {"state": ImportJob.State.DONE, "finished_at": timezone.now(), "staging": None}
+        many = created >= MANY
         self._look_up(True)
         try:
             with _large_transaction(many), write_transaction():
@@ -166,6 +170,7 @@ class Staging:
                     if self._made is not None:
                         self.versions.publish()
                         _remove(self._made)
+                    ImportJob.objects.filter(pk=self.job.pk).update(report=report())
         except IntegrityError:
             raise ImportInterrupted(SAME_IDS) from None
         if not alive:
@@ -204,6 +209,14 @@ def _large_transaction(many: bool) -> Iterator[None]:
         _set("wal_checkpoint(PASSIVE)")
     finally:
         _set(f"cache_size = -{CACHE}")
+
+
+def written() -> list[Path]:
+    """The files that an import writes to, the one first to which it writes first; none where another process does."""
+    if connection.vendor != "sqlite" or connection.is_in_memory_db():  # type: ignore[attr-defined]
+        return []
+    database = str(connection.settings_dict["NAME"])
+    return [Path(f"{database}-wal"), Path(database)]
 
 
 def _set(*pragmas: str) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -105,3 +106,28 @@ def test_errors_come_over_whole_and_a_reader_that_dies_is_told() -> None:
     assert (taken, told.value.field, told.value.message) == ([1], "prompt", "Is missing.")
     with pytest.raises(UnreadableFile, match="died"):
         list(ahead.ahead(dying()))
+
+
+def test_what_is_written_meanwhile_is_brought_to_the_disk_by_the_process_that_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "told"
+    told.write_bytes(b"")
+
+    def synced(file: int) -> None:
+        with told.open("a") as out:
+            out.write(f"{os.getpid()} {Path(f'/proc/self/fd/{file}').readlink()}\n")
+
+    monkeypatch.setattr(os, "fdatasync", synced)
+    written = [tmp_path / "log", tmp_path / "database"]
+    for path in written:
+        path.write_bytes(b"")
+
+    def slow() -> Iterator[int]:
+        while told.read_text().count("\n") < 4:
+            time.sleep(0.01)
+        yield os.getpid()
+
+    (reader,) = ahead.ahead(slow(), written)
+    assert told.read_text().splitlines()[:4] == [f"{reader} {path}" for path in written] * 2
+    assert list(ahead.ahead([1], [tmp_path / "missing"])) == [1]

@@ -182,7 +182,7 @@ def test_an_import_that_began_under_other_rules_follows_those_of_today(changed, 
         change(Project.objects.get(pk=project.pk), overlap=3, order=Order.RANDOM)
         Task.objects.filter(pk=earlier.pk).update(need=1, open_slots=1)  # as a record may ask for
     with django_capture_on_commit_callbacks(execute=True):
-        staged.publish({"created": 2})
+        staged.publish(2, dict)
     assert enqueued() == changed and RuleChange.objects.count() == changed
     rule_changes.carry_on(project.pk)
     assert sorted(needs(project)) == ([1, 3, 3] if changed else [1, 1, 1])
